@@ -1,0 +1,24 @@
+//! Reading, merging and writing the layers of a container image.
+mod chunk;
+mod collections;
+mod emit;
+mod error;
+mod follow;
+mod hardlink;
+mod inlayer;
+mod memory;
+mod merge;
+mod name;
+mod pattern;
+pub mod tar;
+mod tree;
+mod visibility;
+mod warning;
+pub use chunk::{Chunk, ChunkSource, Piece};
+pub use emit::{Output, Written};
+pub use error::{BoxError, Error, LayerError};
+pub use memory::{MemoryLayers, flatten};
+pub use merge::{LayerSource, Options, Outcome, Plan, Summary, merge};
+pub use name::{MAX_NAME, NameError};
+pub use visibility::MAX_LAYERS;
+pub use warning::{Warning, WarningKind};

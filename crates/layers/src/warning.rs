@@ -1,0 +1,91 @@
+//! What a user should know of an image that is merged exactly all the same (`layer-semantics` section 3).
+
+use std::fmt;
+
+use crate::error::display;
+
+/// A place where runtimes disagree, or a wish that met nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Warning {
+    /// The layer, 0 at the lowest; `None` for what concerns no layer.
+    pub layer: Option<usize>,
+    /// The path in question.
+    pub path: Vec<u8>,
+    /// What was found there.
+    pub kind: WarningKind,
+}
+
+/// The sorts of warning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum WarningKind {
+    /// A hard link to a file that only a lower layer has: runtimes cannot unpack it; the result repairs it.
+    LinkToLowerLayer,
+    /// A whiteout of a directory and the directory again in one layer: only the new children are kept.
+    WhiteoutAndDirectory,
+    /// An opaque mark at the root, which overlayfs runtimes ignore.
+    OpaqueRoot,
+    /// A character device 0:0, which overlayfs takes for a whiteout.
+    WhiteoutDevice,
+    /// A symlink that a path below it, in a higher layer, replaces with a directory.
+    SymlinkReplaced,
+    /// A pattern that matches nothing.
+    PatternUnmatched,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(layer) = self.layer {
+            write!(f, "layer {layer}: ")?;
+        }
+        let path = display(&self.path);
+        match self.kind {
+            WarningKind::LinkToLowerLayer => {
+                write!(
+                    f,
+                    "{path:?} is a hard link to a file of a lower layer, which runtimes refuse; it is repaired"
+                )
+            }
+            WarningKind::WhiteoutAndDirectory => write!(
+                f,
+                "{path:?} is whited out and made again in one layer; overlayfs shows its old children, the result does not"
+            ),
+            WarningKind::OpaqueRoot => {
+                write!(f, "the root is opaque, which overlayfs ignores; the result hides what lies below")
+            }
+            WarningKind::WhiteoutDevice => {
+                write!(f, "{path:?} is a character device 0:0 and is taken for a whiteout, as overlayfs does")
+            }
+            WarningKind::SymlinkReplaced => write!(
+                f,
+                "the symlink {path:?} is replaced by a directory, as a higher layer has paths below it; \
+                 --follow-symlinked-parents goes through the link"
+            ),
+            WarningKind::PatternUnmatched => write!(f, "pattern {path:?} matches no path of the image"),
+        }
+    }
+}
+
+/// Most warnings that are kept: each holds a path, and a hostile image could have millions.
+const MAX_WARNINGS: usize = 1_000;
+
+/// The warnings of one merge.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings {
+    kept: std::collections::BTreeSet<Warning>,
+    dropped: usize,
+}
+
+impl Warnings {
+    pub(crate) fn add(&mut self, warning: Warning) {
+        // Which ones are kept must not depend on the order in which layers were read: the smallest are.
+        if self.kept.insert(warning) && self.kept.len() > MAX_WARNINGS {
+            self.kept.pop_last();
+            self.dropped += 1;
+        }
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<Warning>, usize) {
+        (self.kept.into_iter().collect(), self.dropped)
+    }
+}
