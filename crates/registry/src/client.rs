@@ -1,0 +1,76 @@
+//! The way in: options and locations become sources and destinations.
+
+use std::sync::Arc;
+
+use crate::destination::{self, Destination};
+use crate::error::{Error, ErrorKind};
+use crate::layout::LayoutWriter;
+use crate::local::LocalImages;
+use crate::location::Location;
+use crate::options::ClientOptions;
+use crate::remote::Repository;
+use crate::source::{self, Source};
+use crate::transport::Transport;
+
+/// Connections, tokens and credentials, shared by everything that is opened with it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    transport: Arc<Transport>,
+}
+
+impl Client {
+    /// A client with these options. Nothing is connected yet.
+    #[must_use]
+    pub fn new(options: ClientOptions) -> Self {
+        Self { transport: Arc::new(Transport::new(options)) }
+    }
+
+    /// Opens a location for reading. For folders and archives, their list of contents is read now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Invalid`] or [`ErrorKind::Io`] for local places. Registries are not asked yet.
+    pub async fn source(&self, location: &Location) -> Result<Source, Error> {
+        let backend = match location {
+            Location::Registry(reference) => {
+                source::Backend::Remote(Repository::new(Arc::clone(&self.transport), reference, false))
+            }
+            local => {
+                let local = local.clone();
+                let place = local.to_string();
+                let images = tokio::task::spawn_blocking(move || LocalImages::open(&local)).await.map_err(
+                    |panic| Error::new(place, "opening", "", ErrorKind::Invalid(panic.to_string())),
+                )??;
+                source::Backend::Local(Arc::new(images))
+            }
+        };
+        Ok(Source::new(location.clone(), backend))
+    }
+
+    /// Opens a location for writing. Folders are made when missing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for `docker-archive:`, [`ErrorKind::Io`] for local places.
+    pub async fn destination(&self, location: &Location) -> Result<Destination, Error> {
+        let backend = match location {
+            Location::Registry(reference) => {
+                destination::Backend::Remote(Repository::new(Arc::clone(&self.transport), reference, true))
+            }
+            Location::OciDir { path, name } => {
+                destination::Backend::Layout(Arc::new(LayoutWriter::folder(path, name.clone())?))
+            }
+            Location::OciArchive { path, name } => {
+                destination::Backend::Layout(Arc::new(LayoutWriter::archive(path, name.clone())?))
+            }
+            Location::DockerArchive { .. } => {
+                let reason = "a docker-archive can only be read; write an oci-archive: instead";
+                return Err(Error::new(
+                    location.to_string(),
+                    "opening",
+                    "",
+                    ErrorKind::Unsupported(reason.to_owned()),
+                ));
+            }
+        };
+        Ok(Destination::new(location.clone(), backend))
+    }
+}

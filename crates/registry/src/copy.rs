@@ -1,0 +1,167 @@
+//! Copying an image as it is, from anywhere to anywhere.
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use unbloat_oci::{AnyManifest, Descriptor, Index, Manifest, Platform};
+
+use crate::destination::{BlobCopy, Destination, Published, Unchanged};
+use crate::error::{Error, ErrorKind};
+use crate::source::{Fetched, Source};
+
+/// Blobs that are copied side by side: enough to hide round trips, few enough for a bounded memory.
+const SIDE_BY_SIDE: usize = 4;
+/// Indexes inside indexes that are followed.
+const MAX_DEPTH: usize = 4;
+
+/// What a copy did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyReport {
+    /// The image at the destination.
+    pub published: Published,
+    /// Blobs that were there already.
+    pub present: u64,
+    /// Blobs that the registry took from another repository.
+    pub mounted: u64,
+    /// Blobs that were sent.
+    pub copied: u64,
+    /// Bytes of those.
+    pub copied_bytes: u64,
+}
+
+#[derive(Default)]
+struct Counts {
+    present: u64,
+    mounted: u64,
+    copied: u64,
+    copied_bytes: u64,
+}
+
+/// Copies an image byte for byte, so that its digest stays.
+///
+/// With `platforms`, only those of an index: one platform gives its image without an index, several a smaller index. The
+/// image of no index has to be for one of them.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] for a platform that is not there; those of reading and writing. The manifest is written last.
+pub async fn copy(
+    source: &Source,
+    destination: &Destination,
+    platforms: &[Platform],
+) -> Result<CopyReport, Error> {
+    let top = source.resolve().await?;
+    let mut counts = Counts::default();
+    let fault = |kind: ErrorKind| Error::new(source.place(), "copying", top.descriptor.digest(), kind);
+    let parsed = top.parse().map_err(|error| fault(error.into()))?;
+    let (media_type, bytes) = match (parsed, platforms) {
+        (AnyManifest::Image(image), wanted) => {
+            require_platform(source, &image, wanted).await?;
+            copy_image(source, destination, &image, &mut counts).await?;
+            (image.media_type().clone(), top.bytes.clone())
+        }
+        (AnyManifest::Index(index), []) => {
+            copy_entries(source, destination, index.manifests(), &mut counts, 0).await?;
+            (index.media_type().clone(), top.bytes.clone())
+        }
+        (AnyManifest::Index(index), [one]) => {
+            let entry = find(source, &index, one)?;
+            let child = source.manifest(entry).await?;
+            let image = Manifest::parse(Some(child.descriptor.media_type()), &child.bytes)
+                .map_err(|error| fault(error.into()))?;
+            copy_image(source, destination, &image, &mut counts).await?;
+            (image.media_type().clone(), child.bytes)
+        }
+        (AnyManifest::Index(mut index), several) => {
+            let mut kept: Vec<Descriptor> = Vec::new();
+            for platform in several {
+                let entry = find(source, &index, platform)?;
+                if !kept.iter().any(|other| other.digest() == entry.digest()) {
+                    kept.push(entry.clone());
+                }
+            }
+            copy_entries(source, destination, &kept, &mut counts, 0).await?;
+            index.set_manifests(kept);
+            (index.media_type().clone(), index.to_bytes().into())
+        }
+    };
+    let unchanged = Unchanged { source, digest: top.descriptor.digest() };
+    let published = destination.publish(&media_type, bytes, Some(unchanged)).await?;
+    let Counts { present, mounted, copied, copied_bytes } = counts;
+    Ok(CopyReport { published, present, mounted, copied, copied_bytes })
+}
+
+fn find<'a>(source: &Source, index: &'a Index, platform: &Platform) -> Result<&'a Descriptor, Error> {
+    index.find(platform).ok_or_else(|| {
+        let have: Vec<String> =
+            index.manifests().iter().filter_map(Descriptor::platform).map(ToString::to_string).collect();
+        let message = format!("no image for {platform}; there are {}", have.join(", "));
+        Error::new(source.place(), "copying", source.location(), ErrorKind::NotFound { message })
+    })
+}
+
+async fn require_platform(source: &Source, image: &Manifest, wanted: &[Platform]) -> Result<(), Error> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let fault = |kind: ErrorKind| Error::new(source.place(), "copying", image.config().digest(), kind);
+    let config = source.config(image.config()).await?;
+    let config = unbloat_oci::ImageConfig::parse(&config).map_err(|error| fault(error.into()))?;
+    let have = config.platform();
+    if wanted.iter().any(|wanted| have.rank_for(wanted).is_some()) {
+        return Ok(());
+    }
+    Err(fault(ErrorKind::NotFound { message: format!("the image is for {have} only") }))
+}
+
+async fn copy_entries(
+    source: &Source,
+    destination: &Destination,
+    entries: &[Descriptor],
+    counts: &mut Counts,
+    depth: usize,
+) -> Result<(), Error> {
+    for entry in entries {
+        let child: Fetched = source.manifest(entry).await?;
+        let fault = |kind: ErrorKind| Error::new(source.place(), "copying", entry.digest(), kind);
+        let media_type = child.descriptor.media_type().clone();
+        match child.parse().map_err(|error| fault(error.into()))? {
+            AnyManifest::Image(image) => copy_image(source, destination, &image, counts).await?,
+            AnyManifest::Index(_) if depth >= MAX_DEPTH => {
+                let reason = format!("indexes are nested more than {MAX_DEPTH} deep");
+                return Err(fault(ErrorKind::Invalid(reason)));
+            }
+            AnyManifest::Index(index) => {
+                Box::pin(copy_entries(source, destination, index.manifests(), counts, depth + 1)).await?;
+            }
+        }
+        destination.put_manifest(&media_type, child.bytes).await?;
+    }
+    Ok(())
+}
+
+async fn copy_image(
+    source: &Source,
+    destination: &Destination,
+    image: &Manifest,
+    counts: &mut Counts,
+) -> Result<(), Error> {
+    let mut blobs: Vec<&Descriptor> = Vec::new();
+    for blob in image.layers().iter().chain([image.config()]) {
+        // Registries take a manifest without its foreign layers; clients fetch them from their URLs.
+        let foreign = blob.media_type().layer().is_ok_and(|kind| kind.foreign) && !blob.urls().is_empty();
+        if !foreign && !blobs.iter().any(|other| other.digest() == blob.digest()) {
+            blobs.push(blob);
+        }
+    }
+    let mut copies =
+        stream::iter(blobs).map(|blob| destination.copy_blob(source, blob)).buffer_unordered(SIDE_BY_SIDE);
+    while let Some(copy) = copies.try_next().await? {
+        match copy {
+            BlobCopy::Present => counts.present += 1,
+            BlobCopy::Mounted => counts.mounted += 1,
+            BlobCopy::Copied(bytes) => {
+                counts.copied += 1;
+                counts.copied_bytes += bytes;
+            }
+        }
+    }
+    Ok(())
+}

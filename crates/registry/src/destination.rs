@@ -1,0 +1,248 @@
+//! Writing an image to wherever it goes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use unbloat_oci::{Descriptor, Digest, MediaType, Target};
+
+use crate::error::{Error, ErrorKind};
+use crate::layout::LayoutWriter;
+use crate::location::Location;
+use crate::remote::Repository;
+use crate::source::{self, Source};
+use crate::upload::{BlobUpload, UploadOptions};
+
+/// An image's destination. Cheap to clone; all clones count into the same [`Destination::bytes_written`].
+#[derive(Clone, Debug)]
+pub struct Destination {
+    location: Arc<Location>,
+    backend: Backend,
+    written: Arc<AtomicU64>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Backend {
+    Remote(Repository),
+    /// A folder, or an archive that is a folder until it is published.
+    Layout(Arc<LayoutWriter>),
+}
+
+/// What [`Destination::copy_blob`] had to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlobCopy {
+    /// It was there.
+    Present,
+    /// The registry took it from another of its repositories.
+    Mounted,
+    /// It was sent; this many bytes.
+    Copied(u64),
+}
+
+/// A published image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its manifest or index.
+    pub descriptor: Descriptor,
+    /// Where it is, with the digest: can be given to a command again.
+    pub reference: String,
+}
+
+/// A condition for publishing: this source must still resolve to this digest.
+#[derive(Clone, Debug)]
+pub struct Unchanged<'a> {
+    /// What was read.
+    pub source: &'a Source,
+    /// The digest that it had.
+    pub digest: &'a Digest,
+}
+
+impl Destination {
+    pub(crate) fn new(location: Location, backend: Backend) -> Self {
+        Self { location: Arc::new(location), backend, written: Arc::default() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Registry host, folder or archive, as errors name it.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.backend {
+            Backend::Remote(repository) => repository.registry().to_owned(),
+            Backend::Layout(writer) => writer.place().to_owned(),
+        }
+    }
+
+    /// Bytes of blobs and manifests sent so far, by all clones.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Whether the blob is there already; its size in bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthorized`], network failures.
+    pub async fn has_blob(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        match &self.backend {
+            Backend::Remote(repository) => repository.has_blob(digest).await,
+            Backend::Layout(writer) => writer.has_blob(digest),
+        }
+    }
+
+    /// Takes a blob from another repository of the same registry without moving bytes. `false` if that cannot be done.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthorized`], network failures.
+    pub async fn mount(&self, from: &Source, descriptor: &Descriptor) -> Result<bool, Error> {
+        match (&self.backend, from.backend()) {
+            (Backend::Remote(to), source::Backend::Remote(from)) if to.same_registry(from) => {
+                to.mount(from.repository(), descriptor.digest()).await
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Makes a blob of the source be here too: skipped if present, mounted if the registry is the same, else streamed.
+    ///
+    /// # Errors
+    /// Those of reading and of writing.
+    pub async fn copy_blob(&self, from: &Source, descriptor: &Descriptor) -> Result<BlobCopy, Error> {
+        if let Some(size) = self.has_blob(descriptor.digest()).await?
+            && size == descriptor.size()
+        {
+            return Ok(BlobCopy::Present);
+        }
+        if self.mount(from, descriptor).await? {
+            return Ok(BlobCopy::Mounted);
+        }
+        let mut stream = from.blob(descriptor);
+        let mut upload = self.upload(UploadOptions { hash: false }).await?;
+        while let Some(bytes) = stream.chunk().await? {
+            upload.write(bytes).await?;
+        }
+        let (_, size) = upload.finish(Some(descriptor.digest().clone())).await?;
+        Ok(BlobCopy::Copied(size))
+    }
+
+    /// Begins a blob whose bytes are still being made.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthorized`], network failures, [`ErrorKind::Io`].
+    pub async fn upload(&self, options: UploadOptions) -> Result<BlobUpload, Error> {
+        let written = Arc::clone(&self.written);
+        match &self.backend {
+            Backend::Remote(repository) => BlobUpload::remote(repository.clone(), options, written).await,
+            Backend::Layout(writer) => BlobUpload::file(Arc::clone(writer), options, written).await,
+        }
+    }
+
+    /// Writes a blob that is in memory, such as a config, unless it is there.
+    ///
+    /// # Errors
+    /// As [`Destination::upload`].
+    pub async fn put_blob(&self, media_type: MediaType, bytes: Bytes) -> Result<Descriptor, Error> {
+        let descriptor = Descriptor::of(media_type, &bytes);
+        if self.has_blob(descriptor.digest()).await? == Some(descriptor.size()) {
+            return Ok(descriptor);
+        }
+        let mut upload = self.upload(UploadOptions { hash: false }).await?;
+        upload.write(bytes).await?;
+        upload.finish(Some(descriptor.digest().clone())).await?;
+        Ok(descriptor)
+    }
+
+    /// Writes a manifest under its digest alone: the images of an index, before the index.
+    ///
+    /// # Errors
+    /// As [`Destination::upload`]; a registry also refuses a manifest whose blobs it lacks.
+    pub async fn put_manifest(&self, media_type: &MediaType, bytes: Bytes) -> Result<Descriptor, Error> {
+        let descriptor = Descriptor::of(media_type.clone(), &bytes);
+        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        match &self.backend {
+            Backend::Remote(repository) => {
+                let target = Target::Digest(descriptor.digest().clone());
+                repository.put_manifest(&target, &descriptor, bytes).await?;
+            }
+            Backend::Layout(writer) => writer.put_manifest(&descriptor, &bytes)?,
+        }
+        Ok(descriptor)
+    }
+
+    /// Writes the image's manifest or index under the location's own name. This is the last step, and the only one that a
+    /// reader can see. An archive is complete after it and takes nothing more.
+    ///
+    /// With `unchanged`, the source is asked once more just before. Registries have no compare-and-swap for tags: a push by
+    /// someone else between that question and this answer, some milliseconds, is overwritten.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SourceChanged`]: then the manifest is here under its digest and the tag was not moved. If the location
+    /// names a digest, [`ErrorKind::Verify`] unless it is that of the bytes.
+    pub async fn publish(
+        &self,
+        media_type: &MediaType,
+        bytes: Bytes,
+        unchanged: Option<Unchanged<'_>>,
+    ) -> Result<Published, Error> {
+        let descriptor = Descriptor::of(media_type.clone(), &bytes);
+        if let Some(condition) = unchanged {
+            self.require_unchanged(&condition, media_type, &bytes).await?;
+        }
+        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let reference = match &self.backend {
+            Backend::Remote(repository) => {
+                let reference = self.location.reference().expect("a remote destination has a reference");
+                repository.put_manifest(&reference.target(), &descriptor, bytes).await?;
+                let tagged = match reference.target() {
+                    Target::Tag(tag) => reference.with_tag(&tag).unwrap_or_else(|_| reference.clone()),
+                    Target::Digest(_) => reference.clone(),
+                };
+                tagged.with_digest(descriptor.digest().clone()).to_string()
+            }
+            Backend::Layout(writer) => {
+                let writer = Arc::clone(writer);
+                let (descriptor, bytes) = (descriptor.clone(), bytes.clone());
+                let place = writer.place().to_owned();
+                tokio::task::spawn_blocking(move || writer.publish(&descriptor, &bytes)).await.map_err(
+                    |panic| Error::new(place, "publishing", "", ErrorKind::Invalid(panic.to_string())),
+                )??
+            }
+        };
+        Ok(Published { descriptor, reference })
+    }
+
+    async fn require_unchanged(
+        &self,
+        condition: &Unchanged<'_>,
+        media_type: &MediaType,
+        bytes: &Bytes,
+    ) -> Result<(), Error> {
+        let found = condition.source.current_digest().await?;
+        if found.as_ref() == Some(condition.digest) {
+            return Ok(());
+        }
+        // The work is not thrown away: it stays under its digest.
+        self.put_manifest(media_type, bytes.clone()).await?;
+        let tag = condition.source.location().to_string();
+        let kind = ErrorKind::SourceChanged { tag, expected: condition.digest.clone(), found };
+        Err(Error::new(self.place(), "publishing", self.location.to_string(), kind))
+    }
+
+    /// The digest that the location names now; `None` if nothing is there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthorized`], network failures.
+    pub async fn current_digest(&self) -> Result<Option<Digest>, Error> {
+        match &self.backend {
+            Backend::Remote(repository) => {
+                let target = self.location.reference().map(unbloat_oci::Reference::target);
+                repository.head_manifest(&target.expect("a remote destination has a reference")).await
+            }
+            Backend::Layout(writer) => writer.current_digest(),
+        }
+    }
+}

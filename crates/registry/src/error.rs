@@ -1,0 +1,288 @@
+//! What can go wrong between here and an image, in one type that says where, doing what, and what to check.
+
+use std::fmt;
+use std::time::Duration;
+
+use unbloat_oci::{Digest, DocumentError, VerifyError};
+
+use crate::location::LocationError;
+
+/// A failed operation on a registry, folder or archive.
+///
+/// Displays as `OPERATION SUBJECT at PLACE: what happened; what to check`. Never holds a secret: URLs are kept without
+/// their query and user, and the server's words are bounded and stripped of control characters.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    place: String,
+    operation: &'static str,
+    subject: String,
+    kind: ErrorKind,
+}
+
+/// What happened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A location or reference that cannot be parsed.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// There is no such thing there.
+    #[error("not found{}", said(.message))]
+    NotFound {
+        /// The server's words.
+        message: String,
+    },
+    /// Not logged in, or not allowed.
+    #[error("access denied (status {status}){}", said(.message))]
+    Unauthorized {
+        /// HTTP status, 401 or 403.
+        status: u16,
+        /// The server's words.
+        message: String,
+    },
+    /// 429 until the attempts were used up.
+    #[error("too many requests{}", said(.message))]
+    RateLimited {
+        /// The server's words.
+        message: String,
+        /// What it asked for.
+        retry_after: Option<Duration>,
+    },
+    /// Another status than the operation allows.
+    #[error("unexpected status {status}{}", said(.message))]
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// The server's words.
+        message: String,
+    },
+    /// An answer that is against the protocol.
+    #[error("the answer is against the distribution protocol: {0}")]
+    Protocol(String),
+    /// No connection, or a broken one.
+    #[error("network failure: {0}")]
+    Network(String),
+    /// Nothing came for this long.
+    #[error("no answer for {} s", .0.as_secs_f32())]
+    Timeout(Duration),
+    /// The bytes are not those of the descriptor.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// A manifest, index or config that cannot be used.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// An upload cannot be continued: the server lost bytes that are no longer in memory.
+    #[error("the upload was lost after {sent} bytes: {reason}")]
+    UploadLost {
+        /// Bytes that had been acknowledged.
+        sent: u64,
+        /// Why it cannot go on.
+        reason: String,
+    },
+    /// A tag points elsewhere than when it was read.
+    #[error("the source changed meanwhile: {tag} was {expected} and is {}", .found.as_ref().map_or("gone", Digest::as_str))]
+    SourceChanged {
+        /// The tag.
+        tag: String,
+        /// Its digest when it was read.
+        expected: Digest,
+        /// Its digest now.
+        found: Option<Digest>,
+    },
+    /// A bound of the caller was hit.
+    #[error("{what} needs more than {limit} bytes")]
+    LimitExceeded {
+        /// What.
+        what: &'static str,
+        /// The bound in bytes.
+        limit: u64,
+    },
+    /// A credential helper or file that does not work.
+    #[error("credentials: {0}")]
+    Credentials(String),
+    /// An archive or layout that cannot be used.
+    #[error("{0}")]
+    Invalid(String),
+    /// Well understood, and not possible there.
+    #[error("{0}")]
+    Unsupported(String),
+    /// A file or folder.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Errors by what a user does about them; a program's exit codes follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Category {
+    /// A location that cannot be parsed or used.
+    Usage,
+    /// Unknown image, tag, blob or file.
+    NotFound,
+    /// Credentials are missing or not enough.
+    Unauthorized,
+    /// Network or registry failure; retrying can help.
+    Registry,
+    /// Corrupt, hostile or unsupported image.
+    Image,
+    /// The source changed meanwhile.
+    SourceChanged,
+    /// A limit was hit.
+    Limit,
+    /// Local files.
+    Io,
+}
+
+impl Error {
+    pub(crate) fn new(
+        place: impl Into<String>,
+        operation: &'static str,
+        subject: impl fmt::Display,
+        kind: impl Into<ErrorKind>,
+    ) -> Self {
+        let inner = Inner { place: place.into(), operation, subject: subject.to_string(), kind: kind.into() };
+        Self(Box::new(inner))
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
+    }
+
+    /// Registry host, folder or archive.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.0.place
+    }
+
+    /// What was being done, for example `reading blob`.
+    #[must_use]
+    pub fn operation(&self) -> &str {
+        self.0.operation
+    }
+
+    /// To what: a reference, a digest.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
+    /// The group of the error.
+    #[must_use]
+    pub fn category(&self) -> Category {
+        match &self.0.kind {
+            ErrorKind::Location(_) | ErrorKind::Unsupported(_) => Category::Usage,
+            ErrorKind::NotFound { .. } => Category::NotFound,
+            ErrorKind::Unauthorized { .. } | ErrorKind::Credentials(_) => Category::Unauthorized,
+            ErrorKind::RateLimited { .. }
+            | ErrorKind::Status { .. }
+            | ErrorKind::Protocol(_)
+            | ErrorKind::Network(_)
+            | ErrorKind::Timeout(_)
+            | ErrorKind::UploadLost { .. } => Category::Registry,
+            ErrorKind::Verify(VerifyError::Truncated { .. }) => Category::Registry,
+            ErrorKind::Verify(_) | ErrorKind::Document(_) | ErrorKind::Invalid(_) => Category::Image,
+            ErrorKind::SourceChanged { .. } => Category::SourceChanged,
+            ErrorKind::LimitExceeded { .. } => Category::Limit,
+            ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::NotFound => Category::NotFound,
+            ErrorKind::Io(_) => Category::Io,
+        }
+    }
+
+    /// Whether the same call can succeed later. What could be retried here already was.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match &self.0.kind {
+            ErrorKind::Status { status, .. } => *status >= 500 || *status == 408,
+            ErrorKind::RateLimited { .. }
+            | ErrorKind::Network(_)
+            | ErrorKind::Timeout(_)
+            | ErrorKind::UploadLost { .. }
+            | ErrorKind::Verify(VerifyError::Truncated { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// What to check, where there is something.
+    fn advice(&self) -> &'static str {
+        match &self.0.kind {
+            ErrorKind::NotFound { .. } => "check the name; a registry may also say this of a private image",
+            ErrorKind::Unauthorized { .. } => "log in to this registry or check that the account may do this",
+            ErrorKind::RateLimited { .. } => "wait, or log in for a higher limit",
+            ErrorKind::Network(_) | ErrorKind::Timeout(_) => {
+                "check the host name, the port, the network and any proxy"
+            }
+            ErrorKind::UploadLost { .. } => "run it again",
+            ErrorKind::Verify(VerifyError::Truncated { .. }) => {
+                "run it again; if it stays, push the image again"
+            }
+            ErrorKind::Verify(_) => "the stored blob is corrupt: push the image again",
+            ErrorKind::LimitExceeded { .. } => "raise the limit",
+            _ => "",
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let ErrorKind::Location(error) = &self.0.kind {
+            return error.fmt(f);
+        }
+        let Inner { place, operation, subject, kind } = &*self.0;
+        f.write_str(operation)?;
+        if !subject.is_empty() {
+            write!(f, " {subject}")?;
+        }
+        write!(f, " at {place}: {kind}")?;
+        match self.advice() {
+            "" => Ok(()),
+            advice => write!(f, "; {advice}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0.kind {
+            ErrorKind::Io(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<LocationError> for Error {
+    fn from(error: LocationError) -> Self {
+        Self::new("", "parsing", "", error)
+    }
+}
+
+/// `: "words"` or nothing.
+fn said(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(", the server says: {message}") }
+}
+
+/// A server's words, fit to be printed: one line, no control characters, bounded.
+pub(crate) fn sanitize(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let mut out = String::new();
+    for c in text.chars() {
+        let c = if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}') {
+            ' '
+        } else {
+            c
+        };
+        if c == ' ' && (out.is_empty() || out.ends_with(' ')) {
+            continue;
+        }
+        if out.len() + c.len_utf8() > LONGEST {
+            out.push('…');
+            break;
+        }
+        out.push(c);
+    }
+    out.truncate(out.trim_end().len());
+    out
+}

@@ -1,0 +1,197 @@
+//! Where the blobs of a layout or archive are: files of a folder, or ranges of one file.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use unbloat_oci::Digest;
+
+/// More members than any image's archive has; a scan of a hostile one ends here.
+const MAX_MEMBERS: usize = 1_000_000;
+
+/// A range of a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Extent {
+    file: Arc<File>,
+    offset: u64,
+    size: u64,
+}
+
+impl Extent {
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Up to `length` bytes from `at` on; fewer only at the end of the range or of a truncated file.
+    pub(crate) fn read_at(&self, at: u64, length: usize) -> io::Result<Bytes> {
+        let left = usize::try_from(self.size.saturating_sub(at)).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; length.min(left)];
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.file.read_at(&mut buffer[filled..], self.offset + at + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        buffer.truncate(filled);
+        Ok(buffer.into())
+    }
+
+    /// All of it, if it has at most `limit` bytes.
+    pub(crate) fn read_all(&self, limit: u64) -> io::Result<Bytes> {
+        if self.size > limit {
+            return Err(io::Error::other(format!("it has {} bytes; at most {limit} are read", self.size)));
+        }
+        self.read_at(0, usize::try_from(self.size).unwrap_or(usize::MAX))
+    }
+}
+
+/// The members of a tar, by name, without their content.
+#[derive(Debug)]
+pub(crate) struct Members {
+    file: Arc<File>,
+    entries: HashMap<String, Member>,
+}
+
+#[derive(Debug)]
+enum Member {
+    File { offset: u64, size: u64 },
+    Link(String),
+}
+
+impl Members {
+    /// Reads the headers of an archive.
+    pub(crate) fn scan(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let mut magic = [0; 4];
+        let read = file.read_at(&mut magic, 0)?;
+        if magic[..read].starts_with(&[0x1f, 0x8b]) || magic == [0x28, 0xb5, 0x2f, 0xfd] {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the archive is compressed; unpack it first (gunzip or unzstd)",
+            ));
+        }
+        let mut entries = HashMap::new();
+        let mut archive = tar::Archive::new(&file);
+        for entry in archive.entries_with_seek()? {
+            let entry = entry?;
+            let Ok(name) = std::str::from_utf8(&entry.path_bytes()).map(clean) else { continue };
+            let kind = entry.header().entry_type();
+            let member = if kind.is_file() {
+                Member::File { offset: entry.raw_file_position(), size: entry.size() }
+            } else if let (true, Some(target)) =
+                (kind.is_symlink() || kind.is_hard_link(), entry.link_name_bytes())
+            {
+                let Ok(target) = std::str::from_utf8(&target) else { continue };
+                let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+                let joined = if kind.is_symlink() { format!("{folder}/{target}") } else { target.to_owned() };
+                Member::Link(clean(&joined))
+            } else {
+                continue;
+            };
+            entries.insert(name, member);
+            if entries.len() > MAX_MEMBERS {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the archive has too many members"));
+            }
+        }
+        Ok(Self { file: Arc::new(file), entries })
+    }
+
+    /// A member's content, links followed.
+    pub(crate) fn get(&self, name: &str) -> Option<Extent> {
+        let mut name = clean(name);
+        for _ in 0..8 {
+            match self.entries.get(&name)? {
+                Member::File { offset, size } => {
+                    return Some(Extent { file: Arc::clone(&self.file), offset: *offset, size: *size });
+                }
+                Member::Link(target) => name.clone_from(target),
+            }
+        }
+        None
+    }
+}
+
+/// A name without `./`, `//` and leading `/`; `..` is resolved inside the archive.
+fn clean(name: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// The blobs of a layout.
+#[derive(Debug)]
+pub(crate) enum Blobs {
+    /// `blobs/ALGORITHM/HEX` below a folder.
+    Folder(PathBuf),
+    /// The same inside a tar.
+    Archive(Members),
+    /// By digest: what a `docker save` archive holds under other names.
+    Listed(HashMap<Digest, Stored>),
+}
+
+/// A blob of [`Blobs::Listed`].
+#[derive(Clone, Debug)]
+pub(crate) enum Stored {
+    InFile(Extent),
+    InMemory(Bytes),
+}
+
+impl Stored {
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::InFile(extent) => extent.size(),
+            Self::InMemory(bytes) => bytes.len() as u64,
+        }
+    }
+
+    pub(crate) fn read_at(&self, at: u64, length: usize) -> io::Result<Bytes> {
+        match self {
+            Self::InFile(extent) => extent.read_at(at, length),
+            Self::InMemory(bytes) => {
+                let start = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                Ok(bytes.slice(start..bytes.len().min(start.saturating_add(length))))
+            }
+        }
+    }
+}
+
+/// Path of a blob in a layout.
+pub(crate) fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+impl Blobs {
+    pub(crate) fn open(&self, digest: &Digest) -> io::Result<Option<Stored>> {
+        match self {
+            Self::Listed(blobs) => Ok(blobs.get(digest).cloned()),
+            Self::Archive(members) => Ok(members.get(&blob_path(digest)).map(Stored::InFile)),
+            Self::Folder(root) => match File::open(root.join(blob_path(digest))) {
+                Ok(file) => {
+                    let metadata = file.metadata()?;
+                    if !metadata.is_file() {
+                        return Err(io::Error::other("the blob is not a regular file"));
+                    }
+                    let extent = Extent { file: Arc::new(file), offset: 0, size: metadata.len() };
+                    Ok(Some(Stored::InFile(extent)))
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            },
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Writing OCI layouts: a folder, or a folder beside an archive that becomes its content when it is published.
+//!
+//! Blobs are written under a temporary name and renamed; `index.json` is replaced last, in one rename, under a lock of
+//! `oci-layout`. A crash leaves at most files that nothing refers to. Nothing is forced to the disk (`fsync`).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tempfile::{NamedTempFile, TempDir};
+use unbloat_oci::{Descriptor, Digest, Family, Index, VerifyError};
+
+use crate::error::{Error, ErrorKind};
+use crate::extents::blob_path;
+use crate::local::{self, REF_NAME};
+use crate::location::LayoutName;
+
+const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+/// Bytes that are gathered before a thread writes them.
+const GATHER_BYTES: usize = 1 << 20;
+
+/// A layout that is being written.
+#[derive(Debug)]
+pub(crate) struct LayoutWriter {
+    root: PathBuf,
+    place: String,
+    name: Option<LayoutName>,
+    archive: Option<Staged>,
+}
+
+/// The folder that holds an archive's content until it is published; beside the archive, so that it has its disk.
+#[derive(Debug)]
+struct Staged {
+    folder: TempDir,
+    target: PathBuf,
+}
+
+impl LayoutWriter {
+    pub(crate) fn folder(path: &Path, name: Option<LayoutName>) -> Result<Self, Error> {
+        let place = format!("oci:{}", path.display());
+        let writer = Self { root: path.to_owned(), place, name, archive: None };
+        writer.prepare().map_err(|error| writer.fault("opening", "", error))?;
+        Ok(writer)
+    }
+
+    pub(crate) fn archive(path: &Path, name: Option<LayoutName>) -> Result<Self, Error> {
+        let place = format!("oci-archive:{}", path.display());
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = tempfile::Builder::new()
+            .prefix(".unbloat-archive-")
+            .tempdir_in(parent)
+            .map_err(|error| Error::new(place.clone(), "opening", "", error))?;
+        let root = folder.path().to_owned();
+        let archive = Some(Staged { folder, target: path.to_owned() });
+        let writer = Self { root, place, name, archive };
+        writer.prepare().map_err(|error| writer.fault("opening", "", error))?;
+        Ok(writer)
+    }
+
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn fault(
+        &self,
+        operation: &'static str,
+        subject: impl std::fmt::Display,
+        kind: impl Into<ErrorKind>,
+    ) -> Error {
+        Error::new(self.place.clone(), operation, subject, kind)
+    }
+
+    fn prepare(&self) -> io::Result<()> {
+        fs::create_dir_all(self.root.join("blobs/sha256"))?;
+        let layout = self.root.join("oci-layout");
+        if !layout.exists() {
+            self.replace("oci-layout", LAYOUT.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file under a temporary name and renames it.
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut file = self.temporary()?;
+        file.write_all(bytes)?;
+        persist(file, &self.root.join(name))
+    }
+
+    fn temporary(&self) -> io::Result<NamedTempFile> {
+        tempfile::Builder::new().prefix(".unbloat-").tempfile_in(&self.root)
+    }
+
+    pub(crate) fn has_blob(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        match fs::metadata(self.root.join(blob_path(digest))) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.fault("looking for blob", digest, error)),
+        }
+    }
+
+    pub(crate) fn begin(self: Arc<Self>) -> Result<PartialBlob, Error> {
+        let file = self.temporary().map_err(|error| self.fault("writing blob", "", error))?;
+        Ok(PartialBlob { writer: self, file: Some(file), gathered: Vec::new(), bytes: 0 })
+    }
+
+    pub(crate) fn put_manifest(&self, descriptor: &Descriptor, bytes: &Bytes) -> Result<(), Error> {
+        let digest = descriptor.digest();
+        self.prepare_for(digest)
+            .and_then(|()| self.replace(&blob_path(digest), bytes))
+            .map_err(|error| self.fault("writing manifest", digest, error))
+    }
+
+    fn prepare_for(&self, digest: &Digest) -> io::Result<()> {
+        fs::create_dir_all(self.root.join("blobs").join(digest.algorithm().name()))
+    }
+
+    fn index(&self) -> Result<Index, Error> {
+        match fs::read(self.root.join("index.json")) {
+            Ok(bytes) => Index::parse(Some(&Family::Oci.index()), &bytes)
+                .map_err(|error| self.fault("reading index.json", "", error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Index::new(Family::Oci, Vec::new())),
+            Err(error) => Err(self.fault("reading index.json", "", error)),
+        }
+    }
+
+    pub(crate) fn current_digest(&self) -> Result<Option<Digest>, Error> {
+        if let Some(Staged { target, .. }) = &self.archive {
+            if !target.exists() {
+                return Ok(None);
+            }
+            let location = crate::Location::OciArchive { path: target.clone(), name: self.name.clone() };
+            let found = local::LocalImages::open(&location).and_then(|images| images.resolve());
+            return Ok(found.ok().map(|fetched| fetched.descriptor.digest().clone()));
+        }
+        let index = self.index()?;
+        let entry = index.manifests().iter().find(|entry| self.replaces(entry));
+        Ok(entry.map(|entry| entry.digest().clone()))
+    }
+
+    /// Whether publishing takes this entry's place: it has the same tag, or neither has one.
+    fn replaces(&self, entry: &Descriptor) -> bool {
+        match (&self.name, entry.annotation(REF_NAME)) {
+            (Some(LayoutName::Tag(tag)), Some(name)) => *tag == name,
+            (Some(LayoutName::Digest(digest)), None) => entry.digest() == digest,
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// The last step: the manifest's blob, then `index.json`, then (for an archive) the tar. Returns a location of it.
+    pub(crate) fn publish(&self, descriptor: &Descriptor, bytes: &Bytes) -> Result<String, Error> {
+        const OPERATION: &str = "publishing";
+        if let Some(LayoutName::Digest(expected)) = &self.name
+            && expected != descriptor.digest()
+        {
+            let (expected, found) = (expected.clone(), descriptor.digest().clone());
+            return Err(self.fault(OPERATION, "", VerifyError::DigestMismatch { expected, found }));
+        }
+        self.put_manifest(descriptor, bytes)?;
+        let io = |error: io::Error| self.fault(OPERATION, descriptor.digest(), error);
+        let lock =
+            OpenOptions::new().read(true).write(true).open(self.root.join("oci-layout")).map_err(io)?;
+        lock.lock().map_err(io)?;
+        let mut index = self.index()?;
+        let mut entry = descriptor.clone();
+        if let Some(LayoutName::Tag(tag)) = &self.name {
+            entry.set_annotation(REF_NAME, tag).map_err(|error| self.fault(OPERATION, "", error))?;
+        }
+        let mut entries: Vec<Descriptor> =
+            index.manifests().iter().filter(|entry| !self.replaces(entry)).cloned().collect();
+        entries.push(entry);
+        index.set_manifests(entries);
+        self.replace("index.json", &index.to_bytes()).map_err(io)?;
+        drop(lock);
+        if let Some(staged) = &self.archive {
+            pack(staged.folder.path(), &staged.target).map_err(io)?;
+        }
+        Ok(format!("{}@{}", self.place, descriptor.digest()))
+    }
+}
+
+fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    // Temporary files are made for their owner alone; what is published has the mode of any new file.
+    use std::os::unix::fs::PermissionsExt;
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Writes a folder's layout as a tar: sorted, without times and owners, so that the same image is the same archive.
+/// Each blob's file goes away once it is in the tar, so that the disk holds the image once and one blob twice.
+fn pack(folder: &Path, target: &Path) -> io::Result<()> {
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut output = tempfile::Builder::new().prefix(".unbloat-").tempfile_in(parent)?;
+    let mut names = vec!["oci-layout".to_owned(), "index.json".to_owned()];
+    for algorithm in ["sha256", "sha512"] {
+        let blobs = folder.join("blobs").join(algorithm);
+        let mut found = Vec::new();
+        if blobs.is_dir() {
+            for entry in fs::read_dir(&blobs)? {
+                if let Ok(name) = entry?.file_name().into_string() {
+                    found.push(format!("blobs/{algorithm}/{name}"));
+                }
+            }
+        }
+        found.sort();
+        names.extend(found);
+    }
+    let mut builder = tar::Builder::new(io::BufWriter::with_capacity(GATHER_BYTES, output.as_file_mut()));
+    for name in names {
+        let path = folder.join(&name);
+        let file = File::open(&path)?;
+        let mut header = tar::Header::new_ustar();
+        header.set_size(file.metadata()?.len());
+        header.set_mode(0o644);
+        header.set_mtime(0);
+        header.set_entry_type(tar::EntryType::Regular);
+        builder.append_data(&mut header, &name, file)?;
+        if name.starts_with("blobs/") {
+            fs::remove_file(&path)?;
+        }
+    }
+    builder.into_inner()?.flush()?;
+    persist(output, target)
+}
+
+/// A blob under its temporary name; dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct PartialBlob {
+    writer: Arc<LayoutWriter>,
+    file: Option<NamedTempFile>,
+    gathered: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl PartialBlob {
+    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        self.bytes += bytes.len();
+        self.gathered.push(bytes);
+        if self.bytes >= GATHER_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        let fault = |error: io::Error| self.writer.fault("writing blob", "", error);
+        let pieces = std::mem::take(&mut self.gathered);
+        self.bytes = 0;
+        let file = self.file.as_ref().expect("it is there until it is finished");
+        let mut file = file.as_file().try_clone().map_err(fault)?;
+        match tokio::task::spawn_blocking(move || write_pieces(&mut file, &pieces)).await {
+            Ok(outcome) => outcome.map_err(fault),
+            Err(panic) => Err(fault(io::Error::other(panic))),
+        }
+    }
+
+    pub(crate) async fn finish(&mut self, digest: &Digest) -> Result<(), Error> {
+        self.flush().await?;
+        let fault = |error: io::Error| self.writer.fault("writing blob", digest, error);
+        self.writer.prepare_for(digest).map_err(fault)?;
+        if let Some(file) = self.file.take() {
+            persist(file, &self.writer.root.join(blob_path(digest))).map_err(fault)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_pieces(file: &mut File, pieces: &[Bytes]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let mut rest = &mut slices[..];
+    while !rest.is_empty() {
+        let most = rest.len().min(1024);
+        let written = file.write_vectored(&rest[..most])?;
+        if written == 0 && rest.iter().any(|slice| !slice.is_empty()) {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        IoSlice::advance_slices(&mut rest, written);
+        if written == 0 {
+            break;
+        }
+    }
+    Ok(())
+}

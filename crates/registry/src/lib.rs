@@ -1,0 +1,49 @@
+//! Pull and push: registries, OCI layout folders, archives.
+//!
+//! What happens here: finding credentials, reading manifests and blobs from where they are, writing them where they
+//! go. What does not: merging, compressing, choosing platforms for a squash.
+//!
+//! Invariants:
+//! - every byte of a blob that a caller gets is hashed; a stream that ended without error was the blob of its descriptor;
+//! - memory is bounded by the chunks in flight, whatever a server sends;
+//! - nothing is published before [`Destination::publish`]; a dropped [`BlobUpload`] is cancelled on the server;
+//! - a secret is never in an error, a log line or a `Debug` text, and never goes to another host than the one it is for.
+
+pub mod auth;
+mod challenge;
+mod chunked_upload;
+mod client;
+mod copy;
+mod destination;
+mod docker_archive;
+mod error;
+mod extents;
+mod helper;
+mod layout;
+mod local;
+mod location;
+mod options;
+mod remote;
+mod request;
+mod secret;
+mod single_upload;
+mod source;
+mod stream;
+mod token;
+mod transport;
+mod upload;
+
+pub use auth::{Credential, Keyring};
+pub use client::Client;
+pub use copy::{CopyReport, copy};
+pub use destination::{BlobCopy, Destination, Published, Unchanged};
+pub use error::{Category, Error, ErrorKind};
+pub use location::{LayoutName, Location, LocationError};
+pub use options::{ClientOptions, Retry, Timeouts, UploadMode, UploadPolicy};
+pub use secret::Secret;
+pub use source::{Fetched, Source};
+pub use stream::{BlobReader, BlobStream};
+pub use upload::{BlobUpload, UploadOptions};
+
+/// Results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

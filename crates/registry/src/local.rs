@@ -1,0 +1,301 @@
+//! Images of a folder or an archive, for reading.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use futures::stream;
+use serde::Deserialize;
+use tokio::task::JoinHandle;
+use unbloat_oci::{
+    AnyManifest, Descriptor, Digest, Index, MAX_MANIFEST_BYTES, Manifest, MediaType, Verifier, VerifyError,
+};
+
+use crate::docker_archive;
+use crate::error::{Error, ErrorKind};
+use crate::extents::{Blobs, Members, Stored};
+use crate::location::{LayoutName, Location};
+use crate::source::Fetched;
+use crate::stream::BlobStream;
+
+/// Annotation of an index entry with its tag.
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Annotation of an index entry with its full reference, written by containerd and Docker.
+pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
+/// Bytes of one read: large enough for the disk, small enough for memory.
+const READ_BYTES: usize = 512 << 10;
+
+/// What a folder or archive holds.
+#[derive(Debug)]
+pub(crate) struct LocalImages {
+    location: Location,
+    place: String,
+    entries: Vec<Descriptor>,
+    blobs: Arc<Blobs>,
+}
+
+impl LocalImages {
+    /// Reads the list of contents.
+    pub(crate) fn open(location: &Location) -> Result<Self, Error> {
+        let place = location.to_string();
+        let fault = |kind: ErrorKind| Error::new(place.clone(), "opening", "", kind);
+        let io = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => fault(ErrorKind::NotFound { message: String::new() }),
+            std::io::ErrorKind::InvalidData => fault(ErrorKind::Invalid(error.to_string())),
+            _ => fault(error.into()),
+        };
+        let (entries, blobs) = match location {
+            Location::Registry(_) => {
+                return Err(fault(ErrorKind::Unsupported("a registry is not a local place".to_owned())));
+            }
+            Location::OciDir { path, .. } => {
+                let read = |name: &str| read_file(&path.join(name));
+                let layout = read("oci-layout").map_err(&io)?;
+                let index = read("index.json").map_err(&io)?;
+                (read_layout(&layout, &index).map_err(&fault)?, Blobs::Folder(path.clone()))
+            }
+            Location::OciArchive { path, .. } => {
+                let members = Members::scan(path).map_err(&io)?;
+                let read = |name: &str| match members.get(name) {
+                    Some(extent) => extent.read_all(MAX_MANIFEST_BYTES).map_err(ErrorKind::from),
+                    None => Err(ErrorKind::Invalid(format!("it is no OCI archive: it has no {name}"))),
+                };
+                let layout = read("oci-layout").map_err(&fault)?;
+                let index = read("index.json").map_err(&fault)?;
+                (read_layout(&layout, &index).map_err(&fault)?, Blobs::Archive(members))
+            }
+            Location::DockerArchive { path, reference } => {
+                let members = Members::scan(path).map_err(&io)?;
+                docker_archive::open(members, reference.as_ref()).map_err(&fault)?
+            }
+        };
+        Ok(Self { location: location.clone(), place, entries, blobs: Arc::new(blobs) })
+    }
+
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The same place as it is now.
+    pub(crate) fn reopen(&self) -> Result<Self, Error> {
+        Self::open(&self.location)
+    }
+
+    fn fault(
+        &self,
+        operation: &'static str,
+        subject: impl std::fmt::Display,
+        kind: impl Into<ErrorKind>,
+    ) -> Error {
+        Error::new(self.place.clone(), operation, subject, kind)
+    }
+
+    pub(crate) fn resolve(&self) -> Result<Fetched, Error> {
+        let name = match &self.location {
+            Location::OciDir { name, .. } | Location::OciArchive { name, .. } => name.as_ref(),
+            _ => None,
+        };
+        let entry = match name {
+            Some(LayoutName::Tag(tag)) => {
+                self.entries.iter().find(|entry| entry.annotation(REF_NAME).as_ref() == Some(tag)).cloned()
+            }
+            Some(LayoutName::Digest(digest)) => {
+                let listed = self.entries.iter().find(|entry| entry.digest() == digest).cloned();
+                match listed {
+                    Some(entry) => Some(entry),
+                    None => self.unlisted(digest)?,
+                }
+            }
+            None if self.entries.len() > 1 => {
+                let names = self.tags().join(", ");
+                let reason = format!("it holds {} images; name one of: {names}", self.entries.len());
+                return Err(self.fault("resolving", "", ErrorKind::Unsupported(reason)));
+            }
+            None => self.entries.first().cloned(),
+        };
+        let entry = entry.ok_or_else(|| {
+            let message = format!("the names there are: {}", crate::error::sanitize(&self.tags().join(", ")));
+            self.fault("resolving", "", ErrorKind::NotFound { message })
+        })?;
+        self.manifest(&entry)
+    }
+
+    /// A manifest that the index does not list, such as one image of an index.
+    fn unlisted(&self, digest: &Digest) -> Result<Option<Descriptor>, Error> {
+        let stored = self.blobs.open(digest).map_err(|error| self.fault("resolving", digest, error))?;
+        Ok(stored.map(|stored| Descriptor::new(MediaType::from_static(""), digest.clone(), stored.size())))
+    }
+
+    pub(crate) fn manifest(&self, descriptor: &Descriptor) -> Result<Fetched, Error> {
+        const OPERATION: &str = "reading manifest";
+        let digest = descriptor.digest();
+        if descriptor.size() > MAX_MANIFEST_BYTES {
+            let kind = ErrorKind::LimitExceeded { what: "the manifest", limit: MAX_MANIFEST_BYTES };
+            return Err(self.fault(OPERATION, digest, kind));
+        }
+        let stored = self.stored(OPERATION, digest)?;
+        let length = usize::try_from(descriptor.size()).unwrap_or(0) + 1;
+        let bytes = stored.read_at(0, length).map_err(|error| self.fault(OPERATION, digest, error))?;
+        let mut verifier = Verifier::new(digest.clone(), descriptor.size());
+        let verified = verifier.update(&bytes).and_then(|()| verifier.finish());
+        verified.map_err(|error| self.fault(OPERATION, digest, error))?;
+        let media_type = match AnyManifest::parse(crate::source::announced(descriptor), &bytes) {
+            Ok(AnyManifest::Image(image)) => image.media_type().clone(),
+            Ok(AnyManifest::Index(index)) => index.media_type().clone(),
+            // The caller parses too, and says what is wrong.
+            Err(_) => descriptor.media_type().clone(),
+        };
+        Ok(Fetched { descriptor: Descriptor::new(media_type, digest.clone(), bytes.len() as u64), bytes })
+    }
+
+    fn stored(&self, operation: &'static str, digest: &Digest) -> Result<Stored, Error> {
+        self.blobs
+            .open(digest)
+            .map_err(|error| self.fault(operation, digest, error))?
+            .ok_or_else(|| self.fault(operation, digest, ErrorKind::NotFound { message: String::new() }))
+    }
+
+    pub(crate) fn tags(&self) -> Vec<String> {
+        let name = |entry: &Descriptor| entry.annotation(IMAGE_NAME).filter(|_| self.is_docker());
+        self.entries
+            .iter()
+            .map(|entry| {
+                name(entry)
+                    .or_else(|| entry.annotation(REF_NAME))
+                    .unwrap_or_else(|| format!("@{}", entry.digest()))
+            })
+            .collect()
+    }
+
+    fn is_docker(&self) -> bool {
+        matches!(self.location, Location::DockerArchive { .. })
+    }
+
+    pub(crate) fn referrers(&self, digest: &Digest) -> Vec<Descriptor> {
+        let refers = |entry: &&Descriptor| {
+            let Ok(fetched) = self.manifest(entry) else { return false };
+            let subject = match fetched.parse() {
+                Ok(AnyManifest::Image(image)) => image.subject(),
+                Ok(AnyManifest::Index(index)) => index.subject(),
+                Err(_) => return false,
+            };
+            subject.ok().flatten().is_some_and(|subject| subject.digest() == digest)
+        };
+        self.entries.iter().filter(refers).cloned().collect()
+    }
+
+    pub(crate) fn blob(self: &Arc<Self>, descriptor: &Descriptor, read: Arc<AtomicU64>) -> BlobStream {
+        let state = Reading {
+            images: Arc::clone(self),
+            descriptor: descriptor.clone(),
+            verifier: Some(Verifier::new(descriptor.digest().clone(), descriptor.size())),
+            stored: None,
+            at: 0,
+            ahead: None,
+            read,
+        };
+        let chunks = stream::try_unfold(state, |mut state| async move {
+            Ok(state.next().await?.map(|bytes| (bytes, state)))
+        });
+        BlobStream::new(descriptor.clone(), chunks)
+    }
+}
+
+/// A blob that is being read, one piece ahead.
+struct Reading {
+    images: Arc<LocalImages>,
+    descriptor: Descriptor,
+    verifier: Option<Verifier>,
+    stored: Option<Stored>,
+    at: u64,
+    ahead: Option<JoinHandle<std::io::Result<Bytes>>>,
+    read: Arc<AtomicU64>,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        const OPERATION: &str = "reading blob";
+        let Some(verifier) = &mut self.verifier else { return Ok(None) };
+        let digest = self.descriptor.digest();
+        let stored = match &self.stored {
+            Some(stored) => stored.clone(),
+            None => {
+                let stored = self.images.stored(OPERATION, digest)?;
+                if stored.size() > self.descriptor.size() {
+                    let kind = VerifyError::TooLong { digest: digest.clone(), size: self.descriptor.size() };
+                    return Err(self.images.fault(OPERATION, digest, kind));
+                }
+                self.stored.insert(stored).clone()
+            }
+        };
+        let request = |at: u64| {
+            let stored = stored.clone();
+            tokio::task::spawn_blocking(move || stored.read_at(at, READ_BYTES))
+        };
+        let reading = self.ahead.take().unwrap_or_else(|| request(self.at));
+        let bytes = match reading.await {
+            Ok(read) => read.map_err(|error| self.images.fault(OPERATION, digest, error))?,
+            Err(panic) => return Err(self.images.fault(OPERATION, digest, std::io::Error::other(panic))),
+        };
+        if bytes.is_empty() {
+            if let Some(verifier) = self.verifier.take() {
+                verifier.finish().map_err(|error| self.images.fault(OPERATION, digest, error))?;
+            }
+            return Ok(None);
+        }
+        self.at += bytes.len() as u64;
+        if bytes.len() == READ_BYTES {
+            self.ahead = Some(request(self.at));
+        }
+        verifier.update(&bytes).map_err(|error| self.images.fault(OPERATION, digest, error))?;
+        self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(Some(bytes))
+    }
+}
+
+fn read_file(path: &Path) -> std::io::Result<Bytes> {
+    let size = std::fs::metadata(path)?.len();
+    if size > MAX_MANIFEST_BYTES {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            format!("{} has {size} bytes; at most {MAX_MANIFEST_BYTES} are read", path.display()),
+        ));
+    }
+    Ok(std::fs::read(path)?.into())
+}
+
+/// The images that a layout's `index.json` lists.
+pub(crate) fn read_layout(layout: &[u8], index: &[u8]) -> Result<Vec<Descriptor>, ErrorKind> {
+    #[derive(Deserialize)]
+    struct Layout {
+        #[serde(rename = "imageLayoutVersion")]
+        version: String,
+    }
+    let layout: Layout = serde_json::from_slice(layout)
+        .map_err(|error| ErrorKind::Invalid(format!("oci-layout is not valid: {error}")))?;
+    if !layout.version.starts_with("1.") {
+        let version = crate::error::sanitize(&layout.version);
+        return Err(ErrorKind::Invalid(format!("the layout has the version {version}; 1.0.0 is known")));
+    }
+    Ok(Index::parse(Some(&unbloat_oci::Family::Oci.index()), index)?.manifests().to_vec())
+}
+
+/// Whether everything that an image needs is in these blobs.
+pub(crate) fn is_complete(blobs: &Blobs, entry: &Descriptor) -> bool {
+    let there = |digest: &Digest| blobs.open(digest).ok().flatten();
+    let Some(bytes) = there(entry.digest()).and_then(|stored| {
+        let length = usize::try_from(stored.size().min(MAX_MANIFEST_BYTES)).ok()?;
+        stored.read_at(0, length).ok()
+    }) else {
+        return false;
+    };
+    match AnyManifest::parse(crate::source::announced(entry), &bytes) {
+        Ok(AnyManifest::Image(image)) => {
+            let image: Manifest = image;
+            image.layers().iter().chain([image.config()]).all(|blob| there(blob.digest()).is_some())
+        }
+        Ok(AnyManifest::Index(index)) => index.manifests().iter().all(|child| is_complete(blobs, child)),
+        Err(_) => false,
+    }
+}

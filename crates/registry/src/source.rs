@@ -1,0 +1,177 @@
+//! Reading an image from wherever it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use unbloat_oci::{AnyManifest, Descriptor, Digest, MAX_CONFIG_BYTES, MediaType};
+
+use crate::error::{Error, ErrorKind};
+use crate::local::LocalImages;
+use crate::location::Location;
+use crate::remote::Repository;
+use crate::stream::BlobStream;
+
+/// An image's source. Cheap to clone; all clones count into the same [`Source::bytes_read`].
+#[derive(Clone, Debug)]
+pub struct Source {
+    location: Arc<Location>,
+    backend: Backend,
+    read: Arc<AtomicU64>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Backend {
+    Remote(Repository),
+    Local(Arc<LocalImages>),
+}
+
+/// A manifest, index or config with its bytes, verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Media type (as announced), digest and size.
+    pub descriptor: Descriptor,
+    /// The document.
+    pub bytes: Bytes,
+}
+
+impl Fetched {
+    /// Reads it as manifest or index.
+    ///
+    /// # Errors
+    /// As [`AnyManifest::parse`].
+    pub fn parse(&self) -> Result<AnyManifest, unbloat_oci::DocumentError> {
+        AnyManifest::parse(Some(self.descriptor.media_type()), &self.bytes)
+    }
+}
+
+impl Source {
+    pub(crate) fn new(location: Location, backend: Backend) -> Self {
+        Self { location: Arc::new(location), backend, read: Arc::default() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Registry host, folder or archive, as errors name it.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.backend {
+            Backend::Remote(repository) => repository.registry().to_owned(),
+            Backend::Local(images) => images.place().to_owned(),
+        }
+    }
+
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// Bytes of blobs, manifests and configs read so far, repeated ones included, by all clones.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// The manifest or index that the location names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Unauthorized`], network failures, [`ErrorKind::Verify`] if the location has a
+    /// digest and the answer another.
+    pub async fn resolve(&self) -> Result<Fetched, Error> {
+        let fetched = match &self.backend {
+            Backend::Remote(repository) => {
+                let target = self.location.reference().map(unbloat_oci::Reference::target);
+                repository.manifest(&target.expect("a remote source has a reference")).await?
+            }
+            Backend::Local(images) => images.resolve()?,
+        };
+        self.count(&fetched.bytes);
+        Ok(fetched)
+    }
+
+    /// Another manifest of the same place, by the descriptor in an index.
+    ///
+    /// # Errors
+    /// As [`Source::resolve`].
+    pub async fn manifest(&self, descriptor: &Descriptor) -> Result<Fetched, Error> {
+        let fetched = match &self.backend {
+            Backend::Remote(repository) => repository.manifest_by_descriptor(descriptor).await?,
+            Backend::Local(images) => images.manifest(descriptor)?,
+        };
+        self.count(&fetched.bytes);
+        Ok(fetched)
+    }
+
+    /// A config, verified, of at most [`MAX_CONFIG_BYTES`].
+    ///
+    /// # Errors
+    /// As [`Source::blob`], and [`ErrorKind::LimitExceeded`].
+    pub async fn config(&self, descriptor: &Descriptor) -> Result<Bytes, Error> {
+        if descriptor.size() > MAX_CONFIG_BYTES {
+            let kind = ErrorKind::LimitExceeded { what: "the config", limit: MAX_CONFIG_BYTES };
+            return Err(Error::new(self.place(), "reading config", descriptor.digest(), kind));
+        }
+        self.blob(descriptor).collect(MAX_CONFIG_BYTES).await
+    }
+
+    /// A blob from its beginning. It may be read again: each call is a new request.
+    #[must_use]
+    pub fn blob(&self, descriptor: &Descriptor) -> BlobStream {
+        match &self.backend {
+            Backend::Remote(repository) => repository.blob(descriptor, Arc::clone(&self.read)),
+            Backend::Local(images) => images.blob(descriptor, Arc::clone(&self.read)),
+        }
+    }
+
+    /// The digest that the location names now; `None` when it is gone. Asks with HEAD where there is a server.
+    ///
+    /// # Errors
+    /// As [`Source::resolve`], without `NotFound`.
+    pub async fn current_digest(&self) -> Result<Option<Digest>, Error> {
+        match &self.backend {
+            Backend::Remote(repository) => {
+                let target = self.location.reference().map(unbloat_oci::Reference::target);
+                repository.head_manifest(&target.expect("a remote source has a reference")).await
+            }
+            Backend::Local(images) => match images.reopen()?.resolve() {
+                Ok(fetched) => Ok(Some(fetched.descriptor.digest().clone())),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// All tags of the repository, layout or archive, sorted as the registry gives them.
+    ///
+    /// # Errors
+    /// As [`Source::resolve`].
+    pub async fn tags(&self) -> Result<Vec<String>, Error> {
+        match &self.backend {
+            Backend::Remote(repository) => repository.tags().await,
+            Backend::Local(images) => Ok(images.tags()),
+        }
+    }
+
+    /// What refers to this digest: signatures, attestations, SBOMs. Empty where a registry knows no referrers.
+    ///
+    /// # Errors
+    /// As [`Source::resolve`].
+    pub async fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>, Error> {
+        match &self.backend {
+            Backend::Remote(repository) => repository.referrers(digest).await,
+            Backend::Local(images) => Ok(images.referrers(digest)),
+        }
+    }
+
+    fn count(&self, bytes: &Bytes) {
+        self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// The media type that a descriptor announces, if it announces one.
+pub(crate) fn announced(descriptor: &Descriptor) -> Option<&MediaType> {
+    Some(descriptor.media_type()).filter(|media_type| !media_type.as_str().is_empty())
+}

@@ -1,0 +1,199 @@
+//! Layout folders and archives.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+use common::{CONFIG, client, descriptor, noise, publish};
+use unbloat_oci::{AnyManifest, Digest, VerifyError};
+use unbloat_registry::{Category, Destination, Error, ErrorKind, Location, Source, copy};
+
+async fn to(text: &str) -> Destination {
+    client().destination(&text.parse::<Location>().unwrap()).await.unwrap()
+}
+
+async fn from(text: &str) -> Result<Source, Error> {
+    client().source(&text.parse::<Location>().unwrap()).await
+}
+
+async fn read_layer(source: &Source) -> Result<Bytes, Error> {
+    let fetched = source.resolve().await?;
+    let AnyManifest::Image(image) = fetched.parse().unwrap() else { panic!("it is an image") };
+    source.config(image.config()).await?;
+    source.blob(&image.layers()[0]).collect(u64::MAX).await
+}
+
+#[tokio::test]
+async fn a_folder_and_an_archive_give_back_what_was_written() {
+    let temporary = tempfile::tempdir().unwrap();
+    let layer = noise(1, 2_000_003);
+    for transport in ["oci", "oci-archive"] {
+        let text = format!("{transport}:{}/{transport}:v1", temporary.path().display());
+        let digest = publish(&to(&text).await, std::slice::from_ref(&layer)).await;
+        let source = from(&text).await.unwrap();
+        assert_eq!(source.resolve().await.unwrap().descriptor.digest(), &digest);
+        assert_eq!(source.tags().await.unwrap(), ["v1"]);
+        assert_eq!(read_layer(&source).await.unwrap(), layer);
+        assert_eq!(source.current_digest().await.unwrap(), Some(digest));
+    }
+    let left: Vec<_> = fs::read_dir(temporary.path()).unwrap().collect();
+    assert_eq!(left.len(), 2, "nothing temporary stays: {left:?}");
+}
+
+#[tokio::test]
+async fn an_archive_of_the_same_image_is_the_same_file() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = |name: &str| temporary.path().join(name);
+    for name in ["one", "two"] {
+        let text = format!("oci-archive:{}:t", path(name).display());
+        publish(&to(&text).await, &[noise(1, 100_000), noise(2, 5)]).await;
+    }
+    assert_eq!(fs::read(path("one")).unwrap(), fs::read(path("two")).unwrap());
+}
+
+#[tokio::test]
+async fn a_tag_of_a_folder_is_replaced_and_others_stay() {
+    let temporary = tempfile::tempdir().unwrap();
+    let place = format!("oci:{}/layout", temporary.path().display());
+    let first = publish(&to(&format!("{place}:a")).await, &[noise(1, 10)]).await;
+    publish(&to(&format!("{place}:b")).await, &[noise(2, 10)]).await;
+    let second = publish(&to(&format!("{place}:b")).await, &[noise(3, 10)]).await;
+    let source = from(&format!("{place}:b")).await.unwrap();
+    assert_eq!(source.tags().await.unwrap(), ["a", "b"]);
+    assert_eq!(source.resolve().await.unwrap().descriptor.digest(), &second);
+    let by_digest = from(&format!("{place}@{first}")).await.unwrap();
+    assert_eq!(by_digest.resolve().await.unwrap().descriptor.digest(), &first);
+
+    let unnamed = from(&place).await.unwrap().resolve().await.unwrap_err();
+    assert!(unnamed.to_string().contains("name one of: a, b"), "{unnamed}");
+    let unknown = from(&format!("{place}:c")).await.unwrap().resolve().await.unwrap_err();
+    assert_eq!(unknown.category(), Category::NotFound);
+    assert!(unknown.to_string().contains("a, b"), "{unknown}");
+}
+
+#[tokio::test]
+async fn an_upload_that_is_dropped_leaves_nothing() {
+    let temporary = tempfile::tempdir().unwrap();
+    let destination = to(&format!("oci:{}/layout:t", temporary.path().display())).await;
+    let mut upload = destination.upload(unbloat_registry::UploadOptions::default()).await.unwrap();
+    upload.write(noise(1, 3 << 20)).await.unwrap();
+    drop(upload);
+    let blobs = temporary.path().join("layout/blobs/sha256");
+    assert_eq!(fs::read_dir(blobs).unwrap().count(), 0);
+    let files: Vec<_> =
+        fs::read_dir(temporary.path().join("layout")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(files.len(), 2, "{files:?}");
+}
+
+#[tokio::test]
+async fn changed_truncated_and_missing_blobs_are_told_apart() {
+    let temporary = tempfile::tempdir().unwrap();
+    let place = format!("oci:{}/layout", temporary.path().display());
+    let layer = noise(1, 900_000);
+    publish(&to(&place).await, std::slice::from_ref(&layer)).await;
+    let path = temporary.path().join("layout/blobs/sha256").join(descriptor(&layer).digest().hex());
+    let source = from(&place).await.unwrap();
+    let mut changed = layer.to_vec();
+    changed[800_000] ^= 1;
+    fs::write(&path, &changed).unwrap();
+    let error = read_layer(&source).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Verify(VerifyError::DigestMismatch { .. })), "{error}");
+    fs::write(&path, &layer[..layer.len() - 1]).unwrap();
+    let error = read_layer(&source).await.unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::Verify(VerifyError::Truncated { found: 899_999, .. })),
+        "{error}"
+    );
+    fs::write(&path, [&layer[..], b"x"].concat()).unwrap();
+    let error = read_layer(&source).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Verify(VerifyError::TooLong { .. })), "{error}");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(read_layer(&source).await.unwrap_err().category(), Category::NotFound);
+}
+
+#[tokio::test]
+async fn what_is_no_layout_is_said_to_be_none() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().display();
+    let missing = from(&format!("oci:{folder}/none")).await.unwrap_err();
+    assert_eq!(missing.category(), Category::NotFound, "{missing}");
+    let file = temporary.path().join("file.tar");
+    fs::write(&file, noise(1, 5000)).unwrap();
+    for transport in ["oci-archive", "docker-archive"] {
+        let error = from(&format!("{transport}:{}", file.display())).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("{}", file.display())), "{error}");
+        assert!(matches!(error.category(), Category::Image | Category::Io), "{error}");
+    }
+    fs::write(&file, [0x1f, 0x8b, 8, 0, 0, 0]).unwrap();
+    let error = from(&format!("docker-archive:{}", file.display())).await.unwrap_err();
+    assert!(error.to_string().contains("unpack it first"), "{error}");
+    let error =
+        client().destination(&format!("docker-archive:{folder}/x").parse().unwrap()).await.unwrap_err();
+    assert_eq!(error.category(), Category::Usage);
+}
+
+fn add(builder: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, name, bytes).unwrap();
+}
+
+/// Two layers, the second stored as a link to the first, as old Docker versions do for equal layers.
+fn docker_save(path: &Path, layer: &[u8]) {
+    let id = Digest::sha256_of(layer);
+    let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let config = CONFIG.replace(&format!("\"{empty}\""), &format!("\"{id}\",\"{id}\""));
+    let mut builder = tar::Builder::new(Vec::new());
+    add(&mut builder, "first/layer.tar", layer);
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_size(0);
+    builder.append_link(&mut header, "second/layer.tar", "../first/layer.tar").unwrap();
+    add(&mut builder, "config.json", config.as_bytes());
+    let list = r#"[{"Config":"config.json","RepoTags":["team/app:1"],"Layers":["first/layer.tar","second/layer.tar"]},
+        {"Config":"config.json","RepoTags":["team/other:2"],"Layers":["first/layer.tar","second/layer.tar"]}]"#;
+    add(&mut builder, "manifest.json", list.as_bytes());
+    fs::write(path, builder.into_inner().unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn a_docker_archive_is_read_by_its_names_and_links() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("save.tar");
+    let layer = noise(1, 10_240);
+    docker_save(&path, &layer);
+    let source = from(&format!("docker-archive:{}:team/app:1", path.display())).await.unwrap();
+    assert_eq!(read_layer(&source).await.unwrap(), layer);
+    assert_eq!(source.tags().await.unwrap(), ["team/app:1"]);
+    let AnyManifest::Image(image) = source.resolve().await.unwrap().parse().unwrap() else { panic!() };
+    assert_eq!(image.layers().len(), 2);
+    assert_eq!(image.layers()[1].digest(), &Digest::sha256_of(&layer));
+    let unnamed = from(&format!("docker-archive:{}", path.display())).await.unwrap_err();
+    assert!(unnamed.to_string().contains("team/app:1, team/other:2"), "{unnamed}");
+    let unknown = from(&format!("docker-archive:{}:nope", path.display())).await.unwrap_err();
+    assert_eq!(unknown.category(), Category::NotFound);
+}
+
+#[tokio::test]
+async fn an_image_is_the_same_after_folder_archive_and_registry() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().display().to_string();
+    let server = common::server().await;
+    let places = [
+        format!("oci:{folder}/one:t"),
+        format!("oci-archive:{folder}/two.tar:t"),
+        format!("{}/three/image:t", server.host()),
+        format!("oci:{folder}/four"),
+    ];
+    let digest = publish(&to(&places[0]).await, &[noise(1, 300_000), noise(2, 5)]).await;
+    for pair in places.windows(2) {
+        let report = copy(&from(&pair[0]).await.unwrap(), &to(&pair[1]).await, &[]).await.unwrap();
+        assert_eq!(report.published.descriptor.digest(), &digest);
+        assert_eq!(report.copied, 3);
+        let again = from(&report.published.reference).await.unwrap();
+        assert_eq!(again.resolve().await.unwrap().descriptor.digest(), &digest);
+    }
+}
