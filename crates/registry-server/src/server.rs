@@ -1,0 +1,381 @@
+//! Listening, routing, recording.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use hyper::body::Incoming as Request;
+use hyper::service::service_fn;
+use hyper::{Method, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use unbloat_oci::{Digest, MAX_MANIFEST_BYTES};
+
+use crate::access::{Access, Tokens};
+use crate::faults::{Fault, Faults};
+use crate::record::Recorded;
+use crate::reply::{self, Body, Harm};
+use crate::store::{Incoming, Storage, Store};
+use crate::{blobs, catalog, manifests, uploads};
+
+/// Settings of a server.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where blobs are.
+    pub storage: Storage,
+    /// What clients have to show.
+    pub access: Access,
+    /// `OCI-Chunk-Min-Length` that it announces, in bytes.
+    pub min_chunk: Option<usize>,
+    /// Port; 0 takes a free one.
+    pub port: u16,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) options: Options,
+    pub(crate) store: Arc<Mutex<Store>>,
+    pub(crate) uploads: Mutex<HashMap<String, Incoming>>,
+    address: SocketAddr,
+    tokens: Tokens,
+    faults: Faults,
+    requests: Mutex<Vec<Recorded>>,
+    ids: AtomicU64,
+}
+
+/// A running server; it stops when dropped.
+#[derive(Debug)]
+pub struct Server {
+    state: Arc<State>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    /// Starts a server on a loopback port, in the current tokio runtime.
+    ///
+    /// # Errors
+    /// If the port cannot be had.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let store = Store { storage: options.storage.clone(), ..Store::default() };
+        Self::with_store(options, Arc::new(Mutex::new(store))).await
+    }
+
+    /// Starts a second server on the same content: another host to redirect to.
+    ///
+    /// # Errors
+    /// If the port cannot be had.
+    pub async fn start_beside(other: &Self, options: Options) -> io::Result<Self> {
+        Self::with_store(options, Arc::clone(&other.state.store)).await
+    }
+
+    async fn with_store(options: Options, store: Arc<Mutex<Store>>) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", options.port)).await?;
+        let state = Arc::new(State {
+            options,
+            store,
+            uploads: Mutex::default(),
+            address: listener.local_addr()?,
+            tokens: Tokens::default(),
+            faults: Faults::default(),
+            requests: Mutex::default(),
+            ids: AtomicU64::new(1),
+        });
+        let serving = Arc::clone(&state);
+        let task = tokio::spawn(async move {
+            // The set ends its connections with the server.
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                let _ = stream.set_nodelay(true);
+                let state = Arc::clone(&serving);
+                connections.spawn(async move {
+                    let service = service_fn(move |request| {
+                        let state = Arc::clone(&state);
+                        async move { state.serve(request).await }
+                    });
+                    let mut http = hyper::server::conn::http1::Builder::new();
+                    // An error here is a connection that the client or a fault has closed.
+                    let _ = http.max_buf_size(1 << 20).serve_connection(TokioIo::new(stream), service).await;
+                });
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Ok(Self { state, task })
+    }
+
+    /// Address and port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.state.address
+    }
+
+    /// `127.0.0.1:PORT`, as in references.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.state.address.to_string()
+    }
+
+    /// The faults of this server.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.state.faults
+    }
+
+    /// Every request so far, in the order of their answers.
+    ///
+    /// # Panics
+    /// Never: nothing panics while the list is held.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.state.requests.lock().expect("no panic while held").clone()
+    }
+
+    /// Forgets the requests so far.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn forget_requests(&self) {
+        self.state.requests.lock().expect("no panic while held").clear();
+    }
+
+    /// How often a blob was asked for with GET.
+    #[must_use]
+    pub fn blob_reads(&self, digest: &Digest) -> usize {
+        let end = format!("/blobs/{digest}");
+        let is_read = |request: &&Recorded| request.method == Method::GET && request.path.ends_with(&end);
+        self.requests().iter().filter(is_read).count()
+    }
+
+    /// The digest of a tag.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn tag(&self, repository: &str, tag: &str) -> Option<Digest> {
+        let store = self.state.store.lock().expect("no panic while held");
+        store.repositories.get(repository)?.tags.get(tag).cloned()
+    }
+
+    /// A manifest's bytes.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn manifest(&self, repository: &str, digest: &Digest) -> Option<Bytes> {
+        let store = self.state.store.lock().expect("no panic while held");
+        Some(store.repositories.get(repository)?.manifests.get(digest)?.bytes.clone())
+    }
+
+    /// Number of manifests of a repository.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn manifest_count(&self, repository: &str) -> usize {
+        let store = self.state.store.lock().expect("no panic while held");
+        store.repositories.get(repository).map_or(0, |found| found.manifests.len())
+    }
+
+    /// Whether a repository has a blob.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn has_blob(&self, repository: &str, digest: &Digest) -> bool {
+        self.state.store.lock().expect("no panic while held").blob(repository, digest).is_some()
+    }
+
+    /// Puts a blob into a repository, without a request.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn add_blob(&self, repository: &str, bytes: Bytes) -> io::Result<Digest> {
+        let digest = Digest::sha256_of(&bytes);
+        let id = self.state.next_id();
+        let mut incoming = Incoming::new(&self.state.options.storage, repository, &id)?;
+        incoming.write(bytes)?;
+        self.state.store.lock().expect("no panic while held").commit(incoming, &digest)?;
+        Ok(digest)
+    }
+
+    /// Upload sessions that are open.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn open_uploads(&self) -> usize {
+        self.state.uploads.lock().expect("no panic while held").len()
+    }
+
+    /// Makes all tokens invalid.
+    pub fn expire_tokens(&self) {
+        self.state.tokens.expire_all();
+    }
+}
+
+/// `/v2/NAME/KIND/REST`: names have slashes, kinds do not.
+fn split_path(path: &str) -> Option<(&str, &str, &str)> {
+    let rest = path.strip_prefix("/v2/")?;
+    for kind in ["/blobs/uploads/", "/blobs/", "/manifests/", "/tags/", "/referrers/"] {
+        if let Some(at) = rest.rfind(kind) {
+            return Some((&rest[..at], kind.trim_matches('/'), &rest[at + kind.len()..]));
+        }
+    }
+    None
+}
+
+impl State {
+    pub(crate) fn next_id(&self) -> String {
+        format!("{:08}", self.ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    async fn serve(&self, request: hyper::Request<Request>) -> io::Result<Response<Body>> {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let headers = request.headers().clone();
+        let answer = self.answer(request).await;
+        let recorded = Recorded {
+            method,
+            path: uri.path().to_owned(),
+            query: uri.query().unwrap_or_default().to_owned(),
+            headers,
+            status: answer.as_ref().map_or(0, |response| response.status().as_u16()),
+        };
+        self.requests.lock().expect("no panic while held").push(recorded);
+        answer
+    }
+
+    async fn answer(&self, request: hyper::Request<Request>) -> io::Result<Response<Body>> {
+        let fault = self.faults.take(request.method(), request.uri().path());
+        match &fault {
+            Some(Fault::Status(status, headers)) => {
+                let headers = headers.clone();
+                drain(request.into_body()).await;
+                let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let response = reply::error(status, "FAULT", "this is a fault on demand");
+                let borrowed: Vec<(&'static str, &str)> =
+                    headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                return Ok(reply::with(response, &borrowed, status));
+            }
+            Some(Fault::Reset) => {
+                return Err(io::Error::new(io::ErrorKind::ConnectionReset, "reset on demand"));
+            }
+            Some(Fault::Redirect(origin)) => {
+                let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+                let location = format!("{origin}{path}");
+                let status = StatusCode::TEMPORARY_REDIRECT;
+                return Ok(reply::with(reply::status(status), &[("location", &location)], status));
+            }
+            Some(Fault::Delay(time)) => tokio::time::sleep(*time).await,
+            _ => {}
+        }
+        let response = self.route(request, fault.as_ref()).await?;
+        match fault {
+            Some(Fault::DoneButStatus(status)) => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                Ok(reply::error(status, "FAULT", "this is a fault on demand"))
+            }
+            Some(Fault::ExpireTokens | Fault::TruncateAndExpire(_)) => {
+                self.tokens.expire_all();
+                Ok(response)
+            }
+            _ => Ok(response),
+        }
+    }
+
+    async fn route(
+        &self,
+        request: hyper::Request<Request>,
+        fault: Option<&Fault>,
+    ) -> io::Result<Response<Body>> {
+        let (parts, body) = request.into_parts();
+        let (method, headers) = (&parts.method, &parts.headers);
+        let path = parts.uri.path().to_owned();
+        let query = parts.uri.query().unwrap_or_default();
+        let mut parameters: Vec<(String, String)> =
+            url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        if path == "/token" {
+            if let Some(form) = uploads::collect(body, 1 << 20).await? {
+                parameters.extend(url::form_urlencoded::parse(&form).into_owned());
+            }
+            return Ok(self.options.access.issue(&self.tokens, headers, &parameters));
+        }
+        let split = split_path(&path);
+        let repository = split.map(|(repository, _, _)| repository);
+        let address = self.address.to_string();
+        let refused = self.options.access.check(&self.tokens, &address, method, repository, headers);
+        if let Some(refused) = refused {
+            drain(body).await;
+            return Ok(refused);
+        }
+        let lock = || self.store.lock().expect("no panic while held");
+        let response = match (split, method.as_str()) {
+            (None, "GET" | "HEAD") if matches!(path.as_str(), "/v2/" | "/v2") => reply::with(
+                reply::full_json("{}"),
+                &[("docker-distribution-api-version", "registry/2.0")],
+                StatusCode::OK,
+            ),
+            (None, "GET") if path == "/v2/_catalog" => catalog::repositories(&lock(), &parameters),
+            (Some((name, "blobs/uploads", "")), "POST") => {
+                uploads::begin(self, name, &parameters, body).await?
+            }
+            (Some((name, "blobs/uploads", id)), _) if !id.is_empty() => {
+                uploads::handle(self, method, (name, id), (headers, &parameters), body, fault).await?
+            }
+            (Some((name, "blobs", digest)), "GET" | "HEAD" | "DELETE") => {
+                let harm = match fault {
+                    Some(Fault::Truncate(bytes) | Fault::TruncateAndExpire(bytes)) => Harm::Cut(*bytes),
+                    Some(Fault::Stall(bytes)) => Harm::Stop(*bytes),
+                    Some(Fault::Corrupt) => Harm::Corrupt,
+                    _ => Harm::None,
+                };
+                let ignore_range = matches!(fault, Some(Fault::IgnoreRange));
+                blobs::handle(&mut lock(), method, name, digest, headers, (harm, ignore_range))
+            }
+            (Some((name, "manifests", reference)), "GET" | "HEAD" | "DELETE") => {
+                manifests::handle(&mut lock(), method, name, reference)
+            }
+            (Some((name, "manifests", reference)), "PUT") => {
+                match uploads::collect(body, usize::try_from(MAX_MANIFEST_BYTES).unwrap_or(usize::MAX))
+                    .await?
+                {
+                    Some(bytes) => manifests::put(&mut lock(), name, reference, headers, bytes),
+                    None => reply::error(
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        "MANIFEST_INVALID",
+                        "the manifest is too large",
+                    ),
+                }
+            }
+            (Some((name, "tags", "list")), "GET") => catalog::tags(&lock(), name, &parameters),
+            (Some((name, "referrers", digest)), "GET") => {
+                let kind =
+                    parameters.iter().find(|(key, _)| key == "artifactType").map(|(_, value)| value.as_str());
+                manifests::referrers(&lock(), name, digest, kind)
+            }
+            (Some(_), _) => {
+                reply::error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "the operation is unsupported")
+            }
+            (None, _) => reply::error(StatusCode::NOT_FOUND, "NAME_INVALID", "no such thing"),
+        };
+        Ok(response)
+    }
+}
+
+/// Reads a body to its end, so that the client sees the answer and not a closed connection.
+async fn drain(mut body: Request) {
+    use http_body_util::BodyExt;
+    while let Some(Ok(_)) = body.frame().await {}
+}
