@@ -1,0 +1,178 @@
+//! The merged tar stream on its way to the destination: hashed, compressed and sent while it is made.
+//!
+//! The merge hands over batches through a bounded queue; one thread hashes and compresses them; what comes out goes
+//! through a second bounded queue to the upload. So the merge, the codec and the network work side by side, and none of
+//! them gets further ahead than its queue.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use unbloat_layers::{BoxError, Output, Piece};
+use unbloat_oci::{Algorithm, Digest, Hasher};
+
+use crate::encode::{Encoder, Settings};
+use crate::progress::Progress;
+
+/// Bytes of a batch, and how many wait: 4 MiB between the merge and the codec.
+const BATCH: usize = 1 << 20;
+const BATCHES: usize = 3;
+/// Compressed buffers that wait for the upload, near 256 KiB each.
+const BUFFERS: usize = 16;
+
+/// A part of the merged stream.
+pub(crate) enum Segment {
+    /// Made anew.
+    Fresh(Vec<u8>),
+    /// Bytes of a layer as they stand.
+    Copy(Piece),
+}
+
+impl Segment {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Fresh(bytes) => bytes,
+            Self::Copy(piece) => piece.bytes(),
+        }
+    }
+
+    pub(crate) fn piece(&self) -> Option<&Piece> {
+        match self {
+            Self::Fresh(_) => None,
+            Self::Copy(piece) => Some(piece),
+        }
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Fresh(bytes) => bytes.into(),
+            Self::Copy(piece) => piece.to_bytes(),
+        }
+    }
+}
+
+enum Message {
+    Batch(Vec<Segment>),
+    /// The stream is whole; without it, what came is void.
+    End,
+}
+
+/// The merge's side.
+pub(crate) struct Batches {
+    sender: SyncSender<Message>,
+    batch: Vec<Segment>,
+    bytes: usize,
+    progress: Arc<Progress>,
+}
+
+impl Batches {
+    fn flush(&mut self) -> Result<(), BoxError> {
+        if self.progress.is_cancelled() {
+            return Err(Box::new(crate::Error::Cancelled));
+        }
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        // The other side tells why it went away.
+        self.sender.send(Message::Batch(batch)).map_err(|_| "the codec or the upload stopped".into())
+    }
+
+    /// Says that the stream is whole.
+    pub(crate) fn end(mut self) -> Result<(), BoxError> {
+        self.flush()?;
+        self.sender.send(Message::End).map_err(|_| "the codec or the upload stopped".into())
+    }
+}
+
+impl Output for Batches {
+    fn fresh(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
+        match self.batch.last_mut() {
+            Some(Segment::Fresh(last)) => last.extend_from_slice(bytes),
+            _ => self.batch.push(Segment::Fresh(bytes.to_vec())),
+        }
+        self.bytes += bytes.len();
+        if self.bytes >= BATCH { self.flush() } else { Ok(()) }
+    }
+
+    fn copy(&mut self, piece: Piece) -> Result<(), BoxError> {
+        self.bytes += piece.len();
+        let absorbed = match self.batch.last_mut() {
+            Some(Segment::Copy(last)) => last.absorb(&piece),
+            _ => false,
+        };
+        if !absorbed {
+            self.batch.push(Segment::Copy(piece));
+        }
+        if self.bytes >= BATCH { self.flush() } else { Ok(()) }
+    }
+}
+
+/// What the codec's thread knows at the end.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded {
+    /// Digest of the plain tar.
+    pub(crate) diff_id: Digest,
+    /// Digest of the blob.
+    pub(crate) digest: Digest,
+    /// Bytes of the blob.
+    pub(crate) size: u64,
+}
+
+/// The codec's thread; its answer is `None` when the stream ended before it was whole.
+pub(crate) type CodecThread = std::thread::JoinHandle<Result<Option<Encoded>, String>>;
+
+/// Starts the codec's thread. The buffers that it makes come out of the returned receiver.
+pub(crate) fn start(
+    settings: Settings,
+    progress: &Arc<Progress>,
+) -> (Batches, mpsc::Receiver<Bytes>, CodecThread) {
+    let (sender, receiver) = sync_channel(BATCHES);
+    let (buffers, sent) = mpsc::channel(BUFFERS);
+    let batches = Batches { sender, batch: Vec::new(), bytes: 0, progress: Arc::clone(progress) };
+    let thread = std::thread::spawn(move || encode(settings, &receiver, buffers));
+    (batches, sent, thread)
+}
+
+/// What left the codec.
+struct Sent {
+    digest: Hasher,
+    size: u64,
+}
+
+/// `None` when the stream ended before it was whole.
+fn encode(
+    settings: Settings,
+    receiver: &Receiver<Message>,
+    buffers: mpsc::Sender<Bytes>,
+) -> Result<Option<Encoded>, String> {
+    let mut diff_id = Hasher::new(Algorithm::Sha256);
+    let sent = Arc::new(Mutex::new(Some(Sent { digest: Hasher::new(Algorithm::Sha256), size: 0 })));
+    let counting = Arc::clone(&sent);
+    let sink = move |bytes: Bytes| {
+        if let Some(sent) = counting.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            sent.digest.update(&bytes);
+            sent.size += bytes.len() as u64;
+        }
+        buffers.blocking_send(bytes).map_err(|_| std::io::Error::other("the upload stopped"))
+    };
+    let mut encoder = Encoder::new(settings, Box::new(sink))?;
+    loop {
+        match receiver.recv() {
+            Err(_) => return Ok(None),
+            Ok(Message::End) => break,
+            Ok(Message::Batch(batch)) => {
+                for segment in batch {
+                    diff_id.update(segment.bytes());
+                    encoder.write(segment)?;
+                }
+            }
+        }
+    }
+    encoder.finish()?;
+    let sent = sent.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Sent { digest, size } = sent.ok_or("the codec's count is gone")?;
+    Ok(Some(Encoded { diff_id: diff_id.finish(), digest: digest.finish(), size }))
+}

@@ -1,0 +1,103 @@
+//! The layers of one image for the merge: fetched ahead of their turn, so that a registry's latency is hidden.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Handle;
+use unbloat_deflate::BufferPool;
+use unbloat_layers::{BoxError, LayerSource};
+use unbloat_oci::Descriptor;
+use unbloat_registry::{BlobStream, Source};
+
+use crate::decode::LayerStream;
+use crate::progress::Progress;
+
+/// Layers that are on their way before a decoder asks for them, beyond those being decoded.
+const AHEAD: usize = 6;
+
+pub(crate) struct Layers {
+    /// Each layer with where it is.
+    blobs: Vec<(Source, Descriptor)>,
+    runtime: Handle,
+    pool: BufferPool,
+    record: bool,
+    progress: Arc<Progress>,
+    requested: Mutex<Requested>,
+    /// Bytes of one layer that may arrive before they are asked for.
+    prefetch_bytes: usize,
+}
+
+struct Requested {
+    streams: HashMap<usize, BlobStream>,
+    /// Layers from this one up were asked for.
+    from: usize,
+}
+
+impl Layers {
+    pub(crate) fn new(
+        source: &Source,
+        descriptors: &[Descriptor],
+        record: bool,
+        prefetch_bytes: usize,
+        progress: &Arc<Progress>,
+    ) -> Self {
+        let blobs = descriptors.iter().map(|descriptor| (source.clone(), descriptor.clone())).collect();
+        Self::of(blobs, record, prefetch_bytes, progress)
+    }
+
+    /// Layers of an image whose lowest `below` are in one place and the others in another.
+    pub(crate) fn two(
+        lower: &Source,
+        upper: &Source,
+        descriptors: &[Descriptor],
+        below: usize,
+        progress: &Arc<Progress>,
+    ) -> Self {
+        let place = |index| if index < below { lower } else { upper };
+        let blobs = descriptors.iter().enumerate().map(|(index, blob)| (place(index).clone(), blob.clone()));
+        Self::of(blobs.collect(), false, 1 << 20, progress)
+    }
+
+    fn of(
+        blobs: Vec<(Source, Descriptor)>,
+        record: bool,
+        prefetch_bytes: usize,
+        progress: &Arc<Progress>,
+    ) -> Self {
+        Self {
+            runtime: Handle::current(),
+            pool: BufferPool::new(16),
+            record,
+            progress: Arc::clone(progress),
+            requested: Mutex::new(Requested { streams: HashMap::new(), from: blobs.len() }),
+            prefetch_bytes,
+            blobs,
+        }
+    }
+
+    fn start(&self, layer: usize) -> BlobStream {
+        let (source, descriptor) = &self.blobs[layer];
+        source.blob(descriptor).prefetch(self.prefetch_bytes)
+    }
+}
+
+impl LayerSource for Layers {
+    type Stream = LayerStream;
+
+    fn open(&self, layer: usize) -> Result<LayerStream, BoxError> {
+        let _inside = self.runtime.enter();
+        let mut requested = self.requested.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = requested.streams.remove(&layer);
+        let stream = known.unwrap_or_else(|| self.start(layer));
+        requested.from = requested.from.min(layer);
+        // The merge opens layers from the highest down, so the next ones are those below.
+        while requested.from > layer.saturating_sub(AHEAD) {
+            requested.from -= 1;
+            let next = requested.from;
+            requested.streams.insert(next, self.start(next));
+        }
+        drop(requested);
+        let reader = stream.into_reader(self.runtime.clone());
+        Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress))
+    }
+}

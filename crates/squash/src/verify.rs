@@ -1,0 +1,112 @@
+//! Proving that two images have the same merged tree.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use unbloat_layers::Options;
+use unbloat_registry::{Client, Source};
+
+use crate::error::Error;
+use crate::history::parse_platform;
+use crate::image::{self, Image};
+use crate::listing::{self, Difference, Links, Listing};
+use crate::progress::{Progress, Stage};
+use crate::request::Limits;
+use crate::run::layer_error;
+use crate::source::Layers;
+
+/// What to compare.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyRequest {
+    /// Location of the first image.
+    pub a: String,
+    /// Location of the second image.
+    pub b: String,
+    /// The platform, where a location names several.
+    pub platform: Option<String>,
+    /// Compare these paths and what is below them only; empty means all.
+    pub paths: Vec<String>,
+    /// A hard link of the first image may be a copy in the second.
+    pub allow_split_links: bool,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// The outcome of a comparison.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyResult {
+    /// Whether the trees are the same.
+    pub equal: bool,
+    /// Paths of the first image that were compared.
+    pub paths: u64,
+    /// Differences found.
+    pub different: u64,
+    /// The first thousand of them.
+    pub differences: Vec<Difference>,
+}
+
+/// Compares two images.
+///
+/// # Errors
+/// See [`Error`]; a difference is no error.
+pub async fn verify(
+    client: &Client,
+    request: &VerifyRequest,
+    progress: &Arc<Progress>,
+) -> Result<VerifyResult, Error> {
+    let platform = parse_platform(request.platform.as_deref())?;
+    progress.enter(Stage::Resolving, "");
+    let a = client.source(&request.a.parse()?).await?;
+    let b = client.source(&request.b.parse()?).await?;
+    let a_image = image::single(&a, platform.as_ref(), true).await?;
+    let b_image = image::single(&b, platform.as_ref(), true).await?;
+    progress.enter(Stage::Verifying, "");
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let options = Options {
+        jobs: if request.limits.jobs == 0 { cores } else { request.limits.jobs },
+        hold_bytes: (request.limits.memory_bytes / 4) as usize,
+        max_unpacked_bytes: request.limits.max_unpacked_bytes,
+        max_paths: request.limits.max_paths,
+        ..Options::default()
+    };
+    let links = if request.allow_split_links { Links::MaySplit } else { Links::Same };
+    compare_images((&a, &a_image, &options), (&b, &b_image, &options), links, &request.paths, progress).await
+}
+
+pub(crate) async fn compare_images(
+    a: (&Source, &Image, &Options),
+    b: (&Source, &Image, &Options),
+    links: Links,
+    paths: &[String],
+    progress: &Arc<Progress>,
+) -> Result<VerifyResult, Error> {
+    let a = list(a, progress).await?;
+    let b = list(b, progress).await?;
+    let prefixes: Vec<&[u8]> = paths.iter().map(|path| path.trim_matches('/').as_bytes()).collect();
+    let wanted = |path: &[u8]| {
+        let below = |prefix: &&[u8]| {
+            path.strip_prefix(*prefix)
+                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/' || prefix.is_empty())
+        };
+        prefixes.is_empty() || prefixes.iter().any(below)
+    };
+    let (differences, different) = listing::compare(&a, &b, links, wanted);
+    let paths = a.keys().filter(|path| wanted(path)).count() as u64;
+    Ok(VerifyResult { equal: different == 0, paths, different, differences })
+}
+
+async fn list(
+    (source, image, options): (&Source, &Image, &Options),
+    progress: &Arc<Progress>,
+) -> Result<Listing, Error> {
+    let descriptors = image.manifest.layers().to_vec();
+    progress.expect(descriptors.len() as u64, descriptors.iter().map(unbloat_oci::Descriptor::size).sum());
+    let layers = Layers::new(source, &descriptors, false, 1 << 20, progress);
+    // Removing and truncating are part of what is expected; a base is not.
+    let options = Options { base_layers: 0, strict: false, ..options.clone() };
+    let count = descriptors.len();
+    let listed = tokio::task::spawn_blocking(move || listing::list(&layers, count, &options)).await;
+    let listed = listed.map_err(|panic| Error::Internal(panic.to_string()))?;
+    listed.map(|(listing, _)| listing).map_err(|error| layer_error(error, &descriptors, progress))
+}
