@@ -1,0 +1,295 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use unbloat_squash::SquashRequest;
+use unbloat_squash::request::{Base, Compression, Format, Limits};
+
+use crate::exit;
+use crate::settings::Settings;
+
+/// What `--help` says of images; in a documentation comment the brackets would be links.
+const ABOUT: &str = "\
+Finds and repairs bloated container images.
+
+Images are HOST/REPO:TAG or HOST/REPO@sha256:… in a registry, oci:DIR[:TAG] in an OCI layout folder,
+oci-archive:FILE[:TAG] and docker-archive:FILE[:REF] (read only) in a file.";
+
+/// Finds and repairs bloated container images.
+#[derive(Debug, Parser)]
+#[command(name = "unbloat", long_about = ABOUT, version = crate::commands::version(), after_long_help = exit::TABLE, after_help = exit::TABLE)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Flatten an image's layers into one, or into a kept base and one
+    Squash(SquashArgs),
+    /// Remove paths with one whiteout layer on top; rewrites nothing
+    Remove(RemoveArgs),
+    /// Swap the base layers of an image
+    Rebase(RebaseArgs),
+    /// Prove that two images have the same merged tree
+    Verify(VerifyArgs),
+    /// Show how an image was made, layer by layer
+    History(ImageArgs),
+    /// List the tags of a repository
+    Tags(TagsArgs),
+    /// Give an image another tag, without moving any layer
+    Tag(CopyArgs),
+    /// Copy an image, with all its platforms
+    Copy(CopyArgs),
+    /// Make a bloated image, find the cause, repair it: offline, in seconds
+    Demo(DemoArgs),
+    /// Print shell completions
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `unbloat squash`
+#[derive(Args, Debug)]
+pub(crate) struct SquashArgs {
+    /// The image
+    #[arg(value_name = "SRC")]
+    source: String,
+    /// Where the result goes; may be SRC, whose tag is then moved if it still is what was read
+    #[arg(value_name = "DST", required_unless_present = "dry_run", default_value = "")]
+    destination: String,
+    /// Drop this path from the result, with all below it (repeatable; globs: * and ? in a component, ** across)
+    #[arg(long, value_name = "PATH")]
+    remove: Vec<String>,
+    /// Empty this file, keeping its metadata (repeatable; globs)
+    #[arg(long, value_name = "PATH")]
+    truncate: Vec<String>,
+    /// A pattern that matches nothing is an error
+    #[arg(long)]
+    strict: bool,
+    /// Keep the lowest N layers as they are
+    #[arg(long, value_name = "N", conflicts_with = "base")]
+    base_layers: Option<usize>,
+    /// Keep the layers that the image has in common with this one
+    #[arg(long, value_name = "IMAGE")]
+    base: Option<String>,
+    /// Squash this platform of an index only (os/arch[/variant]; repeatable)
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Vec<String>,
+    /// Compression of the new layer
+    #[arg(long, value_enum, default_value = "keep")]
+    compression: CompressionArg,
+    /// Compression level, in the codec's own scale
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    level: Option<i32>,
+    /// Manifest format of the result
+    #[arg(long, value_enum, default_value = "keep")]
+    format: FormatArg,
+    /// Tell what would be saved and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Read the result back and prove that it is the same tree before the tag moves
+    #[arg(long)]
+    verify: bool,
+    /// A path below a lower layer's symlink goes through the link instead of replacing it
+    #[arg(long)]
+    follow_symlinked_parents: bool,
+    /// Fetch and merge foreign layers too
+    #[arg(long)]
+    allow_foreign: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// Bounds on what a command may use.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LimitArgs {
+    /// Threads that decode and encode [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Memory for buffers, as 48MiB; names of paths come on top (150 bytes a path)
+    #[arg(long, value_name = "SIZE", default_value = "48MiB", value_parser = crate::report::parse_size)]
+    pub(crate) memory: u64,
+    /// Folder for what a server makes us keep [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scratch: Option<PathBuf>,
+    /// Most bytes that all layers together may unpack to
+    #[arg(long, value_name = "SIZE", default_value = "16TiB", value_parser = crate::report::parse_size)]
+    max_unpacked: u64,
+    /// Most paths that all layers together may name
+    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    max_paths: u64,
+}
+
+impl LimitArgs {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            memory_bytes: self.memory,
+            jobs: self.jobs.map_or(0, usize::from),
+            scratch: self.scratch.clone(),
+            max_unpacked_bytes: self.max_unpacked,
+            max_paths: self.max_paths,
+        }
+    }
+}
+
+/// `--compression`
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CompressionArg {
+    /// As the source's layers
+    Keep,
+    /// gzip, which every runtime reads
+    Gzip,
+    /// zstd; OCI manifests only
+    Zstd,
+    /// Plain tar
+    None,
+}
+
+/// `--format`
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FormatArg {
+    /// As the source's manifest
+    Keep,
+    /// OCI image manifest
+    Oci,
+    /// Docker image manifest, version 2, schema 2
+    Docker,
+}
+
+impl SquashArgs {
+    pub(crate) fn request(self, settings: &Settings) -> SquashRequest {
+        SquashRequest {
+            source: self.source,
+            destination: self.destination,
+            remove: self.remove,
+            truncate: self.truncate,
+            strict: self.strict,
+            base: self.base_layers.map(Base::Layers).or(self.base.map(Base::Image)),
+            platforms: self.platform,
+            compression: match self.compression {
+                CompressionArg::Keep => Compression::Keep,
+                CompressionArg::Gzip => Compression::Gzip,
+                CompressionArg::Zstd => Compression::Zstd,
+                CompressionArg::None => Compression::None,
+            },
+            level: self.level,
+            format: match self.format {
+                FormatArg::Keep => Format::Keep,
+                FormatArg::Oci => Format::Oci,
+                FormatArg::Docker => Format::Docker,
+            },
+            verify: self.verify,
+            dry_run: self.dry_run,
+            follow_symlinked_parents: self.follow_symlinked_parents,
+            allow_foreign: self.allow_foreign,
+            plain_http: settings.plain_http,
+            limits: self.limits.limits(),
+        }
+    }
+}
+
+/// `unbloat remove`
+#[derive(Args, Debug)]
+pub(crate) struct RemoveArgs {
+    /// PATH… SRC DST: the paths to remove, the image, where the result goes
+    #[arg(value_name = "PATH… SRC DST", required = true, num_args = 3..)]
+    pub(crate) arguments: Vec<String>,
+    /// The platform, where SRC has several (os/arch[/variant])
+    #[arg(long)]
+    pub(crate) platform: Option<String>,
+}
+
+/// `unbloat rebase`
+#[derive(Args, Debug)]
+pub(crate) struct RebaseArgs {
+    /// The image
+    #[arg(value_name = "SRC")]
+    pub(crate) source: String,
+    /// Where the result goes
+    #[arg(value_name = "DST")]
+    pub(crate) destination: String,
+    /// The base that SRC was made from: all its layers must be SRC's lowest
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) old_base: String,
+    /// The base that the result shall have
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) new_base: String,
+    /// The platform, where SRC has several (os/arch[/variant])
+    #[arg(long)]
+    pub(crate) platform: Option<String>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+}
+
+/// `unbloat verify`
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// The first image
+    #[arg(value_name = "A")]
+    pub(crate) a: String,
+    /// The second image
+    #[arg(value_name = "B")]
+    pub(crate) b: String,
+    /// Compare this path and what is below it only (repeatable)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: Vec<String>,
+    /// The platform, where an image has several (os/arch[/variant])
+    #[arg(long)]
+    pub(crate) platform: Option<String>,
+    /// A hard link of A may be a copy in B, as above a kept base
+    #[arg(long)]
+    pub(crate) allow_split_links: bool,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+}
+
+/// One image.
+#[derive(Args, Debug)]
+pub(crate) struct ImageArgs {
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// The platform, where the image has several (os/arch[/variant])
+    #[arg(long)]
+    pub(crate) platform: Option<String>,
+}
+
+/// `unbloat tags`
+#[derive(Args, Debug)]
+pub(crate) struct TagsArgs {
+    /// The repository, layout or archive
+    #[arg(value_name = "REPOSITORY")]
+    pub(crate) repository: String,
+}
+
+/// `unbloat copy`, `unbloat tag`
+#[derive(Args, Debug)]
+pub(crate) struct CopyArgs {
+    /// The image
+    #[arg(value_name = "SRC")]
+    pub(crate) source: String,
+    /// Where it goes; for `tag`, a tag of the same repository is enough
+    #[arg(value_name = "DST")]
+    pub(crate) destination: String,
+    /// Copy this platform of an index only (os/arch[/variant]; repeatable)
+    #[arg(long)]
+    pub(crate) platform: Vec<String>,
+}
+
+/// `unbloat demo`
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Keep the embedded registry running until Ctrl-C, for other clients
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Layers of the image that is made
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    pub(crate) layers: u16,
+}

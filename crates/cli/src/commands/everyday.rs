@@ -1,0 +1,100 @@
+//! `history`, `tags`, `tag`, `copy`: the everyday reads and writes around a squash.
+
+use serde::Serialize;
+use unbloat_registry::Location;
+use unbloat_squash::ImageHistory;
+
+use crate::args::{CopyArgs, ImageArgs, TagsArgs};
+use crate::commands::print_json;
+use crate::exit::Usage;
+use crate::report::bytes;
+use crate::settings::Settings;
+
+const MEMORY: u64 = 48 << 20;
+
+pub(crate) async fn history(settings: &Settings, args: ImageArgs) -> anyhow::Result<()> {
+    let client = settings.client(MEMORY, None, true)?;
+    let history = unbloat_squash::history(&client, &args.image, args.platform.as_deref()).await?;
+    if settings.is_json() {
+        return print_json(&history);
+    }
+    let ImageHistory { digest, platform, created, steps, .. } = &history;
+    println!("{digest} {platform} {}", created.as_deref().unwrap_or(""));
+    for step in steps {
+        let size = step.compressed_bytes.map_or("-".to_owned(), bytes);
+        let layer = step.layer.map_or("-".to_owned(), |layer| layer.to_string());
+        println!("{layer:>5} {size:>10}  {}", step.created_by.as_deref().unwrap_or(""));
+    }
+    Ok(())
+}
+
+pub(crate) async fn tags(settings: &Settings, args: TagsArgs) -> anyhow::Result<()> {
+    #[derive(Serialize)]
+    struct Tags {
+        repository: String,
+        tags: Vec<String>,
+    }
+    let client = settings.client(MEMORY, None, true)?;
+    let location: Location = args.repository.parse()?;
+    let tags = client.source(&location).await?.tags().await?;
+    if settings.is_json() {
+        return print_json(&Tags { repository: args.repository, tags });
+    }
+    for tag in tags {
+        println!("{tag}");
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Copied {
+    digest: String,
+    reference: String,
+    bytes_written: u64,
+}
+
+pub(crate) async fn tag(settings: &Settings, args: CopyArgs) -> anyhow::Result<()> {
+    if !args.platform.is_empty() {
+        return Err(Usage("tag takes no --platform: it gives a name to what is there".into()).into());
+    }
+    let source: Location = args.source.parse()?;
+    let bare = !args.destination.contains(['/', ':', '@']);
+    let destination = match source.reference().filter(|_| bare) {
+        Some(reference) => Location::Registry(
+            reference.with_tag(&args.destination).map_err(|error| Usage(error.to_string()))?,
+        ),
+        None => args.destination.parse()?,
+    };
+    copy_to(settings, &source, &destination, &[]).await
+}
+
+pub(crate) async fn copy(settings: &Settings, args: CopyArgs) -> anyhow::Result<()> {
+    copy_to(settings, &args.source.parse()?, &args.destination.parse()?, &args.platform).await
+}
+
+async fn copy_to(
+    settings: &Settings,
+    source: &Location,
+    destination: &Location,
+    platforms: &[String],
+) -> anyhow::Result<()> {
+    let client = settings.client(MEMORY, None, true)?;
+    let platforms = platforms
+        .iter()
+        .map(|text| text.parse().map_err(|error| Usage(format!("--platform {text}: {error}"))))
+        .collect::<Result<Vec<_>, _>>()?;
+    let source = client.source(source).await?;
+    let destination = client.destination(destination).await?;
+    let report = unbloat_registry::copy(&source, &destination, &platforms).await?;
+    let copied = Copied {
+        digest: report.published.descriptor.digest().to_string(),
+        reference: report.published.reference.clone(),
+        bytes_written: destination.bytes_written(),
+    };
+    if settings.is_json() {
+        return print_json(&copied);
+    }
+    println!("{} ({} written)", copied.reference, bytes(copied.bytes_written));
+    Ok(())
+}

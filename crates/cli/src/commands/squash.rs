@@ -1,0 +1,54 @@
+//! `squash`, `remove`, `rebase`.
+
+use std::sync::Arc;
+
+use unbloat_squash::{Progress, RebaseRequest, RemoveRequest, SquashResult};
+
+use crate::args::{RebaseArgs, RemoveArgs, SquashArgs};
+use crate::commands::print_json;
+use crate::exit::Usage;
+use crate::progress::watch;
+use crate::report;
+use crate::settings::Settings;
+
+fn print(settings: &Settings, result: &SquashResult, dry_run: bool) -> anyhow::Result<()> {
+    if settings.is_json() {
+        return print_json(result);
+    }
+    println!("{}", report::squash(result, dry_run));
+    Ok(())
+}
+
+pub(crate) async fn squash(settings: &Settings, args: SquashArgs) -> anyhow::Result<()> {
+    let request = args.request(settings);
+    let limits = &request.limits;
+    let client = settings.client(limits.memory_bytes, limits.scratch.clone(), request.allow_foreign)?;
+    let progress = Arc::new(Progress::default());
+    let result =
+        watch(&progress, settings.progress, unbloat_squash::squash(&client, &request, &progress)).await?;
+    print(settings, &result, request.dry_run)
+}
+
+pub(crate) async fn remove(settings: &Settings, args: RemoveArgs) -> anyhow::Result<()> {
+    let RemoveArgs { mut arguments, platform } = args;
+    let (Some(destination), Some(source)) = (arguments.pop(), arguments.pop()) else {
+        return Err(Usage("remove wants PATH… SRC DST".into()).into());
+    };
+    let request = RemoveRequest { source, destination, paths: arguments, platform };
+    let client = settings.client(48 << 20, None, true)?;
+    let progress = Arc::new(Progress::default());
+    let result =
+        watch(&progress, settings.progress, unbloat_squash::remove(&client, &request, &progress)).await?;
+    print(settings, &result, false)
+}
+
+pub(crate) async fn rebase(settings: &Settings, args: RebaseArgs) -> anyhow::Result<()> {
+    let RebaseArgs { source, destination, old_base, new_base, platform, limits } = args;
+    let client = settings.client(limits.memory, limits.scratch.clone(), true)?;
+    let limits = limits.limits();
+    let request = RebaseRequest { source, destination, old_base, new_base, platform, limits };
+    let progress = Arc::new(Progress::default());
+    let result =
+        watch(&progress, settings.progress, unbloat_squash::rebase(&client, &request, &progress)).await?;
+    print(settings, &result, false)
+}

@@ -1,0 +1,41 @@
+//! `unbloat`: finds and repairs bloated container images from the command line.
+//!
+//! What happens here: arguments become requests, progress becomes a bar, results become text or JSON, errors become exit
+//! codes. What does not: anything that the worker needs as well, which is in the `squash` crate.
+
+mod args;
+mod commands;
+mod exit;
+mod progress;
+mod report;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::Cli;
+
+/// Parses the process's arguments and does what they say.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    settings::start_logging(cli.settings.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime cannot be started: {error}");
+            return ExitCode::from(70);
+        }
+    };
+    let ended = runtime.block_on(commands::run(cli));
+    // Threads that wait for a server must not keep a finished command from ending.
+    runtime.shutdown_background();
+    exit::code(ended)
+}

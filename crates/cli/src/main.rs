@@ -1,0 +1,5 @@
+//! The `unbloat` command.
+
+fn main() -> std::process::ExitCode {
+    unbloat_cli::main()
+}
