@@ -1,0 +1,18 @@
+//! Proof from outside: that a squashed image is the same file system as its original.
+//!
+//! What happens here: a plain [`model`] of merging, random layer [`stack`]s, [`image`]s on disk, unpackers that no one
+//! here wrote ([`oracle`]), real registries ([`registry`]), the incident at full size ([`incident`]), and the built command
+//! as a user runs it ([`command`]). What does not: anything that the product needs; no product crate depends on this.
+//!
+//! Invariants: nothing here shares code with the engine's crates; every random input comes from a seed that the failure prints.
+
+pub mod bench;
+pub mod command;
+pub mod image;
+pub mod incident;
+pub mod model;
+pub mod oracle;
+pub mod random;
+pub mod registry;
+pub mod stack;
+pub mod tools;

@@ -1,0 +1,27 @@
+//! Random stacks of layers, decided by a seed.
+//!
+//! What happens here: a stack is a list of layers, a layer a list of [`Record`]s, a record one tar entry as somebody could
+//! have written it; [`generate`] makes them, [`tarball`] writes them in four dialects, [`shrink`] makes a failing one small.
+//! What does not: deciding what must come out; that is the model's.
+//!
+//! Invariants: the same seed and profile give the same bytes for ever; each stack is valid by the model; a [`Profile::Portable`]
+//! stack uses nothing on which containerd, umoci and the rules disagree.
+
+mod draw;
+mod generate;
+mod record;
+mod shrink;
+pub mod tarball;
+
+pub use generate::generate;
+pub use record::{Body, Dialect, Record, Stack};
+pub use shrink::shrink;
+
+/// What a stack may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Only what containerd on overlayfs, umoci and the rules agree on.
+    Portable,
+    /// Every rule.
+    Full,
+}
