@@ -1,0 +1,98 @@
+//! Where and with what a job's worker runs, as far as the platform allows.
+
+#![expect(unreachable_pub, reason = "KubeSchema's derive repeats the type inside a function")]
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Toleration;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::list_atomic;
+
+/// What a job wants different from the operator's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerOverrides {
+    /// Labels that the worker's node has; replaces the configured ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub node_selector: Option<BTreeMap<String, String>>,
+    /// Taints that the worker's pod tolerates; replaces the configured ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), transform = list_atomic)]
+    pub tolerations: Option<Vec<Toleration>>,
+    /// Priority class of the worker's pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+    /// Processor and memory; requests and limits are the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<WorkerResources>,
+    /// The volume that survivors wait on when memory doesn't hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<Scratch>,
+}
+
+/// Processor and memory of a worker; requests and limits are the same, so that a squash neither starves nor is starved.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkerResources {
+    /// Cores, such as `4` or `500m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Quantity>,
+    /// Memory, such as `512Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Quantity>,
+}
+
+/// The scratch volume: one of three kinds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("[has(self.emptyDir), has(self.ephemeral), has(self.persistentVolumeClaim)].exists_one(set, set)")
+        .message("give exactly one of emptyDir, ephemeral and persistentVolumeClaim")
+)]
+pub struct Scratch {
+    /// A folder on the node's own disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty_dir: Option<EmptyDirScratch>,
+    /// A volume made for the worker's pod and deleted with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral: Option<EphemeralScratch>,
+    /// A volume that is there already, such as a prepared striped volume of a squash node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent_volume_claim: Option<ClaimScratch>,
+}
+
+/// A folder on the node's own disk.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EmptyDirScratch {
+    /// Bytes past which kubelet evicts the worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_limit: Option<Quantity>,
+}
+
+/// A volume made for the worker's pod and deleted with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EphemeralScratch {
+    /// Storage class; the cluster's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class_name: Option<String>,
+    /// Size of the volume.
+    pub size: Quantity,
+}
+
+/// A volume that is there already.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClaimScratch {
+    /// Name of a claim in the job's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub claim_name: String,
+}

@@ -1,0 +1,174 @@
+//! Arguments of the commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// What the command's shared options say.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared {
+    /// Print one JSON object instead of text.
+    pub json: bool,
+    /// How progress is shown, on standard error.
+    pub progress: ProgressStyle,
+    /// Registries that a new job uses speak plain HTTP.
+    pub plain_http: bool,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgressStyle {
+    /// A bar on a terminal, nothing elsewhere.
+    Auto,
+    /// A line for each change.
+    Plain,
+    /// A JSON object for each change.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Squash an image in the cluster: create an ImageSquashJob and follow it
+    Run(Box<RunArgs>),
+    /// Show ImageSquashJobs
+    Get(GetArgs),
+    /// Follow an ImageSquashJob to its end; the exit code tells how it ended
+    Watch(JobArgs),
+    /// Print the log of an ImageSquashJob's last worker
+    Logs(LogsArgs),
+    /// End an ImageSquashJob by deleting it; nothing is published after that
+    Cancel(JobArgs),
+}
+
+/// Which cluster, and which namespace.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ClusterArgs {
+    /// Namespace; the context's own when absent
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// Context of the kubeconfig; the current one when absent
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// Kubeconfig; the usual places when absent
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+/// Arguments of `run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Image to squash
+    pub(crate) source: String,
+    /// Reference for the result; leave it out with --move-tag
+    #[arg(required_unless_present = "move_tag", conflicts_with = "move_tag")]
+    pub(crate) target: Option<String>,
+    /// Move the source's tag to the result, if nobody moved it meanwhile
+    #[arg(long)]
+    pub(crate) move_tag: bool,
+    /// Name of the job; made from the source when absent
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Drop a path or glob from the result (repeatable)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) remove: Vec<String>,
+    /// Keep a path's files with zero length (repeatable)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) truncate: Vec<String>,
+    /// A path that matches nothing is an error
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Keep the lowest N layers
+    #[arg(long, value_name = "N", conflicts_with = "base")]
+    pub(crate) base_layers: Option<i32>,
+    /// Keep the layers that the source has in common with this image
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) base: Option<String>,
+    /// Platform of an index to squash (repeatable); all of them when absent
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Vec<String>,
+    /// Compression of the new layer
+    #[arg(long, value_enum, default_value = "keep")]
+    pub(crate) compression: Compression,
+    /// Family of media types of the result
+    #[arg(long, value_enum, default_value = "keep")]
+    pub(crate) format: Format,
+    /// Don't read the result back
+    #[arg(long)]
+    pub(crate) no_verify: bool,
+    /// Secret with the credentials to pull (repeatable)
+    #[arg(long, value_name = "SECRET")]
+    pub(crate) pull_secret: Vec<String>,
+    /// Secret with the credentials to push
+    #[arg(long, value_name = "SECRET")]
+    pub(crate) push_secret: Option<String>,
+    /// Failed attempts that are followed by another one
+    #[arg(long, value_name = "N")]
+    pub(crate) backoff_limit: Option<i32>,
+    /// Give up after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) deadline: Option<i64>,
+    /// Delete the job this many seconds after its end
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) ttl: Option<i32>,
+    /// Create the job and return at once
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Print the job instead of creating it
+    #[arg(long, conflicts_with = "detach")]
+    pub(crate) print: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// Compression of the new layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compression {
+    Keep,
+    Gzip,
+    Zstd,
+    None,
+}
+
+/// Family of media types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Keep,
+    Oci,
+    Docker,
+}
+
+/// Arguments of `get`.
+#[derive(Args, Clone, Debug)]
+pub struct GetArgs {
+    /// Name of a job; all of the namespace's when absent
+    pub(crate) name: Option<String>,
+    /// Show all namespaces
+    #[arg(short = 'A', long, conflicts_with = "name")]
+    pub(crate) all_namespaces: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// Arguments of commands about one job.
+#[derive(Args, Clone, Debug)]
+pub struct JobArgs {
+    /// Name of the job
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// Arguments of `logs`.
+#[derive(Args, Clone, Debug)]
+pub struct LogsArgs {
+    /// Name of the job
+    pub(crate) name: String,
+    /// Go on until the worker ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}

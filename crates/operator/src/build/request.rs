@@ -1,0 +1,97 @@
+//! The squash request that a worker gets.
+
+use std::path::PathBuf;
+
+use unbloat_api::ImageSquashJobSpec;
+use unbloat_api::squash_job::{Base, Compression, Format};
+use unbloat_api::worker::SCRATCH_PATH;
+use unbloat_oci::{Digest, Reference};
+use unbloat_squash::request::{self, Limits, SquashRequest};
+
+use crate::decide::Start;
+use crate::plan::{Plan, WorkerSettings};
+use crate::quantity;
+
+/// The engine's buffers get half of the worker's memory: the other half is for path bookkeeping (150 bytes a path) and the
+/// process itself.
+const BUFFER_SHARE: u64 = 2;
+/// Fewer bytes than this and the codec windows alone would not fit.
+const LEAST_BUFFERS: u64 = 16 << 20;
+
+/// Builds it.
+pub(super) fn request(spec: &ImageSquashJobSpec, start: &Start) -> SquashRequest {
+    let Plan { source, target, worker } = &start.plan;
+    let ImageSquashJobSpec {
+        source: spec_source,
+        target: _,
+        service_account_name: _,
+        remove,
+        truncate,
+        strict,
+        base,
+        platforms,
+        compression,
+        level,
+        format,
+        verify,
+        suspend: _,
+        backoff_limit: _,
+        active_deadline_seconds: _,
+        ttl_seconds_after_finished: _,
+        worker: _,
+    } = spec;
+    SquashRequest {
+        source: pinned(source, start.source_digest.as_deref()).to_string(),
+        destination: target.to_string(),
+        remove: remove.clone(),
+        truncate: truncate.clone(),
+        strict: *strict,
+        base: base.as_ref().and_then(kept_layers),
+        platforms: platforms.clone(),
+        compression: match compression {
+            Compression::Keep => request::Compression::Keep,
+            Compression::Gzip => request::Compression::Gzip,
+            Compression::Zstd => request::Compression::Zstd,
+            Compression::None => request::Compression::None,
+        },
+        level: *level,
+        format: match format {
+            Format::Keep => request::Format::Keep,
+            Format::Oci => request::Format::Oci,
+            Format::Docker => request::Format::Docker,
+        },
+        verify: *verify,
+        dry_run: false,
+        follow_symlinked_parents: false,
+        allow_foreign: false,
+        plain_http: spec_source.plain_http,
+        limits: limits(worker),
+    }
+}
+
+/// The reference with tag and digest: the digest is what is read, the tag is what must still point at it.
+fn pinned(source: &Reference, digest: Option<&str>) -> Reference {
+    match digest.and_then(|digest| digest.parse::<Digest>().ok()) {
+        Some(digest) => source.with_digest(digest),
+        None => source.clone(),
+    }
+}
+
+fn kept_layers(base: &Base) -> Option<request::Base> {
+    match (base.layers, &base.image) {
+        (Some(layers), _) => usize::try_from(layers).ok().map(request::Base::Layers),
+        (None, Some(image)) => Some(request::Base::Image(image.clone())),
+        (None, None) => None,
+    }
+}
+
+fn limits(worker: &WorkerSettings) -> Limits {
+    let memory = quantity::bytes(&worker.memory).unwrap_or_default();
+    let cores = quantity::thousandths(&worker.cpu).unwrap_or_default().div_euclid(1000).max(1);
+    Limits {
+        memory_bytes: (memory / BUFFER_SHARE).max(LEAST_BUFFERS),
+        jobs: usize::try_from(cores).unwrap_or(1),
+        scratch: Some(PathBuf::from(SCRATCH_PATH)),
+        ..Limits::default()
+    }
+}

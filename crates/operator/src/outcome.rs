@@ -1,0 +1,233 @@
+//! How an attempt ended, from the pod, its container and the Job, each of which may be missing.
+//!
+//! Order of belief: the worker's own termination message; then what the kernel, the node and the cluster say; then the exit
+//! code; then the Job alone. The message comes first because a worker that was told to end (exit 143) may have finished.
+
+use unbloat_api::Reason;
+use unbloat_api::condition::bounded;
+use unbloat_api::worker::{CONTRACT_VERSION, Outcome};
+
+use crate::observe::{AttemptFailure, Ended, JobEnd, Terminated, WorkerJob, WorkerPod};
+
+/// How the attempt ended; `None` while it goes on.
+pub fn ended(job: &WorkerJob, pod: Option<&WorkerPod>) -> Option<Ended> {
+    if let Some(end) = pod.and_then(|pod| of_pod(job, pod)) {
+        return Some(end);
+    }
+    match &job.end {
+        None => None,
+        Some(JobEnd::Failed { reason, message }) if reason == "DeadlineExceeded" => {
+            Some(Ended::Failed(AttemptFailure::new(Reason::DeadlineExceeded, message.clone())))
+        }
+        // A live pod of a Job that is given up: its end will tell more.
+        Some(_) if pod.is_some_and(|pod| !pod.has_ended()) => None,
+        Some(JobEnd::Failed { message, .. }) => Some(Ended::Failed(AttemptFailure::new(
+            Reason::WorkerLost,
+            format!("the worker's pod is gone, and with it what it left; the Job says: {message}"),
+        ))),
+        Some(JobEnd::Complete) => Some(Ended::Failed(AttemptFailure::new(
+            Reason::WorkerLost,
+            "the worker's pod ended well but is gone, and with it the figures; the attempt is repeated",
+        ))),
+    }
+}
+
+fn of_pod(job: &WorkerJob, pod: &WorkerPod) -> Option<Ended> {
+    let Some(container) = &pod.terminated else {
+        return pod.has_ended().then(|| Ended::Failed(without_container(job, pod)));
+    };
+    if let Some(termination) = &container.termination {
+        if termination.version == CONTRACT_VERSION {
+            return Some(of_message(&termination.outcome, container.exit_code));
+        }
+        let message = format!(
+            "the worker's message has version {}, the operator knows {CONTRACT_VERSION}; is the worker's image of another release?",
+            termination.version
+        );
+        return Some(Ended::Failed(failure(Reason::WorkerFailed, message, container)));
+    }
+    // Where even the runtime's own first process doesn't fit, only its message says so.
+    let did_not_fit = container.message.as_deref().is_some_and(|text| text.contains("OOM-killed"));
+    if container.reason.as_deref() == Some("OOMKilled") || did_not_fit {
+        let message = "the worker reached its memory limit and the kernel ended it";
+        return Some(Ended::Failed(failure(Reason::WorkerOOMKilled, message.to_owned(), container)));
+    }
+    if let Some(disruption) = &pod.disruption {
+        let message = format!("the cluster took the worker's pod from its node: {disruption}");
+        return Some(Ended::Failed(failure(Reason::WorkerEvicted, message, container)));
+    }
+    Some(Ended::Failed(of_exit_code(container)))
+}
+
+fn of_message(outcome: &Outcome, exit_code: i32) -> Ended {
+    match outcome {
+        Outcome::Squashed(summary) => Ended::Squashed(summary.clone()),
+        Outcome::AlreadyFlat(summary) => Ended::AlreadyFlat(summary.clone()),
+        Outcome::Failed(failed) => Ended::Failed(AttemptFailure {
+            reason: failed.reason,
+            message: failed.message.clone(),
+            retryable: failed.retryable,
+            exit_code: Some(exit_code),
+            source_digest: failed.source_digest.clone(),
+            digest: failed.digest.clone(),
+        }),
+    }
+}
+
+fn without_container(job: &WorkerJob, pod: &WorkerPod) -> AttemptFailure {
+    if let Some(disruption) = &pod.disruption {
+        let message = format!("the cluster took the worker's pod from its node: {disruption}");
+        return AttemptFailure::new(Reason::WorkerEvicted, message);
+    }
+    if let Some(JobEnd::Failed { reason, message }) = &job.end
+        && reason == "DeadlineExceeded"
+    {
+        return AttemptFailure::new(Reason::DeadlineExceeded, message.clone());
+    }
+    AttemptFailure::new(Reason::WorkerLost, "the worker's pod ended before its container started")
+}
+
+/// Exit codes of the worker and of the command are the same; this is for a worker that left no message.
+fn of_exit_code(container: &Terminated) -> AttemptFailure {
+    let (reason, words) = match container.exit_code {
+        0 => (Reason::WorkerFailed, "the worker ended well but left no result"),
+        1 => (Reason::VerifyFailed, "the worker's check said no"),
+        2 => (Reason::InvalidSpec, "the worker refused the request"),
+        3 => (Reason::ImageNotFound, "the worker didn't find the image"),
+        4 => (Reason::PullUnauthorized, "a registry refused the worker's credentials"),
+        5 => (Reason::RegistryUnavailable, "a registry or the network failed"),
+        6 => (Reason::InvalidImage, "the image is invalid or unsupported"),
+        7 => (Reason::SourceChanged, "the source changed meanwhile"),
+        8 => (Reason::LimitExceeded, "a limit was hit"),
+        9 => (Reason::ScratchFailed, "the scratch volume failed"),
+        130 | 137 | 143 => (Reason::WorkerLost, "the worker was told to end before it was done"),
+        _ => (Reason::WorkerFailed, "the worker ended in a way that it shouldn't"),
+    };
+    let left = container.message.as_deref().map(|text| format!("; it left: {}", bounded(text, 512)));
+    let message = format!("{words} (exit code {}){}", container.exit_code, left.unwrap_or_default());
+    failure(reason, message, container)
+}
+
+fn failure(reason: Reason, message: String, container: &Terminated) -> AttemptFailure {
+    AttemptFailure { exit_code: Some(container.exit_code), ..AttemptFailure::new(reason, message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use unbloat_api::worker::{Failed, Summary, Termination};
+
+    use super::*;
+
+    fn job(end: Option<JobEnd>) -> WorkerJob {
+        WorkerJob { name: "w".into(), attempt: 1, source_digest: None, end, deleting: false }
+    }
+
+    fn failed_job(reason: &str) -> WorkerJob {
+        job(Some(JobEnd::Failed { reason: reason.into(), message: "told so".into() }))
+    }
+
+    fn ended_pod(exit_code: i32) -> WorkerPod {
+        let terminated = Terminated { exit_code, ..Terminated::default() };
+        WorkerPod { phase: "Failed".into(), terminated: Some(terminated), ..WorkerPod::default() }
+    }
+
+    fn reason(job: &WorkerJob, pod: Option<&WorkerPod>) -> (Reason, bool) {
+        match ended(job, pod) {
+            Some(Ended::Failed(failure)) => (failure.reason, failure.retryable),
+            other => panic!("not a failure: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_running_worker_has_not_ended() {
+        let pod = WorkerPod { phase: "Running".into(), running: true, ..WorkerPod::default() };
+        assert_eq!(ended(&job(None), Some(&pod)), None);
+        assert_eq!(ended(&job(None), None), None);
+        // The Job is given up while the pod still ends: its termination message is worth the wait.
+        assert_eq!(ended(&failed_job("BackoffLimitExceeded"), Some(&pod)), None);
+    }
+
+    #[test]
+    fn the_workers_own_message_wins_over_exit_code_and_disruption() {
+        let mut pod = ended_pod(143);
+        pod.disruption = Some("EvictionByEvictionAPI".into());
+        let summary = Summary { digest: "sha256:1".into(), ..Summary::default() };
+        let termination =
+            Termination { version: CONTRACT_VERSION, outcome: Outcome::Squashed(summary.clone()) };
+        pod.terminated.as_mut().unwrap().termination = Some(termination);
+        assert_eq!(ended(&job(None), Some(&pod)), Some(Ended::Squashed(summary)));
+    }
+
+    #[test]
+    fn a_workers_failure_is_taken_as_it_tells_it() {
+        let mut pod = ended_pod(5);
+        pod.terminated.as_mut().unwrap().termination = Some(Termination {
+            version: CONTRACT_VERSION,
+            outcome: Outcome::Failed(Failed {
+                reason: Reason::RegistryUnavailable,
+                message: "503".into(),
+                retryable: true,
+                source_digest: Some("sha256:2".into()),
+                digest: None,
+            }),
+        });
+        let Some(Ended::Failed(failure)) = ended(&job(None), Some(&pod)) else { panic!("a failure") };
+        assert_eq!((failure.reason, failure.exit_code), (Reason::RegistryUnavailable, Some(5)));
+        assert_eq!(failure.source_digest.as_deref(), Some("sha256:2"));
+    }
+
+    #[test]
+    fn a_message_of_another_release_is_said_to_be_one() {
+        let mut pod = ended_pod(0);
+        pod.terminated.as_mut().unwrap().termination =
+            Some(Termination { version: 99, outcome: Outcome::Squashed(Summary::default()) });
+        assert_eq!(reason(&job(None), Some(&pod)), (Reason::WorkerFailed, true));
+    }
+
+    #[test]
+    fn every_end_without_a_message_has_its_reason() {
+        let mut out_of_memory = ended_pod(137);
+        out_of_memory.terminated.as_mut().unwrap().reason = Some("OOMKilled".into());
+        assert_eq!(reason(&job(None), Some(&out_of_memory)), (Reason::WorkerOOMKilled, false));
+
+        let mut too_small = ended_pod(128);
+        too_small.terminated.as_mut().unwrap().message =
+            Some("container init was OOM-killed (memory limit too low?)".into());
+        assert_eq!(reason(&job(None), Some(&too_small)), (Reason::WorkerOOMKilled, false));
+
+        let mut evicted = ended_pod(137);
+        evicted.disruption = Some("TerminationByKubelet: disk".into());
+        assert_eq!(reason(&job(None), Some(&evicted)), (Reason::WorkerEvicted, true));
+
+        let never_started = WorkerPod {
+            phase: "Failed".into(),
+            disruption: Some("Evicted: disk".into()),
+            ..WorkerPod::default()
+        };
+        assert_eq!(reason(&job(None), Some(&never_started)), (Reason::WorkerEvicted, true));
+
+        assert_eq!(reason(&failed_job("DeadlineExceeded"), None), (Reason::DeadlineExceeded, false));
+        assert_eq!(reason(&failed_job("BackoffLimitExceeded"), None), (Reason::WorkerLost, true));
+        assert_eq!(reason(&job(Some(JobEnd::Complete)), None), (Reason::WorkerLost, true));
+        for (exit_code, expected, retryable) in [
+            (0, Reason::WorkerFailed, true),
+            (1, Reason::VerifyFailed, false),
+            (2, Reason::InvalidSpec, false),
+            (3, Reason::ImageNotFound, false),
+            (4, Reason::PullUnauthorized, false),
+            (5, Reason::RegistryUnavailable, true),
+            (6, Reason::InvalidImage, false),
+            (7, Reason::SourceChanged, false),
+            (8, Reason::LimitExceeded, false),
+            (9, Reason::ScratchFailed, true),
+            (70, Reason::WorkerFailed, true),
+            (143, Reason::WorkerLost, true),
+        ] {
+            assert_eq!(
+                reason(&job(None), Some(&ended_pod(exit_code))),
+                (expected, retryable),
+                "exit {exit_code}"
+            );
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Figures in the status, and the words around them.
+
+use unbloat_api::ImageSquashJobStatus;
+use unbloat_api::condition::bounded;
+use unbloat_api::squash_job::{ImageFigures, Progress};
+use unbloat_api::worker::Summary;
+
+use crate::human;
+use crate::observe::SourceFacts;
+
+/// Warnings that a status keeps.
+const MAX_WARNINGS: usize = 16;
+/// Bytes that a status keeps of one warning.
+const MAX_WARNING: usize = 512;
+
+/// Fills in what is known of the source before the squash.
+pub fn source(status: &mut ImageSquashJobStatus, image: &str, facts: &SourceFacts) {
+    let SourceFacts { digest, layers, compressed_bytes } = facts;
+    let known = |value: i64| (value > 0).then_some(value);
+    status.source = Some(ImageFigures {
+        reference: Some(pinned_reference(image, digest)),
+        digest: Some(digest.clone()),
+        layers: known(*layers),
+        compressed_bytes: known(*compressed_bytes),
+        unpacked_bytes: None,
+    });
+}
+
+fn pinned_reference(image: &str, digest: &str) -> String {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    format!("{name}@{digest}")
+}
+
+/// Fills in what a worker reported.
+pub fn result(status: &mut ImageSquashJobStatus, summary: &Summary) {
+    let Summary {
+        source_digest,
+        digest,
+        reference,
+        layers_before,
+        layers_after,
+        compressed_bytes_before,
+        compressed_bytes_after,
+        unpacked_bytes_before,
+        unpacked_bytes_after,
+        reclaimed_bytes,
+        duration_seconds,
+        warnings,
+    } = summary;
+    let source = status.source.get_or_insert_default();
+    source.digest = Some(source_digest.clone());
+    source.layers = Some(signed(*layers_before));
+    source.compressed_bytes = Some(signed(*compressed_bytes_before));
+    source.unpacked_bytes = Some(signed(*unpacked_bytes_before));
+    status.target = Some(ImageFigures {
+        reference: Some(reference.clone()),
+        digest: Some(digest.clone()),
+        layers: Some(signed(*layers_after)),
+        compressed_bytes: Some(signed(*compressed_bytes_after)),
+        unpacked_bytes: Some(signed(*unpacked_bytes_after)),
+    });
+    status.reclaimed_bytes = Some(*reclaimed_bytes);
+    // Seconds of a squash fit; `as` saturates and turns a NaN into 0.
+    status.duration_seconds = Some(duration_seconds.ceil() as i64);
+    status.warnings = warnings.iter().take(MAX_WARNINGS).map(|text| bounded(text, MAX_WARNING)).collect();
+    status.progress = Some(Progress {
+        percent: 100,
+        summary: "100%".to_owned(),
+        bytes_read: signed(*compressed_bytes_before),
+        bytes_total: signed(*compressed_bytes_before),
+        bytes_written: signed(*compressed_bytes_after),
+    });
+    columns(status);
+}
+
+/// The printer columns, from the figures.
+pub fn columns(status: &mut ImageSquashJobStatus) {
+    let (Some(before), Some(after)) = (&status.source, &status.target) else { return };
+    let pair = |before: Option<String>, after: Option<String>| Some(format!("{}→{}", before?, after?));
+    status.layers = pair(before.layers.map(|n| n.to_string()), after.layers.map(|n| n.to_string()));
+    status.size = pair(before.compressed_bytes.map(human::bytes), after.compressed_bytes.map(human::bytes));
+    status.reclaimed = status.reclaimed_bytes.map(human::bytes);
+}
+
+/// The summary of a squash in one line.
+pub fn squashed_message(summary: &Summary) -> String {
+    format!(
+        "{} layers are {} now, {} are {}: {} reclaimed in {}",
+        summary.layers_before,
+        summary.layers_after,
+        human::bytes(signed(summary.compressed_bytes_before)),
+        human::bytes(signed(summary.compressed_bytes_after)),
+        human::bytes(summary.reclaimed_bytes),
+        human::seconds(summary.duration_seconds.ceil() as i64)
+    )
+}
+
+/// The summary of a squash that wasn't needed.
+pub fn flat_message(source: Option<&ImageFigures>) -> String {
+    let layers = source.and_then(|source| source.layers).unwrap_or(1);
+    format!("the source has {layers} layers and nothing to merge or remove; nothing was written")
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

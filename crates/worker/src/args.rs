@@ -1,0 +1,24 @@
+//! Arguments: where things are. What to do is in the spec file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Runs one squash from a spec file.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "unbloat-worker", version)]
+pub struct Args {
+    /// The spec file.
+    #[arg(long, default_value = unbloat_api::worker::SPEC_PATH)]
+    pub spec: PathBuf,
+    /// Address of /progress, /metrics and /healthz.
+    #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 0], unbloat_api::worker::PORT)))]
+    pub address: SocketAddr,
+    /// Where the termination message goes.
+    #[arg(long, default_value = unbloat_api::worker::TERMINATION_PATH)]
+    pub termination: PathBuf,
+    /// Folder of PEM files with further certificate authorities.
+    #[arg(long, env = "UNBLOAT_CA_DIR")]
+    pub ca_dir: Option<PathBuf>,
+}

@@ -1,0 +1,63 @@
+//! The source, pinned to a digest, and whether there is anything to do.
+
+use unbloat_api::worker::Summary;
+use unbloat_oci::{AnyManifest, Descriptor, Digest};
+use unbloat_registry::{Client, Location};
+use unbloat_squash::Error;
+
+use crate::failure::Failure;
+
+/// What the source is.
+pub(crate) struct Pinned {
+    /// The location with its digest, where it is a registry's.
+    pub(crate) location: String,
+    /// The digest.
+    pub(crate) digest: Digest,
+    /// The figures, if the image is flat already.
+    pub(crate) flat: Option<Summary>,
+}
+
+/// Reads the source's manifest.
+pub(crate) async fn pin(client: &Client, source: &str, flat_up_to: Option<u32>) -> Result<Pinned, Failure> {
+    let location: Location = source.parse().map_err(|error| Failure::from(Error::Location(error)))?;
+    let image = client.source(&location).await?;
+    let fetched = image.resolve().await?;
+    let digest = fetched.descriptor.digest().clone();
+    let pinned = match &location {
+        Location::Registry(reference) => reference.with_digest(digest.clone()).to_string(),
+        local => local.to_string(),
+    };
+    // A document that can't be read is the squash's to complain about, with all its context.
+    let manifests = match fetched.parse() {
+        Ok(AnyManifest::Image(manifest)) => vec![manifest],
+        Ok(AnyManifest::Index(index)) if flat_up_to.is_some() => {
+            let mut manifests = Vec::new();
+            for entry in index.manifests() {
+                match image.manifest(entry).await?.parse() {
+                    Ok(AnyManifest::Image(manifest)) => manifests.push(manifest),
+                    _ => return Ok(Pinned { location: pinned, digest, flat: None }),
+                }
+            }
+            manifests
+        }
+        _ => return Ok(Pinned { location: pinned, digest, flat: None }),
+    };
+    let limit = flat_up_to.map_or(0, |limit| limit as usize);
+    let is_flat = !manifests.is_empty() && manifests.iter().all(|manifest| manifest.layers().len() <= limit);
+    let flat = is_flat.then(|| {
+        let layers = manifests.iter().map(|manifest| manifest.layers().len() as u64).sum();
+        let sizes = manifests.iter().flat_map(unbloat_oci::Manifest::layers).map(Descriptor::size);
+        let bytes = sizes.fold(0, u64::saturating_add);
+        Summary {
+            source_digest: digest.to_string(),
+            digest: digest.to_string(),
+            reference: pinned.clone(),
+            layers_before: layers,
+            layers_after: layers,
+            compressed_bytes_before: bytes,
+            compressed_bytes_after: bytes,
+            ..Summary::default()
+        }
+    });
+    Ok(Pinned { location: pinned, digest, flat })
+}
