@@ -1,0 +1,255 @@
+//! Everything that can go wrong with one job: each its own reason, a message with what to do, final or retried as it should
+//! be, and no secret anywhere.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use serde_json::{Value, json};
+use unbloat_cluster::{Look, Registry, RegistryOptions, Result};
+use unbloat_operator_tests::{Ground, Jobs, Layered, Operator, reason};
+
+const LONG: Duration = Duration::from_secs(120);
+const PASSWORD: &str = "open-sesame-5a3f";
+
+#[tokio::test]
+async fn every_failure_has_its_reason_and_nothing_leaks() -> Result<()> {
+    let ground = Ground::start().await?;
+    let mut operator = ground.operator("operator-a", &json!({})).await?;
+    ground.cluster.restricted_namespace("team").await?;
+    let login = Some(("alice".to_owned(), PASSWORD.to_owned()));
+    let private = RegistryOptions { login, ..RegistryOptions::default() };
+    let private = ground.cluster.start_registry("private", private).await?;
+    let image = Layered { layers: 3, step: 2000, seed: 7 }.write(&ground.cluster.folder().join("image"));
+    let open = ground.cluster.push(&ground.registry, &image, "team/app:v1").await?;
+    let closed = ground.cluster.push(&private, &image, "team/app:v1").await?;
+
+    invalid_specs_are_refused_by_the_server(&ground).await?;
+    the_operators_own_refusals(&ground).await?;
+    credentials(&ground, &private, &closed).await?;
+    unknown_and_corrupt_images(&ground, &open).await?;
+    a_flat_image_is_left_alone(&ground).await?;
+    a_deadline_ends_a_job(&ground).await?;
+    a_worker_out_of_memory_is_final(&ground).await?;
+    a_registry_that_is_away_is_retried(&ground, &open).await?;
+    nothing_leaked(&ground, &operator).await?;
+    operator.terminate()?;
+    ground.cluster.check_parts()
+}
+
+async fn invalid_specs_are_refused_by_the_server(ground: &Ground) -> Result<()> {
+    let jobs = Jobs::of(&ground.cluster, "team").await?;
+    for (spec, words) in [
+        (
+            json!({"source": {"image": "a"}, "target": {"moveTag": true, "image": "b"}}),
+            "give either image, or moveTag",
+        ),
+        (json!({"source": {"image": "a b"}, "target": {"moveTag": true}}), "spec.source.image"),
+        (
+            json!({"source": {"image": "a"}, "target": {"moveTag": true}, "backoffLimit": 99}),
+            "spec.backoffLimit",
+        ),
+        (json!({"source": {"image": "a"}, "target": {"moveTag": true}, "remvoe": ["x"]}), "remvoe"),
+    ] {
+        let refused = jobs.apply("refused", &spec).await.expect_err("a rule is broken").to_string();
+        assert!(refused.contains(words), "{words}: {refused}");
+    }
+    let long = "a".repeat(53);
+    let spec = json!({"source": {"image": "a"}, "target": {"moveTag": true}, "suspend": true});
+    let refused = jobs.apply(&long, &spec).await.expect_err("the name is too long").to_string();
+    assert!(refused.contains("at most 52 characters"), "{refused}");
+
+    jobs.apply("kept", &spec).await?;
+    jobs.wait_for_reason("kept", "Suspended", LONG).await?;
+    let refused =
+        jobs.patch("kept", &json!({"spec": {"backoffLimit": 1}})).await.expect_err("immutable").to_string();
+    assert!(refused.contains("backoffLimit is immutable"), "{refused}");
+    ground.cluster.kubectl(&["delete", "isj", "kept", "--namespace=team"]).await?;
+
+    let samples = format!("{}/../../config/samples", env!("CARGO_MANIFEST_DIR"));
+    let applied = ground
+        .cluster
+        .kubectl(&["apply", "--namespace=team", "--dry-run=server", "--filename", &samples])
+        .await?;
+    assert_eq!(applied.lines().count(), std::fs::read_dir(&samples).map_or(0, Iterator::count), "{applied}");
+    Ok(())
+}
+
+async fn the_operators_own_refusals(ground: &Ground) -> Result<()> {
+    let target = json!({"image": format!("{}/x:y", ground.registry.host())});
+    for (name, spec, wanted) in [
+        (
+            "reference",
+            json!({"source": {"image": "reg.example/Upper:v1"}, "target": target}),
+            "InvalidReference",
+        ),
+        (
+            "override",
+            json!({"source": {"image": "reg.example/a:b"}, "target": target,
+                "worker": {"resources": {"memory": "1Ti"}}}),
+            "OverrideNotAllowed",
+        ),
+    ] {
+        ends(ground, name, &spec, wanted, 0).await?;
+    }
+    Ok(())
+}
+
+/// Applies a job and checks how it ends; `pods` is how many workers it may have started.
+async fn ends(ground: &Ground, name: &str, spec: &Value, wanted: &str, pods: usize) -> Result<()> {
+    let jobs = Jobs::of(&ground.cluster, "team").await?;
+    jobs.apply(name, spec).await?;
+    let job = jobs.wait_for_end(name, LONG).await?;
+    let status = job.status.clone().unwrap_or_default();
+    assert_eq!(reason(&job).1, wanted, "{name}: {status:#?}");
+    let message = &status.succeeded().expect("it has ended").message;
+    assert!(message.len() > 20, "{name}: {message}");
+    assert_eq!(jobs.pods(name).await?.len(), pods, "{name}: {status:#?}");
+    Ok(())
+}
+
+async fn credentials(ground: &Ground, private: &Registry, closed: &str) -> Result<()> {
+    let target = format!("{}/team/app:flat", private.host());
+    let spec = |pull: &[&str], push: Option<&str>| {
+        let pull: Vec<Value> = pull.iter().map(|name| json!({"name": name})).collect();
+        let mut spec = json!({"source": {"image": closed, "plainHTTP": true, "pullSecrets": pull},
+            "target": {"image": target}, "backoffLimit": 1});
+        if let Some(push) = push {
+            spec["target"]["pushSecret"] = json!({"name": push});
+        }
+        spec
+    };
+    let open_target = |mut spec: Value| {
+        spec["target"] = json!({"image": format!("{}/team/copy:flat", ground.registry.host())});
+        spec
+    };
+    ends(ground, "no-secret", &spec(&[], None), "PullUnauthorized", 1).await?;
+    ends(ground, "missing-secret", &spec(&["nowhere"], None), "SecretNotFound", 2).await?;
+    let wrong = private.pull_secret("team", "wrong");
+    let wrong =
+        wrong.replace(&base64_of(&private.docker_config()), &base64_of(&config_with(private, "wrong")));
+    ground.cluster.apply(&wrong).await?;
+    ends(ground, "wrong-secret", &spec(&["wrong"], None), "PullUnauthorized", 1).await?;
+    ground.cluster.apply(&private.pull_secret("team", "right")).await?;
+    ends(ground, "right-secret", &spec(&["right"], Some("right")), "Squashed", 1).await?;
+    ends(ground, "to-the-open-one", &open_target(spec(&["right"], None)), "Squashed", 1).await?;
+
+    // The source is open and the target isn't.
+    let mut push = spec(&[], None);
+    push["source"]["image"] = json!(format!("{}/team/app:v1", ground.registry.host()));
+    ends(ground, "push-without", &push, "PushUnauthorized", 1).await?;
+
+    // As kubelet does: the secrets of the service account.
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": "team", "name": "puller"},
+        "imagePullSecrets": [{"name": "right"}, {"name": "gone"}]});
+    ground.cluster.apply(&account.to_string()).await?;
+    let mut by_account = open_target(spec(&[], None));
+    by_account["serviceAccountName"] = json!("puller");
+    by_account["target"]["image"] = json!(format!("{}/team/account:flat", ground.registry.host()));
+    ends(ground, "by-account", &by_account, "Squashed", 1).await?;
+    let jobs = Jobs::of(&ground.cluster, "team").await?;
+    let warnings = jobs.wait_for_end("by-account", LONG).await?.status.unwrap_or_default().warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("gone")), "{warnings:?}");
+    Ok(())
+}
+
+fn config_with(registry: &Registry, password: &str) -> String {
+    json!({"auths": {registry.host(): {"username": "alice", "password": password}}}).to_string()
+}
+
+fn base64_of(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+async fn unknown_and_corrupt_images(ground: &Ground, open: &str) -> Result<()> {
+    let host = ground.registry.host();
+    let target = json!({"image": format!("{host}/team/app:never")});
+    let unknown =
+        json!({"source": {"image": format!("{host}/team/app:nope"), "plainHTTP": true}, "target": target});
+    ends(ground, "unknown", &unknown, "ImageNotFound", 1).await?;
+
+    // A layer whose bytes are not what its digest says.
+    let manifest = ground.cluster.crane(&ground.registry, &["manifest", open]).await?;
+    let manifest: Value = serde_json::from_str(&manifest).expect("a manifest");
+    let digest =
+        manifest["layers"][1]["digest"].as_str().expect("a digest").trim_start_matches("sha256:").to_owned();
+    let path = ground
+        .cluster
+        .folder()
+        .join(format!("registry-main/data/docker/registry/v2/blobs/sha256/{}/{digest}/data", &digest[..2]));
+    let good = std::fs::read(&path).expect("the registry keeps blobs as files");
+    let mut bad = good.clone();
+    let middle = bad.len() / 2;
+    bad[middle] ^= 0xff;
+    std::fs::write(&path, &bad).expect("the same file");
+    let corrupt = json!({"source": {"image": open, "plainHTTP": true}, "target": target});
+    ends(ground, "corrupt", &corrupt, "InvalidImage", 1).await?;
+    std::fs::write(&path, &good).expect("the same file");
+    let listed = ground.cluster.crane(&ground.registry, &["ls", &format!("{host}/team/app")]).await?;
+    assert_eq!(listed.trim(), "v1", "nothing is published by a failed squash");
+    Ok(())
+}
+
+async fn a_flat_image_is_left_alone(ground: &Ground) -> Result<()> {
+    let image = Layered { layers: 1, step: 100, seed: 9 }.write(&ground.cluster.folder().join("flat"));
+    let source = ground.cluster.push(&ground.registry, &image, "team/one:v1").await?;
+    let spec = json!({"source": {"image": source, "plainHTTP": true}, "target": {"moveTag": true}});
+    ends(ground, "flat", &spec, "AlreadyFlat", 0).await
+}
+
+async fn a_deadline_ends_a_job(ground: &Ground) -> Result<()> {
+    // A worker that no node takes waits until the deadline.
+    let spec = json!({"source": {"image": format!("{}/team/app:v1", ground.registry.host()), "plainHTTP": true},
+        "target": {"image": format!("{}/team/late:v1", ground.registry.host())},
+        "activeDeadlineSeconds": 8, "worker": {"nodeSelector": {"no": "such-node"}}});
+    let jobs = Jobs::of(&ground.cluster, "team").await?;
+    jobs.apply("late", &spec).await?;
+    jobs.wait_for_reason("late", "WorkerUnschedulable", LONG).await?;
+    jobs.wait_for_reason("late", "DeadlineExceeded", LONG).await?;
+    ground
+        .cluster
+        .wait_for("team", "the worker of a late job to be gone", LONG, async || {
+            let pods = jobs.pods("late").await?;
+            Ok(if pods.is_empty() { Look::Done(()) } else { Look::NotYet(format!("{} pods", pods.len())) })
+        })
+        .await
+}
+
+async fn a_worker_out_of_memory_is_final(ground: &Ground) -> Result<()> {
+    let image = Layered { layers: 40, step: 200_000, seed: 11 }.write(&ground.cluster.folder().join("large"));
+    let source = ground.cluster.push(&ground.registry, &image, "team/large:v1").await?;
+    let spec = json!({"source": {"image": source, "plainHTTP": true},
+        "target": {"image": format!("{}/team/large:flat", ground.registry.host())},
+        "worker": {"resources": {"memory": "20Mi"}}});
+    ends(ground, "oom", &spec, "WorkerOOMKilled", 1).await
+}
+
+async fn a_registry_that_is_away_is_retried(ground: &Ground, open: &str) -> Result<()> {
+    let jobs = Jobs::of(&ground.cluster, "team").await?;
+    ground.cluster.kill(&ground.registry.part())?;
+    let spec = json!({"source": {"image": open, "plainHTTP": true},
+        "target": {"image": format!("{}/team/back:flat", ground.registry.host())}, "backoffLimit": 10});
+    jobs.apply("back", &spec).await?;
+    let waiting = jobs.wait_for_reason("back", "Retrying", LONG).await?;
+    let failure = waiting.status.unwrap_or_default().last_failure.expect("an attempt failed");
+    assert_eq!(failure.reason, "RegistryUnavailable", "{failure:?}");
+    ground.cluster.start_part(&ground.registry.part())?;
+    jobs.wait_for_reason("back", "Squashed", LONG).await.map(drop)
+}
+
+async fn nothing_leaked(ground: &Ground, operator: &Operator) -> Result<()> {
+    let mut places = vec![("the operator's log".to_owned(), operator.log())];
+    for what in ["isj", "jobs", "pods", "events"] {
+        let text = ground.cluster.kubectl(&["get", what, "--all-namespaces", "--output=yaml"]).await?;
+        places.push((what.to_owned(), text));
+    }
+    for pod in Jobs::of(&ground.cluster, "team").await?.pods("right-secret").await? {
+        let log = ground.cluster.kubectl(&["logs", &pod.name_any(), "--namespace=team"]).await?;
+        places.push((pod.name_any(), log));
+    }
+    let encoded = base64_of(&format!("alice:{PASSWORD}"));
+    for (place, text) in places {
+        assert!(!text.contains(PASSWORD) && !text.contains(&encoded), "the password is in {place}");
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! 200 jobs at once on one node: limits hold, all end, few writes, little memory.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use kube::ResourceExt;
+use serde_json::json;
+use unbloat_cluster::Result;
+use unbloat_operator_tests::{Ground, Jobs, Layered, job, reason};
+
+const JOBS: usize = 200;
+const GLOBAL: usize = 6;
+const PER_NAMESPACE: usize = 4;
+const LIMIT: Duration = Duration::from_secs(900);
+
+#[tokio::test]
+async fn two_hundred_jobs_at_once_keep_to_the_limits_and_all_end() -> Result<()> {
+    let ground = Ground::start().await?;
+    let limits =
+        json!({"concurrency": {"global": GLOBAL, "perNamespace": PER_NAMESPACE}, "worker": {"cpu": "50m"}});
+    let operator = ground.operator("operator-a", &limits).await?;
+    let image = Layered { layers: 3, step: 1000, seed: 5 }.write(&ground.cluster.folder().join("small"));
+    let source = ground.cluster.push(&ground.registry, &image, "many/app:v1").await?;
+    let namespaces = ["team-a", "team-b"];
+    for namespace in namespaces {
+        ground.cluster.restricted_namespace(namespace).await?;
+    }
+    let manifests: Vec<String> = (0..JOBS)
+        .map(|number| {
+            let target = format!("{}/many/app:flat-{number}", ground.registry.host());
+            let spec = json!({"source": {"image": source, "plainHTTP": true}, "target": {"image": target}});
+            job(namespaces[number % 2], &format!("many-{number}"), &spec).to_string()
+        })
+        .collect();
+    ground.cluster.apply(&manifests.join("\n---\n")).await?;
+
+    let start = Instant::now();
+    let lists =
+        [Jobs::of(&ground.cluster, namespaces[0]).await?, Jobs::of(&ground.cluster, namespaces[1]).await?];
+    let mut most = 0.0_f64;
+    loop {
+        let mut running = Vec::new();
+        let mut done = 0;
+        for jobs in &lists {
+            let listed = jobs.list().await?;
+            let working =
+                listed.iter().filter(|job| ["WorkerPending", "Running"].contains(&reason(job).1.as_str()));
+            running.push(working.count());
+            done += listed.iter().filter(|job| reason(job).0 == "True").count();
+            let failed: Vec<_> =
+                listed.iter().filter(|job| reason(job).0 == "False").map(|job| job.status.clone()).collect();
+            assert!(failed.is_empty(), "{failed:#?}\n{}", operator.log());
+        }
+        assert!(running.iter().all(|count| *count <= PER_NAMESPACE), "{running:?} at once");
+        assert!(running.iter().sum::<usize>() <= GLOBAL, "{running:?} at once");
+        most = most.max(ground.metric(&operator, "process_resident_memory_bytes").await?);
+        if done == JOBS {
+            break;
+        }
+        assert!(start.elapsed() < LIMIT, "{done} of {JOBS} after {LIMIT:?}\n{}", operator.log());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    println!("{JOBS} jobs in {:?}, {:.1} MiB at most", start.elapsed(), most / f64::from(1 << 20));
+    assert!(most <= f64::from(60 << 20), "{most} bytes of memory");
+
+    let mut writes: HashMap<String, usize> = HashMap::new();
+    for write in ground.cluster.writes(|write| write.user.ends_with(":unbloat-operator"))? {
+        // Jobs and events are named after the ImageSquashJob.
+        let parts: Vec<&str> = write.name.splitn(3, ['-', '.']).collect();
+        if let ["many", number, ..] = parts[..] {
+            *writes.entry(number.to_owned()).or_default() += 1;
+        }
+    }
+    let worst = writes.values().max().copied().unwrap_or(0);
+    println!("writes: {} at most, {} in all", worst, writes.values().sum::<usize>());
+    assert!(writes.len() == JOBS && worst <= 12, "{worst} writes for one job");
+    for jobs in &lists {
+        for job in jobs.list().await? {
+            assert_eq!(job.status.clone().unwrap_or_default().attempts, 1, "{}", job.name_any());
+        }
+    }
+    Ok(())
+}
