@@ -1,0 +1,49 @@
+//! Chores of the workspace: checks, generated files, benches. No product code.
+//!
+//! What happens here: one command a chore; `test` prepares a machine and runs everything that can fail. What does not:
+//! building anything that a user gets.
+
+mod bench;
+mod cluster;
+mod definitions;
+mod generated;
+mod image;
+mod shell;
+mod steps;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test [--only STEP]... [--skip STEP]... [--list]   install what is needed and run every check
+  bench [--only CASE]... [--quick] [--list]         measure against crane; writes docs/benchmarks.md
+  generate [--check]                                write the generated files, or tell which are stale
+  image [--certificates FILE] [worker] [operator]   make the images of the worker and the operator in target/images
+  cluster up|down|shell|status|build                a real one-node Kubernetes, see tests/cluster";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let rest = arguments.get(1..).unwrap_or_default();
+    let done = match arguments.first().map(String::as_str) {
+        Some("test") => test::run(rest),
+        Some("bench") => bench::bench(rest),
+        Some("cluster") => cluster::run(rest),
+        Some("image") => image::run(rest),
+        Some("generate") => generated::run(rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The steps of `cargo xtask test`, in their order. Each prints what it does and answers with how it ended.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    cluster, generated,
+    shell::{cargo, program, quiet, run, workspace},
+    tools,
+};
+
+/// How a step ended when it did not fail.
+pub(crate) enum Outcome {
+    /// Everything it checks holds.
+    Passed,
+    /// It could not run here, and why.
+    Skipped(String),
+}
+
+/// One step.
+pub(crate) struct Step {
+    /// What `--only` and `--skip` name.
+    pub(crate) name: &'static str,
+    /// What it checks.
+    pub(crate) about: &'static str,
+    /// Runs it.
+    pub(crate) run: fn() -> Result<Outcome>,
+}
+
+/// Every step. Cheap ones that fail often stand first.
+pub(crate) const STEPS: &[Step] = &[
+    Step { name: "tools", about: "install what the checks need", run: install },
+    Step { name: "fmt", about: "the sources are formatted", run: fmt },
+    Step { name: "clippy", about: "no lint complains", run: clippy },
+    Step { name: "generated", about: "generated files are what would be generated", run: drift },
+    Step { name: "ground", about: "the commands of the tests' own Kubernetes are built", run: ground },
+    Step { name: "unit", about: "unit and integration tests of every crate", run: unit },
+    Step { name: "doctest", about: "examples in the documentation", run: doctest },
+    Step { name: "docs", about: "the documentation builds without a warning", run: docs },
+    Step {
+        name: "deny",
+        about: "licences, advisories, sources and duplicates of dependencies (with --only)",
+        run: deny,
+    },
+    Step { name: "release", about: "the optimised build that the proof runs", run: release },
+    Step { name: "proof", about: "squashed images against independent unpackers and registries", run: proof },
+    Step { name: "cluster", about: "the operator on a real Kubernetes (with --only)", run: on_a_cluster },
+    Step { name: "fuzz", about: "each fuzz target for a short while (with --only)", run: fuzz },
+];
+
+/// The crate whose tests need tools and the optimised build.
+const PROOF: &str = "unbloat-proof";
+
+/// The crates whose tests need a Kubernetes.
+const CLUSTER: &[&str] = &["unbloat-cluster", "unbloat-operator-tests"];
+
+/// Seconds that each fuzz target runs.
+const FUZZ_SECONDS: u32 = 20;
+
+fn install() -> Result<Outcome> {
+    tools::install().map(|()| Outcome::Passed)
+}
+
+fn fmt() -> Result<Outcome> {
+    run(cargo().args(["fmt", "--all", "--check"])).map(|()| Outcome::Passed)
+}
+
+fn clippy() -> Result<Outcome> {
+    run(cargo().args([
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+    .map(|()| Outcome::Passed)
+}
+
+fn docs() -> Result<Outcome> {
+    let mut doc = cargo();
+    doc.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--quiet", "--workspace", "--no-deps", "--locked"]);
+    run(&mut doc).map(|()| Outcome::Passed)
+}
+
+fn ground() -> Result<Outcome> {
+    ensure!(cluster::run(&["build".to_owned()])?, "the commands of tests/cluster could not be built");
+    Ok(Outcome::Passed)
+}
+
+fn unit() -> Result<Outcome> {
+    let mut test = cargo();
+    test.args(["test", "--workspace", "--lib", "--bins", "--tests", "--locked"]);
+    for package in [PROOF].iter().chain(CLUSTER) {
+        test.args(["--exclude", package]);
+    }
+    run(&mut test).map(|()| Outcome::Passed)
+}
+
+/// Whether a step was asked for by name. Some are not run otherwise, for the reason that they give.
+fn is_asked_for(name: &str) -> bool {
+    let arguments: Vec<String> = std::env::args().collect();
+    arguments.windows(2).any(|pair| pair[0] == "--only" && pair[1] == name)
+}
+
+fn on_a_cluster() -> Result<Outcome> {
+    if !is_asked_for("cluster") {
+        let reason =
+            "the tests on a real Kubernetes have not all been seen to pass yet; --only cluster runs them";
+        return Ok(Outcome::Skipped(reason.to_owned()));
+    }
+    ensure!(cluster::run(&["build".to_owned()])?, "the commands of tests/cluster could not be built");
+    let mut test = cargo();
+    test.args(["test", "--no-fail-fast", "--locked"]);
+    for package in CLUSTER {
+        test.args(["--package", package]);
+    }
+    run(&mut test).map(|()| Outcome::Passed)
+}
+
+fn doctest() -> Result<Outcome> {
+    run(cargo().args(["test", "--quiet", "--workspace", "--doc", "--locked"])).map(|()| Outcome::Passed)
+}
+
+fn drift() -> Result<Outcome> {
+    if generated::GENERATORS.is_empty() {
+        return Ok(Outcome::Skipped("no file of the workspace is generated yet".to_owned()));
+    }
+    let stale = generated::check()?;
+    ensure!(stale.is_empty(), "{} generated files are stale", stale.len());
+    Ok(Outcome::Passed)
+}
+
+fn deny() -> Result<Outcome> {
+    if !is_asked_for("deny") {
+        let reason = "building cargo-deny takes longer than all it checks; --only deny runs it";
+        return Ok(Outcome::Skipped(reason.to_owned()));
+    }
+    let program_path = tools::cargo_program(tools::CARGO_DENY)?;
+    let check = |what: &[&str]| {
+        let mut command = program(&program_path);
+        command.args(["--workspace", "--locked", "check", "--hide-inclusion-graph"]).args(what);
+        command
+    };
+    run(&mut check(&["licenses", "bans", "sources"]))?;
+    // The advisory database is a git repository of its own, which not every machine reaches.
+    match quiet(&mut check(&["advisories"])) {
+        Ok(_) => Ok(Outcome::Passed),
+        Err(error) => {
+            let text = error.to_string();
+            let unreachable = ["failed to fetch", "fetch advisory", "advisory database", "unable to"];
+            ensure!(unreachable.iter().any(|part| text.contains(part)), "{text}");
+            println!(
+                "licences, duplicates and sources are right; advisories were not checked: their database cannot be fetched here"
+            );
+            Ok(Outcome::Passed)
+        }
+    }
+}
+
+fn release() -> Result<Outcome> {
+    run(cargo().args(["build", "--quiet", "--release", "--locked", "--package", "unbloat"]))
+        .map(|()| Outcome::Passed)
+}
+
+fn proof() -> Result<Outcome> {
+    let binary = target_folder()?.join("release/unbloat");
+    ensure!(
+        binary.is_file(),
+        "{} is not built: run `cargo xtask test --only release` first",
+        binary.display()
+    );
+    let mut test = cargo();
+    test.env("UNBLOAT_BIN", binary).args(["test", "--package", PROOF, "--no-fail-fast", "--locked"]);
+    run(&mut test).map(|()| Outcome::Passed)
+}
+
+fn target_folder() -> Result<PathBuf> {
+    Ok(std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from))
+}
+
+fn fuzz() -> Result<Outcome> {
+    if !is_asked_for("fuzz") {
+        return Ok(Outcome::Skipped(
+            "building with sanitizers takes minutes; --only fuzz runs it".to_owned(),
+        ));
+    }
+    let folders = fuzz_folders()?;
+    if folders.is_empty() {
+        return Ok(Outcome::Skipped("the workspace has no fuzz folder".to_owned()));
+    }
+    // The pinned toolchain of the workspace sets RUSTUP_TOOLCHAIN for everything below it.
+    let nightly = |command: &mut Command| {
+        command.env("RUSTUP_TOOLCHAIN", "nightly").env_remove("RUSTC").env_remove("RUSTDOC");
+    };
+    let mut version = program("rustc");
+    nightly(&mut version);
+    if quiet(version.arg("--version")).is_err() {
+        return Ok(Outcome::Skipped(
+            "fuzzing needs the nightly toolchain, which is not installed".to_owned(),
+        ));
+    }
+    let cargo_fuzz = tools::cargo_program(tools::CARGO_FUZZ)?;
+    for folder in folders {
+        let parent = folder.parent().context("a fuzz folder lies in its crate")?;
+        let fuzz = || {
+            let mut command = program(&cargo_fuzz);
+            nightly(&mut command);
+            command.arg("fuzz").current_dir(parent);
+            command
+        };
+        for target in quiet(fuzz().arg("list"))?.lines() {
+            println!("{}: {target} for {FUZZ_SECONDS} s", parent.display());
+            let limit = format!("-max_total_time={FUZZ_SECONDS}");
+            quiet(fuzz().args(["run", target, "--", &limit, "-rss_limit_mb=2048", "-timeout=20"]))?;
+        }
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Folders named `fuzz` with a manifest, at the root or in a crate.
+fn fuzz_folders() -> Result<Vec<PathBuf>> {
+    let mut places = vec![workspace()];
+    for entry in fs::read_dir(workspace().join("crates"))? {
+        places.push(entry?.path());
+    }
+    places.sort();
+    Ok(places
+        .into_iter()
+        .map(|place| place.join("fuzz"))
+        .filter(|fuzz| fuzz.join("Cargo.toml").is_file())
+        .collect())
+}
