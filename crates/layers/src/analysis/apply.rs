@@ -19,6 +19,7 @@ use crate::error::{Error, LayerError, display};
 use crate::hardlink::Belongs;
 use crate::inlayer::{InLayer, Registered, Stop};
 use crate::merge::follow;
+use crate::name::NameError;
 use crate::tar::{Header, Kind};
 use crate::tree::{NodeId, ROOT, Tree};
 use crate::warning::{Warning, WarningKind, Warnings};
@@ -213,7 +214,7 @@ impl Applier {
         let targets = self.targets(&current)?;
         self.places.grow(self.tree.len());
         self.apply_marks(&mut current);
-        self.apply_entries(&mut current, &targets);
+        self.apply_entries(&mut current, &targets)?;
         self.settle(&mut current);
         for warning in std::mem::take(&mut current.inlayer.warnings) {
             self.warnings.add(warning);
@@ -349,7 +350,7 @@ impl Applier {
         inode.bytes()
     }
 
-    fn apply_entries(&mut self, current: &mut Current, targets: &[(Target, NodeId)]) {
+    fn apply_entries(&mut self, current: &mut Current, targets: &[(Target, NodeId)]) -> Result<(), Error> {
         for index in 0..current.records.len() {
             let record = *current.records.get(index);
             let Record { ord, node, inode, attributes } = record;
@@ -369,10 +370,11 @@ impl Applier {
                 continue;
             }
             let inode = if link { self.linked(current, ord, node, targets) } else { inode };
-            self.make_parents(current, node);
+            self.make_parents(current, node)?;
             let change = self.attach(current, node, inode, directory, bytes);
             self.places.note(node, current.layer, Tag::new(change, Some(kind)), bytes, attributes);
         }
+        Ok(())
     }
 
     /// The inode that a hard link leads to; one that stands for nothing if there is none.
@@ -395,16 +397,16 @@ impl Applier {
     }
 
     /// Makes the parents of `node` directories.
-    fn make_parents(&mut self, current: &mut Current, node: NodeId) {
+    fn make_parents(&mut self, current: &mut Current, node: NodeId) -> Result<(), Error> {
         let mut child = node;
         while child != ROOT {
             let parent = self.tree.parent(child);
             self.places.list_below(parent, child);
             if self.places.is_directory(parent) {
-                return;
+                return Ok(());
             }
             if let Standing::Inode(inode) = self.places.place(parent).standing() {
-                self.warn_of_replaced_symlink(current.layer, parent, inode);
+                self.warn_of_replaced_symlink(current.layer, parent, inode)?;
                 let mut tally = Tally::default();
                 self.vacate(current, parent, &mut tally);
                 current.sums.removed.paths += tally.paths;
@@ -413,18 +415,50 @@ impl Applier {
             self.places.put(parent, Standing::Implied);
             child = parent;
         }
+        Ok(())
     }
 
-    fn warn_of_replaced_symlink(&mut self, layer: u32, node: NodeId, inode: u32) {
-        let inode = self.places.inode(inode);
-        if inode.kind() == EntryKind::Symlink && u32::from(inode.layer) < layer {
-            let layer = Some(usize::from(inode.layer));
-            self.warnings.add(Warning {
-                layer,
-                path: self.tree.path(node),
-                kind: WarningKind::SymlinkReplaced,
-            });
+    /// A symlink of a lower layer that has to become a directory.
+    ///
+    /// # Errors
+    /// It leads to itself: no runtime can go through it, and the layer at hand needs it to.
+    fn warn_of_replaced_symlink(&mut self, layer: u32, node: NodeId, inode: u32) -> Result<(), Error> {
+        let Inode { layer: made, .. } = *self.places.inode(inode);
+        if !self.symlinks.contains_key(&inode) || u32::from(made) >= layer {
+            return Ok(());
         }
+        if self.leads_to_itself(node, made).map_err(|error| error.at(usize::from(made)))? {
+            let path = display(&self.tree.path(node));
+            let error = LayerError::Name { path, reason: NameError::SymlinkLoop };
+            return Err(error.at(usize::from(made)));
+        }
+        let (layer, path) = (Some(usize::from(made)), self.tree.path(node));
+        self.warnings.add(Warning { layer, path, kind: WarningKind::SymlinkReplaced });
+        Ok(())
+    }
+
+    /// Whether the symlinks of layer `made` lead from `node` on and on.
+    fn leads_to_itself(&mut self, node: NodeId, made: u16) -> Result<bool, LayerError> {
+        let mut at = node;
+        for _ in 0..=MAX_SYMLINKS {
+            let own = match self.standing(at) {
+                Standing::Inode(inode) => self.symlinks.get(&inode).map(|to| (at, inode, to.clone())),
+                _ => None,
+            };
+            let found = own.or_else(|| {
+                let (symlink, to) = self.symlink_above(at)?;
+                let Standing::Inode(inode) = self.standing(symlink) else { return None };
+                Some((symlink, inode, to))
+            });
+            let Some((symlink, inode, to)) = found else { return Ok(false) };
+            if self.places.inode(inode).layer != made {
+                return Ok(false);
+            }
+            let Some(next) = follow(&mut self.tree, symlink, &to, at)? else { return Ok(false) };
+            self.places.grow(self.tree.len());
+            at = next;
+        }
+        Ok(true)
     }
 
     /// Puts `inode` at `node` in the place of what stands there.
