@@ -5,6 +5,7 @@ mod everyday;
 mod squash;
 mod verify;
 
+use anyhow::Context as _;
 use clap::CommandFactory;
 
 use crate::args::{Cli, Command};
@@ -31,6 +32,12 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "unbloat", &mut std::io::stdout());
             Ok(())
+        }
+        Command::Man { folder } => {
+            // The version that is shown to users names the machine's codecs, which a page must not.
+            let command = Cli::command().version(env!("CARGO_PKG_VERSION"));
+            clap_mangen::generate_to(command, &folder)
+                .with_context(|| format!("the manual pages cannot be written to {}", folder.display()))
         }
     }
 }
