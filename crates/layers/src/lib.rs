@@ -11,6 +11,7 @@
 //! - The result depends on the layers and the options alone: not on threads, chunk sizes, memory or time.
 //! - Memory is [`Options::hold_bytes`], a few chunks for each thread, and at most 150 bytes a path.
 //! - Content is never copied: a [`Piece`] is a part of the decoder's own buffer.
+pub mod analysis;
 mod chunk;
 mod collections;
 mod emit;
