@@ -131,6 +131,12 @@ fuzz_target!(|layers: Vec<Vec<Entry>>| {
         let _ = engine::flatten(&tars, &Options { jobs: 2, hold_bytes: 0, ..Options::default() }, 100);
         return;
     }
+    // A link that replaces its own target is one that runtimes refuse and the model lets be.
+    if let Err(error) = engine::flatten(&tars, &Options::default(), 1 << 20)
+        && error.contains("does not exist at that point")
+    {
+        return;
+    }
     if let Some(why) = engine::wrong(&stack) {
         panic!("{}=> {why}", stack.describe());
     }

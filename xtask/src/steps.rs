@@ -203,7 +203,15 @@ fn fuzz() -> Result<Outcome> {
         for target in quiet(fuzz().arg("list"))?.lines() {
             println!("{}: {target} for {FUZZ_SECONDS} s", parent.display());
             let limit = format!("-max_total_time={FUZZ_SECONDS}");
-            quiet(fuzz().args(["run", target, "--", &limit, "-seed=1", "-rss_limit_mb=2048", "-timeout=20"]))?;
+            quiet(fuzz().args([
+                "run",
+                target,
+                "--",
+                &limit,
+                "-seed=1",
+                "-rss_limit_mb=2048",
+                "-timeout=20",
+            ]))?;
         }
     }
     Ok(Outcome::Passed)

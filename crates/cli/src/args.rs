@@ -109,6 +109,9 @@ pub(crate) struct SquashArgs {
     /// Fetch and merge foreign layers too
     #[arg(long)]
     allow_foreign: bool,
+    /// Remember what kept layers hold in this folder, which only you may write to; the next squash above them reads none
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -139,6 +142,7 @@ impl LimitArgs {
             memory_bytes: self.memory,
             jobs: self.jobs.map_or(0, usize::from),
             scratch: self.scratch.clone(),
+            cache: None,
             max_unpacked_bytes: self.max_unpacked,
             max_paths: self.max_paths,
         }
@@ -196,7 +200,7 @@ impl SquashArgs {
             follow_symlinked_parents: self.follow_symlinked_parents,
             allow_foreign: self.allow_foreign,
             plain_http: settings.plain_http,
-            limits: self.limits.limits(),
+            limits: Limits { cache: self.cache.clone(), ..self.limits.limits() },
         }
     }
 }

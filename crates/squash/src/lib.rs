@@ -11,6 +11,7 @@
 
 mod analyze;
 mod base;
+mod cache;
 mod decode;
 mod edit;
 mod encode;
