@@ -8,7 +8,7 @@ mod hardlink;
 mod inlayer;
 mod memory;
 mod merge;
-mod name;
+pub mod name;
 mod pattern;
 pub mod tar;
 mod tree;

@@ -1,0 +1,155 @@
+//! An image that was found and checked, whose layers can now be read: for whoever looks at layers instead of writing some.
+
+use std::sync::Arc;
+
+use unbloat_layers::{BoxError, LayerSource};
+use unbloat_oci::Descriptor;
+use unbloat_registry::{Client, Location, Source};
+
+use crate::decode::LayerStream;
+use crate::error::Error;
+use crate::history::parse_platform;
+use crate::image;
+use crate::progress::{Progress, Stage};
+use crate::run::layer_error;
+use crate::source::Layers;
+
+/// What manifest and config say of one layer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LayerFacts {
+    /// Digest of the blob.
+    pub digest: String,
+    /// Digest of its plain tar.
+    pub diff_id: String,
+    /// Media type as announced.
+    pub media_type: String,
+    /// Stored size, in bytes.
+    pub compressed_bytes: u64,
+    /// The command that made it, where the history agrees with the layers.
+    pub created_by: Option<String>,
+}
+
+/// One image with its layers, 0 at the lowest.
+///
+/// # Guarantees
+/// A stream that was read to its end is what its descriptor announced, digest and size. Every layer can be opened again.
+pub struct OpenedImage {
+    location: Location,
+    digest: String,
+    platform: String,
+    facts: Vec<LayerFacts>,
+    source: Source,
+    descriptors: Vec<Descriptor>,
+    layers: Layers,
+    progress: Arc<Progress>,
+}
+
+impl OpenedImage {
+    /// Reads manifest and config of `reference`, of `platform` where it has several. Layers are read when they are opened,
+    /// and `progress` counts them; cancelling it ends every stream with an error.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn open(
+        client: &Client,
+        reference: &str,
+        platform: Option<&str>,
+        progress: &Arc<Progress>,
+    ) -> Result<Self, Error> {
+        let platform = parse_platform(platform)?;
+        progress.enter(Stage::Resolving, "");
+        let location: Location = reference.parse()?;
+        let source = client.source(&location).await?;
+        let image = image::single(&source, platform.as_ref(), true).await?;
+        let descriptors = image.manifest.layers().to_vec();
+        let steps = image.config.layer_history();
+        let facts = descriptors
+            .iter()
+            .zip(image.config.diff_ids())
+            .enumerate()
+            .map(|(index, (layer, diff_id))| LayerFacts {
+                digest: layer.digest().to_string(),
+                diff_id: diff_id.to_string(),
+                media_type: layer.media_type().to_string(),
+                compressed_bytes: layer.size(),
+                created_by: steps
+                    .as_ref()
+                    .and_then(|steps| image.config.history()[steps[index]].created_by.clone()),
+            })
+            .collect();
+        progress
+            .expect(descriptors.len() as u64, descriptors.iter().map(unbloat_oci::Descriptor::size).sum());
+        progress.enter(Stage::Merging, "");
+        Ok(Self {
+            layers: Layers::new(&source, &descriptors, false, 1 << 20, progress),
+            location,
+            digest: image.descriptor.digest().to_string(),
+            platform: image.platform(),
+            facts,
+            source,
+            descriptors,
+            progress: Arc::clone(progress),
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Digest of its manifest.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// `os/arch[/variant]`.
+    #[must_use]
+    pub fn platform(&self) -> &str {
+        &self.platform
+    }
+
+    /// Its layers, lowest first.
+    #[must_use]
+    pub fn layers(&self) -> &[LayerFacts] {
+        &self.facts
+    }
+
+    /// The same image, counted and cancelled by another `progress`. Must be called inside a Tokio runtime.
+    #[must_use]
+    pub fn with_progress(&self, progress: &Arc<Progress>) -> Self {
+        Self {
+            layers: Layers::new(&self.source, &self.descriptors, false, 1 << 20, progress),
+            location: self.location.clone(),
+            digest: self.digest.clone(),
+            platform: self.platform.clone(),
+            facts: self.facts.clone(),
+            source: self.source.clone(),
+            descriptors: self.descriptors.clone(),
+            progress: Arc::clone(progress),
+        }
+    }
+
+    /// An error of reading its layers, with the layer's digest and media type.
+    #[must_use]
+    pub fn error(&self, error: unbloat_layers::Error) -> Error {
+        layer_error(error, &self.descriptors, &self.progress)
+    }
+
+    /// One layer alone, without asking for others ahead of their turn.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read.
+    pub fn open_one(&self, layer: usize) -> Result<LayerStream, BoxError> {
+        self.layers.open_one(layer)
+    }
+}
+
+impl LayerSource for OpenedImage {
+    type Stream = LayerStream;
+
+    fn open(&self, layer: usize) -> Result<LayerStream, BoxError> {
+        self.layers.open(layer)
+    }
+}
