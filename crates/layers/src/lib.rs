@@ -1,4 +1,5 @@
 //! Reading, merging and writing the layers of a container image.
+pub mod analysis;
 mod chunk;
 mod collections;
 mod emit;
