@@ -26,10 +26,10 @@ mod run;
 mod source;
 mod verify;
 
+pub use decode::LayerStream;
 pub use edit::{RebaseRequest, RemoveRequest, rebase, remove};
 pub use error::{Error, ErrorKind, registry_exit_code};
 pub use history::{ImageHistory, Step, history};
-pub use decode::LayerStream;
 pub use listing::Difference;
 pub use opened::{LayerFacts, OpenedImage};
 pub use progress::{Progress, Snapshot, Stage};

@@ -2,6 +2,7 @@
 
 mod demo;
 mod everyday;
+mod explore;
 mod squash;
 mod verify;
 
@@ -23,6 +24,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Remove(args) => squash::remove(&settings, args).await,
         Command::Rebase(args) => squash::rebase(&settings, args).await,
         Command::Verify(args) => verify::verify(&settings, args).await,
+        Command::Explore(args) => explore::explore(&settings, args).await,
         Command::History(args) => everyday::history(&settings, args).await,
         Command::Tags(args) => everyday::tags(&settings, args).await,
         Command::Tag(args) => everyday::tag(&settings, args).await,
