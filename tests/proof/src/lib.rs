@@ -7,6 +7,7 @@
 //! Invariants: nothing here shares code with the engine's crates; every random input comes from a seed that the failure prints.
 
 pub mod bench;
+pub mod browser;
 pub mod command;
 pub mod image;
 pub mod incident;
