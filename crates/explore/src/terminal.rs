@@ -92,7 +92,9 @@ where
             if stop.load(Ordering::Relaxed) {
                 break Ok(None);
             }
-            follow(&mut app, &mut work);
+            if !follow(&mut app, &mut work) {
+                break Ok(None);
+            }
             let key = match next_event() {
                 Ok(Some(Event::Key(key))) => key,
                 // A new size is taken up by the next drawing.
@@ -134,21 +136,23 @@ fn next_event() -> std::io::Result<Option<Event>> {
     if event::poll(TICK)? { event::read().map(Some) } else { Ok(None) }
 }
 
-/// Tells the browser how far the file is.
-fn follow(app: &mut App, work: &mut Option<Work>) {
-    let Some(at) = work else { return };
+/// Tells the browser how far the file is. `false` when the thread that wrote it is gone without a word.
+fn follow(app: &mut App, work: &mut Option<Work>) -> bool {
+    let Some(at) = work else { return true };
     match at.ended.try_recv() {
         Err(TryRecvError::Empty) => {
             let read = human::long(at.state.position());
             app.set_extracting(Some(format!("writing {}: {read} of the layer read; Esc stops", at.name)));
-            return;
+            return true;
         }
         Ok(Ok(())) => app.say(format!("{} is written", at.name)),
         Ok(Err(error)) => app.say(printable(error.to_string().as_bytes())),
-        Err(TryRecvError::Disconnected) => app.say("the file could not be written: a fault of this program"),
+        // It panicked, and the panic's report has given the terminal back already.
+        Err(TryRecvError::Disconnected) => return false,
     }
     app.set_extracting(None);
     *work = None;
+    true
 }
 
 impl Ended {

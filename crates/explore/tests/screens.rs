@@ -256,7 +256,7 @@ fn no_name_and_no_command_reaches_the_terminal_as_it_is() {
 fn marks_become_a_command_when_the_browser_is_left() {
     let mut app = app(true);
     assert_eq!(app.command(), None);
-    press(&mut app, "Tab /btmp Enter t /app.py Enter r /passwd Enter r r /rbash Enter u");
+    press(&mut app, "Tab /btmp Enter t /app.py Enter r /passwd Enter r /home Enter r r /rbash Enter t u");
     assert_eq!(app.key(KeyEvent::from(KeyCode::Char('q'))), Some(Effect::Leave));
     assert_eq!(
         app.command().as_deref(),

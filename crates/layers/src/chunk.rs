@@ -32,6 +32,11 @@ pub trait ChunkSource {
     /// # Errors
     /// Whatever keeps the stream from going on; the merge reports it with the layer's index.
     fn next(&mut self) -> Result<Option<Chunk>, BoxError>;
+
+    /// How many compressed bytes were taken for what was handed out so far; `None` where nothing is compressed.
+    fn compressed_position(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A part of a chunk.

@@ -793,7 +793,12 @@ impl<'a, S: LayerSource> Merge<'a, S> {
 }
 
 /// Where `target` is when `symlink`, one of its parents, leads to `to`. `None` for a name that no file can have.
-fn follow(tree: &mut Tree, symlink: NodeId, to: &[u8], target: NodeId) -> Result<Option<NodeId>, LayerError> {
+pub(crate) fn follow(
+    tree: &mut Tree,
+    symlink: NodeId,
+    to: &[u8],
+    target: NodeId,
+) -> Result<Option<NodeId>, LayerError> {
     let mut rest = Vec::new();
     let mut at = target;
     while at != symlink {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use unbloat_layers::analysis::ImageFacts;
 use unbloat_layers::{BoxError, LayerSource};
 use unbloat_oci::Descriptor;
 use unbloat_registry::{Client, Location, Source};
 
+use crate::analyze;
 use crate::decode::LayerStream;
 use crate::error::Error;
 use crate::history::parse_platform;
@@ -14,30 +16,13 @@ use crate::progress::{Progress, Stage};
 use crate::run::layer_error;
 use crate::source::Layers;
 
-/// What manifest and config say of one layer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LayerFacts {
-    /// Digest of the blob.
-    pub digest: String,
-    /// Digest of its plain tar.
-    pub diff_id: String,
-    /// Media type as announced.
-    pub media_type: String,
-    /// Stored size, in bytes.
-    pub compressed_bytes: u64,
-    /// The command that made it, where the history agrees with the layers.
-    pub created_by: Option<String>,
-}
-
 /// One image with its layers, 0 at the lowest.
 ///
 /// # Guarantees
 /// A stream that was read to its end is what its descriptor announced, digest and size. Every layer can be opened again.
 pub struct OpenedImage {
     location: Location,
-    digest: String,
-    platform: String,
-    facts: Vec<LayerFacts>,
+    facts: ImageFacts,
     source: Source,
     descriptors: Vec<Descriptor>,
     layers: Layers,
@@ -62,29 +47,13 @@ impl OpenedImage {
         let source = client.source(&location).await?;
         let image = image::single(&source, platform.as_ref(), true).await?;
         let descriptors = image.manifest.layers().to_vec();
-        let steps = image.config.layer_history();
-        let facts = descriptors
-            .iter()
-            .zip(image.config.diff_ids())
-            .enumerate()
-            .map(|(index, (layer, diff_id))| LayerFacts {
-                digest: layer.digest().to_string(),
-                diff_id: diff_id.to_string(),
-                media_type: layer.media_type().to_string(),
-                compressed_bytes: layer.size(),
-                created_by: steps
-                    .as_ref()
-                    .and_then(|steps| image.config.history()[steps[index]].created_by.clone()),
-            })
-            .collect();
+        let facts = analyze::facts(reference, &image);
         progress
             .expect(descriptors.len() as u64, descriptors.iter().map(unbloat_oci::Descriptor::size).sum());
-        progress.enter(Stage::Merging, "");
+        progress.enter(Stage::Analyzing, "");
         Ok(Self {
             layers: Layers::new(&source, &descriptors, false, 1 << 20, progress),
             location,
-            digest: image.descriptor.digest().to_string(),
-            platform: image.platform(),
             facts,
             source,
             descriptors,
@@ -98,21 +67,9 @@ impl OpenedImage {
         &self.location
     }
 
-    /// Digest of its manifest.
+    /// What manifest and config say of it and of its layers, lowest first.
     #[must_use]
-    pub fn digest(&self) -> &str {
-        &self.digest
-    }
-
-    /// `os/arch[/variant]`.
-    #[must_use]
-    pub fn platform(&self) -> &str {
-        &self.platform
-    }
-
-    /// Its layers, lowest first.
-    #[must_use]
-    pub fn layers(&self) -> &[LayerFacts] {
+    pub fn facts(&self) -> &ImageFacts {
         &self.facts
     }
 
@@ -122,8 +79,6 @@ impl OpenedImage {
         Self {
             layers: Layers::new(&self.source, &self.descriptors, false, 1 << 20, progress),
             location: self.location.clone(),
-            digest: self.digest.clone(),
-            platform: self.platform.clone(),
             facts: self.facts.clone(),
             source: self.source.clone(),
             descriptors: self.descriptors.clone(),

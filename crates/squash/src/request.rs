@@ -136,6 +136,15 @@ pub struct Limits {
     pub max_paths: u64,
 }
 
+impl Limits {
+    /// Threads that decode and encode.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        if self.jobs == 0 { cores } else { self.jobs }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -15,6 +15,16 @@ use crate::progress::Progress;
 /// Layers that are on their way before a decoder asks for them, beyond those being decoded.
 const AHEAD: usize = 6;
 
+/// In which order layers will be asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As the merge does.
+    #[default]
+    HighestFirst,
+    /// As the analysis does.
+    LowestFirst,
+}
+
 pub(crate) struct Layers {
     /// Each layer with where it is.
     blobs: Vec<(Source, Descriptor)>,
@@ -23,14 +33,15 @@ pub(crate) struct Layers {
     record: bool,
     progress: Arc<Progress>,
     requested: Mutex<Requested>,
+    order: Order,
     /// Bytes of one layer that may arrive before they are asked for.
     prefetch_bytes: usize,
 }
 
 struct Requested {
     streams: HashMap<usize, BlobStream>,
-    /// Layers from this one up were asked for.
-    from: usize,
+    /// How many were asked for, in their order.
+    count: usize,
 }
 
 impl Layers {
@@ -69,10 +80,16 @@ impl Layers {
             pool: BufferPool::new(16),
             record,
             progress: Arc::clone(progress),
-            requested: Mutex::new(Requested { streams: HashMap::new(), from: blobs.len() }),
+            requested: Mutex::new(Requested { streams: HashMap::new(), count: 0 }),
+            order: Order::default(),
             prefetch_bytes,
             blobs,
         }
+    }
+
+    /// The same layers for somebody who asks for them in another order.
+    pub(crate) fn in_order(self, order: Order) -> Self {
+        Self { order, ..self }
     }
 
     fn start(&self, layer: usize) -> BlobStream {
@@ -97,12 +114,16 @@ impl LayerSource for Layers {
         let mut requested = self.requested.lock().unwrap_or_else(PoisonError::into_inner);
         let known = requested.streams.remove(&layer);
         let stream = known.unwrap_or_else(|| self.start(layer));
-        requested.from = requested.from.min(layer);
-        // The merge opens layers from the highest down, so the next ones are those below.
-        while requested.from > layer.saturating_sub(AHEAD) {
-            requested.from -= 1;
-            let next = requested.from;
+        // Layers are opened in their order, so the next ones are those behind this one.
+        let place = |at: usize| match self.order {
+            Order::HighestFirst => self.blobs.len() - 1 - at,
+            Order::LowestFirst => at,
+        };
+        requested.count = requested.count.max(place(layer) + 1);
+        while requested.count < (place(layer) + 1 + AHEAD).min(self.blobs.len()) {
+            let next = place(requested.count);
             requested.streams.insert(next, self.start(next));
+            requested.count += 1;
         }
         drop(requested);
         let reader = stream.into_reader(self.runtime.clone());

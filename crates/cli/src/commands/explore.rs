@@ -48,7 +48,7 @@ pub(crate) async fn explore(settings: &Settings, args: ExploreArgs) -> anyhow::R
 }
 
 async fn catalogue(opened: &Arc<OpenedImage>, limits: Limits) -> Result<Catalogue, Error> {
-    let layers = opened.layers().len();
+    let layers = opened.facts().layers.len();
     let source = Arc::clone(opened);
     let read = tokio::task::spawn_blocking(move || unbloat_explore::read(&*source, layers, &limits)).await;
     let read = read.map_err(|panic| Error::Internal(panic.to_string()))?;
@@ -71,15 +71,16 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
 }
 
 fn image(settings: &Settings, args: &ExploreArgs, opened: &OpenedImage) -> Image {
-    let layers = opened.layers().iter().map(|layer| Layer {
+    let facts = opened.facts();
+    let layers = facts.layers.iter().map(|layer| Layer {
         digest: layer.digest.clone(),
         compressed_bytes: layer.compressed_bytes,
         created_by: layer.created_by.clone(),
     });
     Image {
         reference: args.image.clone(),
-        digest: opened.digest().to_owned(),
-        platform: opened.platform().to_owned(),
+        digest: facts.digest.clone(),
+        platform: facts.platform.clone(),
         layers: layers.collect(),
         squash: SquashCommand {
             source: args.image.clone(),

@@ -41,7 +41,7 @@ impl App {
                 Focus::Tree => self.draw_tree(frame, body),
             }
         } else {
-            let left = (body.width * 2 / 5).clamp(32, 64);
+            let left = (body.width * 2 / 5).clamp(36, 64);
             let [left, right] =
                 Layout::horizontal([Constraint::Length(left), Constraint::Min(20)]).areas(body);
             self.draw_layers(frame, left);
@@ -53,7 +53,7 @@ impl App {
         self.draw_last_line(frame, last);
         match self.over {
             Over::Nothing => {}
-            Over::Help { from } => self.draw_help(frame, body, from),
+            Over::Help { from } => self.draw_help(frame, area, from),
             Over::Versions { node, chosen } => self.draw_versions(frame, body, node, chosen),
             Over::Marks { from } => self.draw_marks(frame, body, from),
         }
@@ -64,7 +64,7 @@ impl App {
         let (unpacked, merged) = (catalogue.unpacked_bytes(), catalogue.merged_bytes());
         let efficiency = if unpacked == 0 { 100.0 } else { 100.0 * merged as f64 / unpacked as f64 };
         let numbers = format!(
-            "  {}, {} of files, {} wasted, {efficiency:.1} % efficient ",
+            "  {}  {}  {} wasted  {efficiency:.1} % efficient ",
             human::count(self.image.layers.len(), "layer"),
             human::long(unpacked),
             human::long(catalogue.wasted_bytes()),

@@ -10,6 +10,7 @@ use super::{App, Focus, Typing};
 use crate::catalogue::{Sort, Status, Version};
 use crate::escape::printable;
 use crate::human;
+use crate::view::Scope;
 
 impl App {
     pub(super) fn draw_facts(&self, frame: &mut Frame<'_>, area: Rect) {
@@ -30,7 +31,7 @@ impl App {
             Line::from(format!(" {}", printable(self.image.digest.as_bytes()))),
             Line::from(format!(" {}", printable(self.image.platform.as_bytes()))),
             Line::from(format!(
-                " {} stored, {} in files, of which {} can be seen and {} cannot",
+                " {} stored; {} in files: {} seen, {} wasted",
                 human::long(stored),
                 human::long(self.catalogue.unpacked_bytes()),
                 human::long(self.catalogue.merged_bytes()),
@@ -49,7 +50,7 @@ impl App {
                 Span::styled(printable(facts.digest.as_bytes()), self.theme.faint()),
             ]),
             Line::from(format!(
-                " {} stored, {} in {}, of which {} cannot be seen",
+                " {} stored; {} in {}, {} wasted",
                 human::long(facts.compressed_bytes),
                 human::long(totals.bytes),
                 human::count(totals.entries as usize, "entry").replace("entrys", "entries"),
@@ -70,16 +71,23 @@ impl App {
         let shown = self.view.event(row.node).map(|at| self.catalogue.version(at));
         let (bytes, wasted) = (self.view.bytes(row.node), self.view.wasted(row.node));
         let what = shown.as_ref().map_or_else(
-            || "not in what is shown".to_owned(),
+            || self.why_not_shown().to_owned(),
             |version| match version.owner {
                 Some((user, group)) => {
                     format!("{} {user}:{group}", human::mode(version.sort.letter(), version.mode))
+                }
+                None if version.sort == Sort::Removed => {
+                    let bytes = self.catalogue.removed_bytes(row.node, version.layer);
+                    format!("removed by this layer, which frees none of its {}", human::long(bytes))
                 }
                 None => sort_name(version.sort).to_owned(),
             },
         );
         lines.push(Line::from(vec![
-            Span::raw(format!(" {what}  {}", human::long(bytes))),
+            Span::raw(format!(
+                " {what}{}",
+                if bytes > 0 { format!("  {}", human::long(bytes)) } else { String::new() }
+            )),
             Span::styled(
                 if wasted > 0 { format!("  {} wasted", human::long(wasted)) } else { String::new() },
                 self.theme.wasted(),
@@ -94,6 +102,14 @@ impl App {
             lines.push(Line::from(format!(" {}", human::fit(&text, columns.saturating_sub(2)))));
         }
         lines
+    }
+
+    fn why_not_shown(&self) -> &'static str {
+        match self.view.scope() {
+            Scope::Image => "not in the image",
+            Scope::Until(_) => "not there after this layer",
+            Scope::Layer(_) => "this layer has no entry for it",
+        }
     }
 
     pub(super) fn draw_last_line(&self, frame: &mut Frame<'_>, area: Rect) {
@@ -190,16 +206,39 @@ pub(super) fn status_name(status: Status) -> &'static str {
 
 /// The layers of a path in a sentence.
 fn told(versions: &[Version]) -> String {
-    let entries = versions.iter().filter(|version| version.sort != Sort::Removed).count();
-    let layers: Vec<String> = versions
-        .iter()
-        .map(|version| {
-            let sign = if version.sort == Sort::Removed { "-" } else { "" };
-            format!("{sign}{}", version.layer)
-        })
-        .collect();
-    match entries {
-        0 if versions.is_empty() => "no layer has an entry for it".to_owned(),
-        _ => format!("in {}: {}", human::count(entries, "layer"), layers.join(" ")),
+    let (mut entries, mut removals) = (Vec::new(), Vec::new());
+    for version in versions {
+        let of_its_kind = if version.sort == Sort::Removed { &mut removals } else { &mut entries };
+        if of_its_kind.last() != Some(&version.layer) {
+            of_its_kind.push(version.layer);
+        }
+    }
+    if entries.is_empty() {
+        return "no layer has an entry for it".to_owned();
+    }
+    let mut text = format!("in {}: {}", human::count(entries.len(), "layer"), ranges(&entries));
+    if !removals.is_empty() {
+        text.push_str(&format!("; removed by {}", ranges(&removals)));
+    }
+    text
+}
+
+/// Numbers in order as ranges: `0, 2-29`.
+fn ranges(numbers: &[usize]) -> String {
+    let parts = numbers.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
+        [first, .., last] => format!("{first}-{last}"),
+        alone => alone.iter().map(usize::to_string).collect(),
+    });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_in_a_row_are_told_as_a_range() {
+        assert_eq!(ranges(&[0, 2, 3, 4, 7]), "0, 2-4, 7");
+        assert_eq!(ranges(&[]), "");
     }
 }

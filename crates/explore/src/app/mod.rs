@@ -278,7 +278,6 @@ impl App {
         } else {
             self.marks.insert(path, mark);
         }
-        self.move_to(self.line + 1);
     }
 
     fn show_versions(&mut self) {

@@ -67,8 +67,8 @@ impl App {
         };
         match self.view.order() {
             Order::Name => {}
-            Order::Size => title.push_str(", largest first"),
-            Order::Wasted => title.push_str(", most wasted first"),
+            Order::Size => title.push_str(", by size"),
+            Order::Wasted => title.push_str(", by waste"),
         }
         if self.view.only_wasted() {
             title.push_str(", wasted only");
@@ -116,7 +116,10 @@ impl App {
         };
         spans.push(Span::raw("  ".repeat(usize::from(depth).min(DEEPEST))));
         spans.push(Span::styled(arrow, self.theme.faint()));
-        let is_directory = version.as_ref().map_or(is_folder, |version| version.sort.is_directory());
+        let is_directory = match &version {
+            Some(version) if version.sort != Sort::Removed => version.sort.is_directory(),
+            _ => is_folder,
+        };
         let style = self.name_style(sign, is_directory);
         let slash = if is_directory { "/" } else { "" };
         spans.push(Span::styled(format!("{}{slash}", printable(self.catalogue.name(node))), style));

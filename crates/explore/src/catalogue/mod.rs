@@ -323,6 +323,18 @@ impl Catalogue {
         }
     }
 
+    /// Content that `layer` takes out of sight by removing a path, in bytes; it stays in the layers below.
+    pub(crate) fn removed_bytes(&self, node: u32, layer: usize) -> u64 {
+        let before = |at: u32| {
+            let mut events = self.events_of(at).rev().map(|event| self.event(event));
+            let removed =
+                events.find(|event| usize::from(event.layer) == layer && event.sort == Sort::Removed);
+            let mut lower = events.filter(|event| event.status != Status::Superseded);
+            removed.and_then(|_| lower.next()).map_or(0, |event| event.size)
+        };
+        (node..self.end(node)).map(before).sum()
+    }
+
     /// The path that an event is about.
     pub(crate) fn path_of(&self, event: u32) -> u32 {
         self.first_events.partition_point(|first| *first <= event) as u32 - 1

@@ -141,6 +141,9 @@ pub struct PathReport {
     pub wasted_bytes: u64,
     /// The layers that have an entry of this path, lowest first.
     pub layers: Vec<u32>,
+    /// `layers` and `versions` lack some: there were too many for the memory that is promised. All counts are exact.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shortened: bool,
     /// Why it wastes bytes: `cause` of one of [`Analysis::causes`].
     pub cause: Option<String>,
     /// What the image shows here, if anything.

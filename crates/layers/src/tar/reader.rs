@@ -84,6 +84,11 @@ impl<S: ChunkSource> TarReader<S> {
         }
     }
 
+    /// The stream that is read.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
     /// Offset in the decoded stream.
     #[must_use]
     pub fn position(&self) -> u64 {
