@@ -1,4 +1,4 @@
-//! What a panic leaves of the terminal: a browser of one file whose extraction panics. `tests/terminal.rs` runs it.
+//! What a panic leaves of the terminal: a browser of one file whose extraction panics. `tests/proof/tests/explore.rs` runs it.
 
 use std::sync::atomic::AtomicBool;
 

@@ -81,7 +81,7 @@ impl Browser {
         }
         self.resize(screen)?;
         self.call("Page.navigate", &json!({"url": format!("file://{}", page.display())}))?;
-        self.wait_until("document.documentElement.dataset.ready === 'true'")
+        self.wait_until("document.documentElement?.dataset.ready === 'true'")
     }
 
     /// Makes the screen another one.

@@ -16,4 +16,5 @@ pub mod oracle;
 pub mod random;
 pub mod registry;
 pub mod stack;
+pub mod terminal;
 pub mod tools;

@@ -15,7 +15,7 @@ use crate::human;
 use crate::view::{Order, Row, Scope, Sign};
 
 /// From this width on, permissions and owner are shown.
-const WITH_OWNER: usize = 72;
+const WITH_OWNER: usize = 66;
 /// Deeper folders are not moved further to the right.
 const DEEPEST: usize = 16;
 

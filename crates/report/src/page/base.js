@@ -90,6 +90,24 @@ const paths = data.paths.map((row) => {
 const causeTitle = (cause) => (cause === null ? "" : data.causes[cause].title);
 const causeColour = (cause) => (cause === null ? 8 : cause % 8);
 
+// A text as a sentence: with a capital letter and a full stop.
+function sentence(text) {
+  const trimmed = text.trim();
+  const whole = /[.!?…]$/.test(trimmed) || trimmed === "" ? trimmed : `${trimmed}.`;
+  return whole.charAt(0).toUpperCase() + whole.slice(1);
+}
+
+// Options as a shell takes them, one with its value a line.
+function shellLines(options) {
+  const lines = [];
+  for (const option of options) {
+    const word = /^[\w./:@=+,%-]+$/.test(option) ? option : `'${visible(option).replaceAll("'", "'\\''")}'`;
+    if (option.startsWith("--") || lines.length === 0) lines.push(word);
+    else lines[lines.length - 1] += ` ${word}`;
+  }
+  return lines.join(" \\\n");
+}
+
 function section(id, title, lead, ...children) {
   return make(
     "section",

@@ -8,8 +8,8 @@ function causeCard(cause, index) {
     "article",
     { class: `card cause b${causeColour(index)}` },
     make("header", {}, make("h3", {}, cause.title), make("span", { class: "cost is-wasted" }, costs.join(", "))),
-    make("p", {}, cause.advice),
-    cause.options.length > 0 ? make("pre", {}, cause.options.map(visible).join("\n")) : null,
+    make("p", {}, sentence(cause.advice)),
+    cause.options.length > 0 ? make("pre", {}, shellLines(cause.options)) : null,
     cause.evidence.length > 0
       ? make(
           "details",
@@ -19,7 +19,7 @@ function causeCard(cause, index) {
             "ul",
             { class: "evidence" },
             cause.evidence.map((one) =>
-              make("li", {}, nameOf(one.path), make("div", { class: "muted" }, `${bytes(one.bytes)}. ${one.seen}`, one.layers.length > 0 ? ` Layers ${ranges(one.layers)}.` : "")),
+              make("li", {}, nameOf(one.path), make("div", { class: "muted" }, `${bytes(one.bytes)}. ${sentence(one.seen)}`, one.layers.length > 0 ? ` Layers ${ranges(one.layers)}.` : "")),
             ),
           ),
         )
@@ -36,7 +36,7 @@ function causesSection() {
         { class: "card cause risk" },
         make("header", {}, make("h3", {}, "A secret may still be readable"), make("span", { class: "muted" }, risk.risk)),
         make("p", {}, nameOf(risk.path), ` is ${risk.replaced ? "replaced" : "removed"}, but still in ${risk.layers.length === 1 ? "layer" : "layers"} ${ranges(risk.layers)}.`),
-        make("p", {}, risk.advice),
+        make("p", {}, sentence(risk.advice)),
       ),
     );
   }

@@ -1,6 +1,6 @@
 // The table of paths: sorted by any column, searched as you type, each row opens.
 
-const PAGE = 100;
+const PAGE = 25;
 let showPath = () => {};
 
 function versionsList(entry) {
@@ -75,7 +75,7 @@ function tableSection() {
     const listed = found.length === rows.length ? `${count(rows.length, "path")}${data.pathsTotal > rows.length ? `, the worst of ${data.pathsTotal.toLocaleString("en")}` : ""}` : `${count(found.length, "path")} of ${rows.length.toLocaleString("en")}`;
     after.replaceChildren(
       make("span", { role: "status" }, listed),
-      found.length > shown ? make("button", { type: "button", class: "plain", onclick: () => { shown += PAGE * 5; draw(); } }, `Show ${Math.min(PAGE * 5, found.length - shown)} more`) : "",
+      found.length > shown ? make("button", { type: "button", class: "plain", onclick: () => { shown += PAGE * 8; draw(); } }, `Show ${Math.min(PAGE * 8, found.length - shown)} more`) : "",
     );
   }
 

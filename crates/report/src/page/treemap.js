@@ -69,6 +69,7 @@ function mapSection() {
   const told = make("p", { class: "told muted", "aria-live": "polite" });
   let shown = root;
   const TILES = 400;
+  const HEAD = 22;
 
   function tell(node) {
     const parts = [...node.causes].filter(([cause]) => cause !== null).sort((a, b) => b[1] - a[1]);
@@ -90,22 +91,46 @@ function mapSection() {
     return { at, name };
   }
 
-  function tile(node, x, y, width, height, unit) {
+  function children(node) {
+    const items = [...node.children.values()].sort((a, b) => b.wasted - a.wasted).slice(0, TILES);
+    // What a folder's own entry wasted, when it was a file in some layer.
+    const own = node.wasted - items.reduce((sum, item) => sum + item.wasted, 0);
+    if (node.entry && own > 0) items.push({ ...node, children: new Map(), wasted: own });
+    return items.filter((item) => item.wasted > 0);
+  }
+
+  function place(element, x, y, width, height) {
+    Object.assign(element.style, { left: `${x}px`, top: `${y}px`, width: `${Math.max(width, 1)}px`, height: `${Math.max(height, 1)}px` });
+    return element;
+  }
+
+  // A tile, or for a folder that is large enough a frame with a heading and the folder's own tiles.
+  function tiles(node, x, y, width, height, level) {
     const { at, name } = only(node);
     const cause = [...at.causes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? null;
     const isFolder = at.children.size > 0;
-    const title = `${name}: ${bytes(at.wasted)}`;
+    const isFrame = isFolder && level < 3 && width > 110 && height > 70;
     const button = make(
       "button",
-      { type: "button", class: `k${causeColour(cause)}${isFolder ? " folder" : ""}`, "aria-label": `${visible(title)} wasted${isFolder ? ", opens" : ""}`, title: visible(pathOf(at)) },
-      width > 46 && height > 20 ? make("b", {}, visible(name)) : null,
-      width > 46 && height > 40 ? make("span", {}, bytes(at.wasted)) : null,
+      {
+        type: "button",
+        class: `${isFrame ? "head" : `k${causeColour(cause)}`}${isFolder ? " folder" : ""}`,
+        "aria-label": `${visible(name)}: ${bytes(at.wasted)} wasted${isFolder ? ", opens" : ""}`,
+        title: `${visible(pathOf(at))}\n${bytes(at.wasted)}`,
+      },
+      width > 46 && height > 18 ? make("b", {}, visible(name)) : null,
+      width > 46 && (isFrame || height > 38) ? make("span", {}, bytes(at.wasted)) : null,
     );
-    Object.assign(button.style, { left: `${x}${unit}`, top: `${y}px`, width: `${Math.max(width, 1)}px`, height: `${Math.max(height, 1)}px` });
     button.addEventListener("focus", () => tell(at));
     button.addEventListener("pointerenter", () => tell(at));
     button.addEventListener("click", () => (isFolder ? show(at, true) : at.entry ? showPath(at.entry) : undefined));
-    return button;
+    if (!isFrame) return [place(button, x, y, width, height)];
+    const frame = place(make("div", { class: "frame" }), x, y, width, height);
+    const parts = [frame, place(button, x, y, width, HEAD)];
+    squarify(children(at), x + 3, y + HEAD, width - 6, height - HEAD - 3, (item, left, top, across, down) => {
+      parts.push(...tiles(item, left, top, across, down, level + 1));
+    });
+    return parts;
   }
 
   function show(node, focus) {
@@ -115,13 +140,15 @@ function mapSection() {
     crumbs.replaceChildren(
       ...above.map((at) => make("button", { type: "button", "aria-current": at === node ? "location" : null, onclick: () => show(at, true) }, make("bdi", {}, visible(at.name)))),
     );
-    const items = [...node.children.values()].sort((a, b) => b.wasted - a.wasted).slice(0, TILES);
-    if (node.entry) items.unshift({ ...node, children: new Map(), wasted: node.wasted - items.reduce((sum, item) => sum + item.wasted, 0) });
-    const tiles = [];
-    squarify(items.filter((item) => item.wasted > 0), 0, 0, map.clientWidth, map.clientHeight, (item, x, y, width, height) => tiles.push(tile(item, x, y, width, height, "px")));
-    map.replaceChildren(...tiles);
+    const parts = [];
+    squarify(children(node), 0, 0, map.clientWidth, map.clientHeight, (item, x, y, width, height) => {
+      const drawn = tiles(item, x, y, width, height, 0);
+      drawn[0].dataset.level = "0";
+      parts.push(...drawn);
+    });
+    map.replaceChildren(...parts);
     tell(node);
-    if (focus) map.firstElementChild?.focus();
+    if (focus) map.querySelector("button")?.focus();
   }
 
   map.addEventListener("keydown", (event) => {
