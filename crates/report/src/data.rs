@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use unbloat_layers::analysis::{Analysis, Change, EntryKind, PathReport};
 
-/// The data of the page. A row of `paths` is `[path, hex, copies, total, wasted, cause, shows, versions]` with a cause's number,
+/// The data of the page. A row of `paths` is `[path, hex, copies, total, wasted, cause, shows, versions, shortened]` with a cause's number,
 /// a kind's number, and five numbers for each version: layer, change, kind, bytes, wasted bytes.
 pub(crate) fn json(analysis: &Analysis) -> serde_json::Result<String> {
     let Analysis {
@@ -42,7 +42,8 @@ pub(crate) fn json(analysis: &Analysis) -> serde_json::Result<String> {
 }
 
 fn row(report: &PathReport, cause: Option<usize>) -> Value {
-    let PathReport { path, path_hex, copies, total_bytes, wasted_bytes, shows, versions, .. } = report;
+    let PathReport { path, path_hex, copies, total_bytes, wasted_bytes, shows, versions, shortened, .. } =
+        report;
     let numbers: Vec<u64> = versions
         .iter()
         .flat_map(|version| {
@@ -57,7 +58,17 @@ fn row(report: &PathReport, cause: Option<usize>) -> Value {
             ]
         })
         .collect();
-    json!([path, path_hex, copies, total_bytes, wasted_bytes, cause, shows.map(kind_number), numbers])
+    json!([
+        path,
+        path_hex,
+        copies,
+        total_bytes,
+        wasted_bytes,
+        cause,
+        shows.map(kind_number),
+        numbers,
+        shortened
+    ])
 }
 
 const NO_KIND: u64 = 6;

@@ -77,14 +77,14 @@ function plainCommand(text) {
 
 // What the page says of a path: unpacked once from the compact rows of the data.
 const paths = data.paths.map((row) => {
-  const [path, hex, copies, total, wasted, cause, shows, packed] = row;
+  const [path, hex, copies, total, wasted, cause, shows, packed, shortened] = row;
   const versions = [];
   for (let at = 0; at < packed.length; at += 5) {
     const [layer, change, kind, size, lost] = packed.slice(at, at + 5);
     versions.push({ layer, change: CHANGES[change], kind: KINDS[kind], bytes: size, wasted: lost });
   }
   const layers = [...new Set(versions.filter((one) => one.change !== "removed").map((one) => one.layer))];
-  return { path, hex, copies, total, wasted, cause, shows: KINDS[shows], versions, layers };
+  return { path, hex, copies, total, wasted, cause, shows: KINDS[shows], versions, layers, shortened };
 });
 
 const causeTitle = (cause) => (cause === null ? "" : data.causes[cause].title);

@@ -44,7 +44,7 @@ function summary() {
       { class: "tiles" },
       tile("Layers", totals.layers.toLocaleString("en")),
       tile("Stored", bytes(totals.compressedBytes), "what a node pulls"),
-      tile("In the layers", bytes(totals.unpackedBytes), `${count(totals.mergedPaths, "path")} in the image`),
+      tile("In the layers", bytes(totals.unpackedBytes), `${count(totals.mergedPaths, "path")} seen`),
       tile("Wasted", bytes(totals.wastedBytes), percent(totals.wastedBytes, totals.unpackedBytes), totals.wastedBytes > 0),
       tile("Efficiency", percent(totals.mergedBytes, totals.unpackedBytes), "seen / in the layers"),
       tile("A squash saves", bytes(estimate.compressedBytes), `stored, in about ${duration(estimate.seconds)}`),

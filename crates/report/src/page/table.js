@@ -4,25 +4,26 @@ const PAGE = 25;
 let showPath = () => {};
 
 function versionsList(entry) {
-  const list = make("div", { class: "versions", role: "table", "aria-label": "Layers of this path" });
-  for (const version of entry.versions) {
-    const sign = SIGNS[version.change];
+  const titles = [["layer", "num"], ["change"], ["size", "num"], ["wasted", "num"], ["command", "command"]];
+  const list = make("div", { class: "versions", tabindex: "0", role: "group", "aria-label": `Layers of ${visible(entry.path)}` }, titles.map(([title, kind]) => make("span", { class: `title ${kind ?? ""}` }, title)));
+  for (const { layer, change, kind, bytes: size, wasted } of entry.versions) {
     list.append(
-      make("span", { class: "num" }, `layer ${version.layer}`),
-      make("span", { class: `s-${version.change}` }, `${sign} ${version.change === "metadata" ? "metadata only" : version.change}`),
-      make("span", { class: "num" }, version.kind ? (version.kind === "file" ? bytes(version.bytes) : version.kind) : ""),
-      make("span", { class: "num is-wasted" }, version.wasted > 0 ? `${bytes(version.wasted)} wasted` : ""),
-      make("span", { class: "command muted name" }, visible(plainCommand(data.layers[version.layer]?.createdBy)).slice(0, 160)),
+      make("span", { class: "num" }, String(layer)),
+      make("span", { class: `s-${change}` }, `${SIGNS[change]} ${change === "metadata" ? "metadata only" : change}`),
+      make("span", { class: "num" }, kind === "file" ? bytes(size) : (kind ?? "")),
+      make("span", { class: "num is-wasted" }, wasted > 0 ? bytes(wasted) : ""),
+      make("span", { class: "command muted name" }, visible(plainCommand(data.layers[layer]?.createdBy)).slice(0, 160)),
     );
   }
+  if (entry.shortened) list.append(make("span", { class: "title" }, "…"), make("span", { class: "muted" }, "and more"));
   return list;
 }
 
 function tableSection() {
   const columns = [
     { key: "path", title: "Path", text: true },
-    { key: "copies", title: "Copies" },
-    { key: "total", title: "In all layers" },
+    { key: "copies", title: "Copies", narrow: true },
+    { key: "total", title: "In all layers", narrow: true },
     { key: "wasted", title: "Wasted" },
     { key: "causeTitle", title: "Cause", text: true, narrow: true },
     { key: "first", title: "Layers", narrow: true },
@@ -92,8 +93,8 @@ function tableSection() {
       "tr",
       {},
       make("td", {}, open),
-      make("td", { class: "num" }, row.copies.toLocaleString("en")),
-      make("td", { class: "num" }, bytes(row.total)),
+      make("td", { class: "num hide-narrow" }, row.copies.toLocaleString("en")),
+      make("td", { class: "num hide-narrow" }, bytes(row.total)),
       make("td", { class: `num${row.wasted > 0 ? " is-wasted" : ""}` }, bytes(row.wasted)),
       make("td", { class: "hide-narrow" }, row.cause === null ? "" : make("span", { class: "tag" }, make("i", { class: `k${causeColour(row.cause)}` }), row.causeTitle)),
       make("td", { class: "num hide-narrow" }, ranges(row.layers)),
