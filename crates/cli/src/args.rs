@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use unbloat_squash::SquashRequest;
 use unbloat_squash::request::{Base, Compression, Format, Limits};
 
+use crate::commands::AnalyzeArgs;
 use crate::exit;
 use crate::settings::Settings;
 
@@ -29,6 +30,8 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show where an image's bytes are, what of them is wasted, why, and what would help
+    Analyze(Box<AnalyzeArgs>),
     /// Flatten an image's layers into one, or into a kept base and one
     Squash(SquashArgs),
     /// Remove paths with one whiteout layer on top; rewrites nothing
@@ -54,6 +57,12 @@ pub(crate) enum Command {
         /// The shell
         #[arg(value_enum)]
         shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one a command
+    #[command(hide = true)]
+    Man {
+        /// The folder, which must exist
+        folder: PathBuf,
     },
 }
 

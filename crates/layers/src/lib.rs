@@ -1,4 +1,16 @@
 //! Reading, merging and writing the layers of a container image.
+//!
+//! What happens here: decoded layers come in as streams of chunks, every tar dialect that a layer may have is read
+//! ([`tar`]), layers are merged by the rules of the OCI image spec ("Applying Changesets") as containerd on overlayfs applies
+//! them ([`merge`]), and one tar stream goes out, entry by entry, while the layers are still being read.
+//! What does not: opening blobs, codecs, digests, manifests, networks. A layer is a [`LayerSource`], the result an [`Output`];
+//! where bytes come from and go to is their matter.
+//!
+//! # Invariants
+//! - No path of the result leads outside its root, and no entry is dropped silently: it survives, is hidden, or is an error.
+//! - The result depends on the layers and the options alone: not on threads, chunk sizes, memory or time.
+//! - Memory is [`Options::hold_bytes`], a few chunks for each thread, and at most 150 bytes a path.
+//! - Content is never copied: a [`Piece`] is a part of the decoder's own buffer.
 pub mod analysis;
 mod chunk;
 mod collections;
@@ -11,6 +23,7 @@ mod memory;
 mod merge;
 pub mod name;
 mod pattern;
+mod schedule;
 pub mod tar;
 mod tree;
 mod visibility;

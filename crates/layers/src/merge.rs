@@ -30,6 +30,7 @@ use crate::hardlink::Demand;
 use crate::inlayer::{InLayer, Passage, Registered, Stop};
 use crate::name;
 use crate::pattern::Patterns;
+use crate::schedule::{End, HELD_OVERHEAD, Halt, Held, Pass, Schedule};
 use crate::tar::{Header, Kind, Meter, TarReader};
 use crate::tree::{NodeId, ROOT, Tree};
 use crate::visibility::MAX_LAYERS;
@@ -201,105 +202,6 @@ fn read_symlinks<S: LayerSource>(source: &S, layers: usize, options: &Options) -
         follower.layer(layer as u32, &mut reader).map_err(|error| error.at(layer))?;
     }
     Ok(follower.finish())
-}
-
-/// Who does what.
-struct Schedule {
-    /// Layers below this one are not begun.
-    next: usize,
-    /// Layers from this one up are written.
-    front: usize,
-    /// Layers that were read before their turn.
-    parked: HashMap<usize, Pass>,
-    /// Bytes that all layers hold.
-    held: usize,
-    /// Why everybody should stop.
-    end: Option<End>,
-    summary: Summary,
-}
-
-enum End {
-    Error(Error),
-    Conflict(usize),
-}
-
-impl Schedule {
-    fn is_front(&self, layer: usize) -> bool {
-        self.front == layer + 1
-    }
-}
-
-/// One layer on its way.
-struct Pass {
-    inlayer: InLayer,
-    /// What is held, in the order of the archive.
-    held: Vec<Held>,
-    /// Its size.
-    bytes: usize,
-    /// For a layer that is read for its names first: the path of each record.
-    nodes: Vec<Option<(NodeId, bool)>>,
-    unpacked: u64,
-}
-
-struct Held {
-    ord: u32,
-    node: NodeId,
-    moved: bool,
-    header: Header,
-    raw: Vec<Piece>,
-    /// `None` when it was dropped because the name is hidden.
-    content: Option<Vec<Piece>>,
-}
-
-/// What one record costs while it is held, without its pieces: the struct, its strings, allocator overhead.
-const HELD_OVERHEAD: usize = size_of::<Held>() + 256;
-
-/// How a layer's turn ends early.
-enum Halt {
-    /// Another thread gave the reason.
-    Stopped,
-    Error(Error),
-    /// Something is wrong with the layer at hand.
-    Layer(LayerError),
-    /// What was written of the layer at hand has to be written otherwise.
-    Conflict,
-}
-
-impl Halt {
-    /// Why everybody stops, when it was layer `layer` that was at hand.
-    fn end(self, layer: usize) -> Option<End> {
-        match self {
-            Self::Stopped => None,
-            Self::Error(error) => Some(End::Error(error)),
-            Self::Layer(error) => Some(End::Error(error.at(layer))),
-            Self::Conflict => Some(End::Conflict(layer)),
-        }
-    }
-}
-
-impl From<LayerError> for Halt {
-    fn from(error: LayerError) -> Self {
-        Self::Layer(error)
-    }
-}
-
-impl From<Stop> for Halt {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Error(error) => Self::Layer(error),
-            Stop::At(layer, error) => Self::Error(error.at(layer as usize)),
-            Stop::Conflict => Self::Conflict,
-        }
-    }
-}
-
-impl From<EmitError> for Halt {
-    fn from(error: EmitError) -> Self {
-        match error {
-            EmitError::Output(error) => Self::Error(Error::Output(error)),
-            EmitError::Stop(stop) => stop.into(),
-        }
-    }
 }
 
 /// The writer, while a thread has it.
