@@ -31,7 +31,8 @@ pub fn printable(name: &[u8]) -> String {
 }
 
 /// Controls of both sets, and format characters: direction, joiners, tags, the byte order mark, line separators.
-pub(crate) fn is_unsafe(letter: char) -> bool {
+#[must_use]
+pub fn is_unsafe(letter: char) -> bool {
     letter.is_control()
         || matches!(u32::from(letter),
             0xad | 0x61c | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff

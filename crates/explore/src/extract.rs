@@ -17,7 +17,7 @@ use crate::catalogue::Content;
 #[non_exhaustive]
 pub enum ExtractError {
     /// The file cannot be made or written.
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be written")]
     File {
         /// The file.
         path: PathBuf,
@@ -26,7 +26,7 @@ pub enum ExtractError {
         source: std::io::Error,
     },
     /// The layer cannot be read again.
-    #[error("layer {layer}: {source}")]
+    #[error("layer {layer} cannot be read again")]
     Layer {
         /// 0 at the lowest.
         layer: usize,

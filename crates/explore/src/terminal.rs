@@ -146,13 +146,27 @@ fn follow(app: &mut App, work: &mut Option<Work>) -> bool {
             return true;
         }
         Ok(Ok(())) => app.say(format!("{} is written", at.name)),
-        Ok(Err(error)) => app.say(printable(error.to_string().as_bytes())),
+        Ok(Err(error)) => app.say(printable(with_causes(&error).as_bytes())),
         // It panicked, and the panic's report has given the terminal back already.
         Err(TryRecvError::Disconnected) => return false,
     }
     app.set_extracting(None);
     *work = None;
     true
+}
+
+/// An error with what caused it, each once.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 impl Ended {

@@ -25,7 +25,9 @@ fn the_record_that_is_asked_for_comes_out() {
 fn another_record_in_its_place_is_told_and_not_written() {
     for content in [Content { layer: 0, record: 1, bytes: 6 }, Content { layer: 0, record: 2, bytes: 5 }] {
         let error = extract(content, &Extraction::default()).unwrap_err();
-        assert_eq!(error.to_string(), "layer 0: the layer was different when it was read again");
+        assert_eq!(error.to_string(), "layer 0 cannot be read again");
+        let cause = std::error::Error::source(&error).expect("it has a cause").to_string();
+        assert_eq!(cause, "the layer was different when it was read again");
     }
     let beyond = Content { layer: 0, record: 9, bytes: 6 };
     assert!(extract(beyond, &Extraction::default()).is_err());

@@ -10,7 +10,7 @@ use crate::page::page;
 
 /// The page cannot be written. Trying again helps once the folder or the disk is mended.
 #[derive(Debug, thiserror::Error)]
-#[error("the page {path} cannot be written: {source}")]
+#[error("the page {path} cannot be written")]
 pub struct PageError {
     path: PathBuf,
     #[source]
@@ -70,7 +70,9 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_named() {
         let error = PageFile::open(Path::new("/nowhere/page.html")).unwrap_err();
-        assert!(error.to_string().starts_with("the page /nowhere/page.html cannot be written: "), "{error}");
+        assert_eq!(error.to_string(), "the page /nowhere/page.html cannot be written");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.starts_with("No such file"), "{cause}");
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use unbloat_explore::{Catalogue, Limits, Scope, Sign, View, read};
-use unbloat_layers::MemoryLayers;
+use unbloat_layers::{
+    MemoryLayers,
+    analysis::{AnalysisOptions, ImageFacts, LayerFacts, analyze},
+};
 use unbloat_proof::{
     model::{self, Kind, Tree},
     stack::{Body, Profile, Stack, generate, shrink},
@@ -59,6 +62,28 @@ fn shown_by_the_browser(catalogue: &Catalogue, view: &View) -> Shown {
     shown
 }
 
+/// `analyze` and `explore` say the same of the same image.
+fn differs_from_the_analysis(tars: &[Vec<u8>], catalogue: &Catalogue) -> Option<String> {
+    let layers: Vec<_> = tars.iter().map(|tar| tar.clone().into()).collect();
+    let facts = ImageFacts { layers: vec![LayerFacts::default(); layers.len()], ..ImageFacts::default() };
+    let source = MemoryLayers { layers, chunk_bytes: 1 << 16 };
+    let analysis = match analyze(&source, &facts, &AnalysisOptions::default()) {
+        Ok(analysis) => analysis,
+        Err(error) => return Some(format!("the analysis refuses what the browser shows: {error}")),
+    };
+    let (a, b) = (&analysis.totals, catalogue);
+    if (a.unpacked_bytes, a.merged_bytes) != (b.unpacked_bytes(), b.merged_bytes()) {
+        return Some(format!(
+            "the analysis has {a:?}, the browser {} and {}",
+            b.unpacked_bytes(),
+            b.merged_bytes()
+        ));
+    }
+    let a: Vec<_> = analysis.layers.iter().map(|layer| (layer.unpacked_bytes, layer.wasted_bytes)).collect();
+    let b: Vec<_> = catalogue.layers().iter().map(|layer| (layer.bytes, layer.wasted_bytes)).collect();
+    (a != b).then(|| format!("the analysis has {a:?} in the layers, the browser {b:?}"))
+}
+
 fn wrong(stack: &Stack) -> Option<String> {
     let tars = stack.tars();
     let expected = model::merge(&tars).ok()?;
@@ -73,6 +98,9 @@ fn wrong(stack: &Stack) -> Option<String> {
     let wasted: u64 = catalogue.layers().iter().map(|layer| layer.wasted_bytes).sum();
     if wasted != catalogue.wasted_bytes() {
         return Some(format!("the layers waste {wasted}, the image {}", catalogue.wasted_bytes()));
+    }
+    if let Some(differs) = differs_from_the_analysis(&tars, &catalogue) {
+        return Some(differs);
     }
     let mut view = View::new(&catalogue);
     if view.wasted(0) != wasted || view.bytes(0) != merged {

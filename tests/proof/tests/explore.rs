@@ -126,7 +126,7 @@ fn a_file_of_any_layer_is_extracted_and_no_file_is_overwritten() {
     terminal.keys(&["x", "C-u", &out.display().to_string(), "Enter"]);
     terminal.wait_for("File exists");
     terminal.keys(&["x", "C-u", "/nowhere/out", "Enter"]);
-    terminal.wait_for("/nowhere/out: No such file or directory");
+    terminal.wait_for("/nowhere/out cannot be written: No such file or directory");
     terminal.keys(&["C-c"]);
     terminal.assert_given_back();
 }

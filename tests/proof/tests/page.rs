@@ -8,8 +8,10 @@ use unbloat_layers::{
 };
 use unbloat_proof::{
     browser::{Browser, Screen},
+    command,
+    image::{Layout, Packing},
     stack::{Body, Dialect, Record, tarball},
-    tools::cache,
+    tools::{cache, fast_folder},
 };
 use unbloat_report::{PATHS, PageFile};
 
@@ -287,6 +289,28 @@ fn it_fits_wide_and_narrow_screens_in_dark_and_light() {
             assert_eq!(overflow, 0, "{name}: the page is wider than the screen");
             keep(&format!("{name}-{theme}"), &browser.picture().unwrap());
         }
+    }
+}
+
+#[test]
+fn the_command_writes_the_page_or_says_why_not_before_it_reads_anything() {
+    let folder = fast_folder().expect("a folder");
+    let layout = Layout::create(folder.path().join("layout")).expect("a layout");
+    let tars: Vec<Vec<u8>> = layers().into_iter().map(|(tar, _)| tar).collect();
+    layout.add("x", &tars, |_| Packing::Gzip(1)).expect("an image");
+    let path = folder.path().join("page.html");
+    let name = path.display().to_string();
+    let run = command::run(["analyze", &layout.reference("x"), "--html", &name, "--json"]).expect("runs");
+    let printed = run.success().expect("succeeds").json().expect("JSON");
+    assert_eq!(printed["paths"].as_array().map(Vec::len), Some(100), "the page's paths are not printed");
+    let mut browser = Browser::open(&path, WIDE).expect("Chromium opens the page");
+    let listed = browser.evaluate("document.querySelector('#paths [role=status]').textContent").unwrap();
+    assert_eq!(listed, format!("{} paths", printed["pathsTotal"]));
+    for (file, reason) in [("/nowhere/page.html", "No such file or directory"), ("/tmp", "Is a directory")] {
+        let run = command::run(["analyze", "localhost:1/nowhere:x", "--html", file]).expect("runs");
+        assert_eq!(run.code(), 9, "{}", run.stderr);
+        let expected = format!("error: the page {file} cannot be written: {reason}");
+        assert!(run.stderr.contains(&expected), "no {expected:?} in: {}", run.stderr);
     }
 }
 
