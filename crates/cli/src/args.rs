@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use unbloat_squash::SquashRequest;
 use unbloat_squash::request::{Base, Compression, Format, Limits};
 
+use crate::commands::AnalyzeArgs;
 use crate::exit;
 use crate::settings::Settings;
 
@@ -29,6 +30,8 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show where an image's bytes are, what of them is wasted, why, and what would help
+    Analyze(Box<AnalyzeArgs>),
     /// Flatten an image's layers into one, or into a kept base and one
     Squash(SquashArgs),
     /// Remove paths with one whiteout layer on top; rewrites nothing
@@ -37,6 +40,8 @@ pub(crate) enum Command {
     Rebase(RebaseArgs),
     /// Prove that two images have the same merged tree
     Verify(VerifyArgs),
+    /// Browse an image's layers and files in the terminal
+    Explore(ExploreArgs),
     /// Show how an image was made, layer by layer
     History(ImageArgs),
     /// List the tags of a repository
@@ -269,6 +274,26 @@ pub(crate) struct ImageArgs {
     /// The platform, where the image has several (os/arch[/variant])
     #[arg(long)]
     pub(crate) platform: Option<String>,
+}
+
+/// `unbloat explore`
+#[derive(Args, Debug)]
+pub(crate) struct ExploreArgs {
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// The platform, where the image has several (os/arch[/variant])
+    #[arg(long)]
+    pub(crate) platform: Option<String>,
+    /// Threads that read layers [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+    /// Most bytes that all layers together may unpack to
+    #[arg(long, value_name = "SIZE", default_value = "16TiB", value_parser = crate::report::parse_size)]
+    pub(crate) max_unpacked: u64,
+    /// Most paths that all layers together may name
+    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    pub(crate) max_paths: u64,
 }
 
 /// `unbloat tags`

@@ -22,7 +22,7 @@ mod inlayer;
 mod known;
 mod memory;
 mod merge;
-mod name;
+pub mod name;
 mod pattern;
 mod schedule;
 pub mod tar;

@@ -117,6 +117,14 @@ impl Layers {
         let (source, descriptor) = &self.blobs[layer];
         source.blob(descriptor).prefetch(self.prefetch_bytes)
     }
+
+    /// One layer, with none asked for ahead of its turn.
+    pub(crate) fn open_one(&self, layer: usize) -> Result<LayerStream, BoxError> {
+        let _inside = self.runtime.enter();
+        let (source, descriptor) = self.blobs.get(layer).ok_or("no such layer")?;
+        let reader = source.blob(descriptor).prefetch(self.prefetch_bytes).into_reader(self.runtime.clone());
+        Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress))
+    }
 }
 
 impl LayerSource for Layers {

@@ -16,6 +16,7 @@
 mod apply;
 mod causes;
 mod chunked;
+mod compare;
 mod content;
 mod feed;
 mod human;
@@ -24,6 +25,7 @@ mod report;
 mod result;
 
 pub use causes::{Rule, TABLE as CAUSES};
+pub use compare::{Comparison, LayerChange, PathChange, Side, compare};
 pub use human::bytes as human_bytes;
 pub use result::{
     Analysis, Attributes, CauseReport, Change, DuplicateReport, EntryKind, Estimate, Evidence, LayerReport,
