@@ -366,7 +366,8 @@ impl<'a, S: LayerSource> Merge<'a, S> {
     fn read_known(&self, layer: usize, known: Known) -> Result<Pass, Halt> {
         self.meter.add(known.unpacked_bytes)?;
         let mut reader = TarReader::new(known.headers, layer, Arc::new(Meter::new(u64::MAX)));
-        let mut pass = Pass::new(InLayer::new(layer as u32, true, false));
+        let names_first = self.plan.names_first.contains(&layer);
+        let mut pass = Pass::new(InLayer::new(layer as u32, true, names_first));
         let mut raw = Vec::new();
         while let Some(mut header) = reader.next(&mut raw)? {
             known::restore(&mut header)?;
@@ -698,7 +699,10 @@ impl<'a, S: LayerSource> Merge<'a, S> {
             Some(End::Error(error)) => return Err(error),
             Some(End::Conflict(layer)) => {
                 let mut plan = self.plan.clone();
-                plan.names_first.insert(layer);
+                // A layer whose names are known first has nothing to contradict; if it does, it is not the same layer.
+                if !plan.names_first.insert(layer) {
+                    return Err(LayerError::Changed.at(layer));
+                }
                 return Ok(Outcome::Again(plan));
             }
             None => {}

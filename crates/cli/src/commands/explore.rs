@@ -58,17 +58,25 @@ async fn catalogue(opened: &Arc<OpenedImage>, limits: Limits) -> Result<Catalogu
 /// A flag that is raised when the process shall end: the terminal has to be given back first.
 fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    for kind in [SignalKind::terminate(), SignalKind::hangup()] {
-        let mut signals = signal(kind)?;
-        let stop = Arc::clone(&stop);
-        tokio::spawn(async move {
-            if signals.recv().await.is_some() {
-                stop.store(true, Ordering::Relaxed);
-            }
-        });
-    }
+    let mut terminations = signal(SignalKind::terminate())?;
+    let raised = Arc::clone(&stop);
+    tokio::spawn(async move {
+        if terminations.recv().await.is_some() {
+            raised.store(true, Ordering::Relaxed);
+        }
+    });
+    let mut hangups = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        if hangups.recv().await.is_some() {
+            // There is no terminal to give back, and waiting for a key of one that is gone never ends.
+            std::process::exit(HUNG_UP);
+        }
+    });
     Ok(stop)
 }
+
+/// What a shell says of a process that SIGHUP ended.
+const HUNG_UP: i32 = 128 + 1;
 
 fn image(settings: &Settings, args: &ExploreArgs, opened: &OpenedImage) -> Image {
     let facts = opened.facts();
