@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::Command};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    cluster, generated,
+    cluster, generated, image,
     shell::{cargo, program, quiet, run, workspace},
     tools,
 };
@@ -45,7 +45,11 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step { name: "release", about: "the optimised build that the proof runs", run: release },
     Step { name: "proof", about: "squashed images against independent unpackers and registries", run: proof },
-    Step { name: "cluster", about: "the operator on a real Kubernetes (with --only)", run: on_a_cluster },
+    Step {
+        name: "cluster",
+        about: "the images within their limits, and the operator on a real Kubernetes",
+        run: on_a_cluster,
+    },
     Step { name: "fuzz", about: "each fuzz target for a short while (with --only)", run: fuzz },
 ];
 
@@ -107,13 +111,11 @@ fn is_asked_for(name: &str) -> bool {
 }
 
 fn on_a_cluster() -> Result<Outcome> {
-    if !is_asked_for("cluster") {
-        let reason =
-            "the tests on a real Kubernetes have not all been seen to pass yet; --only cluster runs them";
-        return Ok(Outcome::Skipped(reason.to_owned()));
-    }
     ensure!(cluster::run(&["build".to_owned()])?, "the commands of tests/cluster could not be built");
+    // Made once, and what every test runs.
+    ensure!(image::run(&[])?, "the images could not be made");
     let mut test = cargo();
+    test.env("UNBLOAT_IMAGES", target_folder()?.join("images"));
     test.args(["test", "--no-fail-fast", "--locked"]);
     for package in CLUSTER {
         test.args(["--package", package]);
