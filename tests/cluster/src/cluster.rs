@@ -279,6 +279,11 @@ impl Cluster {
         &self.folder
     }
 
+    /// The certificate authority that signed everything here, registries with TLS among it.
+    pub fn ca_file(&self) -> PathBuf {
+        self.authority.file()
+    }
+
     /// The file that all that a part wrote is in.
     pub fn log(&self, part: &Part) -> PathBuf {
         self.layout().logs().join(format!("{part}.log"))

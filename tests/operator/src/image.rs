@@ -100,17 +100,16 @@ impl Layered {
     }
 }
 
-/// A shell script that prints one digest of all names, modes, sizes, times and contents below /data and /var.
-pub fn unpack_digest_script() -> &'static str {
-    "find /data /var -exec stat -c '%n %f %u %g %s %Y' {} + | sort > /tmp/list; \
-     find /data /var -type f | sort | xargs cat | sha256sum >> /tmp/list; sha256sum < /tmp/list"
+/// A shell script that lists names, modes, owners, sizes, times and contents of all that is in the image.
+pub fn list_tree_script() -> &'static str {
+    "find /bin /data /var -exec stat -c '%n %f %u %g %s %Y' {} + | sort; find /data /var -type f | sort | xargs sha256sum"
 }
 
 /// The image of one dynamically linked program of this machine: the program, its loader and its libraries.
 ///
 /// # Panics
 /// When the program isn't there.
-pub fn program_image(program: &Path, folder: &Path) -> Image {
+pub(crate) fn program_image(program: &Path, folder: &Path) -> Image {
     let name = program.file_name().and_then(|name| name.to_str()).expect("a program has a name");
     let read = |path: &str| std::fs::read(path).unwrap_or_else(|error| panic!("read {path}: {error}"));
     let mut image = ImageBuilder::new().file(name, read(&program.display().to_string()), 0o755);
