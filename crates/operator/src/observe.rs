@@ -201,9 +201,9 @@ impl WorkerPod {
         }
     }
 
-    /// Whether nothing of it runs any more.
+    /// Whether nothing of it runs any more. Its only container ends a moment before its phase says so.
     pub fn has_ended(&self) -> bool {
-        matches!(self.phase.as_str(), "Succeeded" | "Failed")
+        self.terminated.is_some() || matches!(self.phase.as_str(), "Succeeded" | "Failed")
     }
 }
 

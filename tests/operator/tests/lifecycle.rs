@@ -41,7 +41,7 @@ async fn a_job_ends_the_same_whoever_is_killed_on_the_way() -> Result<()> {
     operator.kill()?;
     for stage in Stage::ALL {
         gates.let_go(stage);
-        one_worker_ends(&ground, &Gates::name(case, stage)).await?;
+        one_worker_ends_well(&ground, &Gates::name(case, stage)).await?;
     }
     operator = ground.operator("operator-c", &json!({})).await?;
     all_end_the_same(&ground, &gates, case, 1, Some(&digest)).await?;
@@ -110,9 +110,7 @@ async fn all_end_the_same(
         assert_eq!(reason(&done).1, "Squashed", "{name}: {:#?}", done.status);
         let status = done.status.unwrap_or_default();
         assert_eq!(status.attempts, attempts, "{name}: {status:#?}");
-        let pods = jobs.pods(&name).await?;
-        let worked = pods.iter().filter_map(|pod| pod.status.as_ref()?.phase.clone());
-        assert_eq!(worked.filter(|phase| phase == "Succeeded").count(), 1, "{name}");
+        one_worker_ends_well(ground, &name).await?;
         assert_eq!(gates.tags(case, stage).await?, "flat\n", "{name}");
         let target = format!("{}/slow/{name}:flat", ground.registry.host());
         let pushed = ground.cluster.crane(&ground.registry, &["digest", &target]).await?.trim().to_owned();
@@ -126,16 +124,22 @@ async fn all_end_the_same(
     Ok(digests.remove(0))
 }
 
-async fn one_worker_ends(ground: &Ground, name: &str) -> Result<()> {
+/// Waits until no worker of a job runs; one of them, and no more, has done its work.
+async fn one_worker_ends_well(ground: &Ground, name: &str) -> Result<()> {
     let jobs = Jobs::of(&ground.cluster, "team").await?;
+    let what = format!("one worker of {name} to end well");
     ground
         .cluster
-        .wait_for("team", &format!("the worker of {name} to end"), LONG, async || {
+        .wait_for("team", &what, LONG, async || {
             let pods = jobs.pods(name).await?;
-            let phases: Vec<_> =
-                pods.iter().map(|pod| pod.status.clone().unwrap_or_default().phase).collect();
-            let ended = phases.iter().all(|phase| phase.as_deref() == Some("Succeeded"));
-            Ok(if ended { Look::Done(()) } else { Look::NotYet(format!("{phases:?}")) })
+            let phases: Vec<_> = pods.iter().filter_map(|pod| pod.status.as_ref()?.phase.clone()).collect();
+            let well = phases.iter().filter(|phase| *phase == "Succeeded").count();
+            let badly = phases.iter().filter(|phase| *phase == "Failed").count();
+            Ok(if well == 1 && well + badly == pods.len() {
+                Look::Done(())
+            } else {
+                Look::NotYet(format!("{phases:?}"))
+            })
         })
         .await
 }

@@ -26,7 +26,6 @@ async fn workers_run_where_and_with_what_the_platform_team_says() -> Result<()> 
             "tolerations": [{"key": "unbloat.dev/squash-node", "operator": "Exists", "effect": "NoSchedule"}],
             "priorityClassName": "squash",
             "caConfigMap": "registry-ca",
-            "scratch": {"emptyDir": null, "ephemeral": {"size": "1Gi", "storageClassName": "prepared"}},
         },
     });
     let mut operator = ground.operator("operator-a", &changes).await?;
@@ -91,7 +90,9 @@ async fn squashed(ground: &Ground, name: &str, spec: &Value) -> Result<Pod> {
 }
 
 async fn a_worker_is_guaranteed_on_its_node_with_a_volume_of_its_own(ground: &Ground) -> Result<()> {
-    let pod = squashed(ground, "ephemeral", &spec(ground, "ephemeral")).await?;
+    let mut spec = spec(ground, "ephemeral");
+    spec["worker"] = json!({"scratch": {"ephemeral": {"size": "1Gi", "storageClassName": "prepared"}}});
+    let pod = squashed(ground, "ephemeral", &spec).await?;
     let qos = pod.status.as_ref().and_then(|status| status.qos_class.clone());
     assert_eq!(qos.as_deref(), Some("Guaranteed"));
     let name = pod.name_any();

@@ -55,6 +55,7 @@ async fn the_incidents_image_is_squashed_under_restricted_and_a_pod_runs_from_th
         write.user.ends_with(":unbloat-operator") && write.namespace == "team" && write.code < 300
     })?;
     assert!(writes.len() <= 12, "{} writes: {writes:#?}", writes.len());
+    assert!(!writes.iter().any(|write| write.verb == "delete"), "the worker and its log stay: {writes:#?}");
     let events = cluster
         .kubectl(&["get", "events", "--namespace=team", "--output=custom-columns=R:.reason,M:.message"])
         .await?;

@@ -451,6 +451,14 @@ fn nothing_starts_beside_a_pod_of_an_earlier_attempt() {
 }
 
 #[test]
+fn the_worker_and_its_log_stay_when_the_pods_phase_lags_behind_its_containers_end() {
+    let mut world = started_world();
+    world.pod = Some(WorkerPod { phase: "Running".into(), ..successful_pod() });
+    assert_eq!(summary(&world.turn().status), ("True", "Squashed"));
+    assert!(matches!(world.decide().action, Action::None));
+}
+
+#[test]
 fn a_finished_job_is_left_alone_until_its_time_to_live_is_over() {
     let mut world = started_world();
     world.pod = Some(successful_pod());
