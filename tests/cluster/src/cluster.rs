@@ -227,7 +227,11 @@ impl Cluster {
         Ok(())
     }
 
-    async fn wait_for_api(&self) -> Result<()> {
+    /// Waits until the API server is ready: after a start, or a restart.
+    ///
+    /// # Errors
+    /// When it is not within 90 s; the message quotes its log.
+    pub async fn wait_for_api(&self) -> Result<()> {
         let client = self.client().await?;
         let deadline = Instant::now() + API_READY_WITHIN;
         loop {

@@ -81,6 +81,7 @@ async fn a_job_ends_the_same_whoever_is_killed_on_the_way() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(operator.program.ended().is_some(), "a leader without a lease went on:\n{}", operator.log());
     ground.cluster.start_part(&Part::ApiServer)?;
+    ground.cluster.wait_for_api().await?;
     let mut operator = ground.operator("operator-d", &json!({})).await?;
     all_end_the_same(&ground, &gates, case, 1, Some(&digest)).await?;
 

@@ -247,12 +247,15 @@ fn a_pod_that_does_not_start_says_why_and_does_not_flap() {
     let mut world = started_world();
     world.pod = Some(WorkerPod {
         phase: "Pending".into(),
-        unschedulable: Some("0/1 nodes".into()),
+        unschedulable: Some((Some(at(10)), "0/1 nodes".into())),
         ..WorkerPod::default()
     });
+    world.now = 11;
+    assert_eq!(summary(&world.turn().status), ("Unknown", "WorkerPending"));
+    world.now = 15;
     let first = world.turn();
     assert_eq!(summary(&first.status), ("Unknown", "WorkerUnschedulable"));
-    world.pod.as_mut().unwrap().unschedulable = Some("0/2 nodes".into());
+    world.pod.as_mut().unwrap().unschedulable = Some((Some(at(10)), "0/2 nodes".into()));
     assert_eq!(world.turn().status, first.status);
 
     world.pod = Some(WorkerPod {
