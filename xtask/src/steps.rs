@@ -119,8 +119,11 @@ fn on_a_cluster() -> Result<Outcome> {
     ensure!(cluster::run(&["build".to_owned()])?, "the commands of tests/cluster could not be built");
     // Made once, and what every test runs.
     ensure!(image::run(&[])?, "the images could not be made");
+    // What users run; nothing is done where the step before built it.
+    release()?;
     let mut test = cargo();
     test.env("UNBLOAT_IMAGES", target_folder()?.join("images"));
+    test.env("UNBLOAT_BIN", target_folder()?.join("release/unbloat"));
     test.args(["test", "--no-fail-fast", "--locked"]);
     for package in CLUSTER {
         test.args(["--package", package]);

@@ -63,11 +63,19 @@ fn layer(image: &Image) -> Result<Vec<u8>> {
     blob(&document(&manifest)["layers"][0]["digest"])
 }
 
-/// Path of a binary of the workspace, after building it as the test was.
+/// The command, `unbloat` or `kubectl-unbloat`: beside the one that `UNBLOAT_BIN` names, or as the test was built.
 ///
 /// # Panics
 /// When it can't be built.
-pub fn binary(package: &str) -> PathBuf {
+pub fn command(name: &str) -> PathBuf {
+    match std::env::var_os("UNBLOAT_BIN") {
+        Some(path) => Path::new(&path).with_file_name(name),
+        None => binary(name),
+    }
+}
+
+/// Path of a binary of the workspace, after building it as the test was.
+fn binary(package: &str) -> PathBuf {
     // Two builds at once would wait for each other with a message on every test's output.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -7,7 +7,7 @@ mod image;
 mod jobs;
 mod operator;
 
-pub use binaries::{are_quick, binary, product_image};
+pub use binaries::{are_quick, command, product_image};
 pub use gates::{Gates, Stage};
 pub use image::{Layered, list_tree_script};
 pub use jobs::{Jobs, job, reason};

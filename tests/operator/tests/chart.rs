@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use unbloat_cluster::{
     Cluster, Entrance, Error, Extra, Flow, Look, Options, RegistryOptions, Result, extra, run,
 };
-use unbloat_operator_tests::{Jobs, Layered, WORKER_IMAGE, binary, product_image, reason};
+use unbloat_operator_tests::{Jobs, Layered, WORKER_IMAGE, command, product_image, reason};
 
 const LONG: Duration = Duration::from_secs(180);
 
@@ -108,7 +108,7 @@ struct Ended {
 
 /// Runs `unbloat`, or `kubectl unbloat`, as a user does.
 async fn unbloat(cluster: &Cluster, through_kubectl: bool, words: &[&str]) -> Result<Ended> {
-    let program = binary(if through_kubectl { "kubectl-unbloat" } else { "unbloat" });
+    let program = command(if through_kubectl { "kubectl-unbloat" } else { "unbloat" });
     let mut command = if through_kubectl {
         let mut kubectl = Command::new(cluster.kubectl_command(&[]).get_program());
         // kubectl finds its plugins on the path.
