@@ -13,7 +13,7 @@ pub enum Error {
     #[error("cannot reach a cluster: {0}; check the kubeconfig and its context")]
     Config(String),
     /// The API server refused, or wasn't there.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     Kube {
         /// What was tried.
         what: String,

@@ -90,28 +90,3 @@ fn question(query: &[u8]) -> Option<(String, usize)> {
         labels.push(String::from_utf8_lossy(label).to_lowercase());
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn query(kind: u8) -> Vec<u8> {
-        let mut query = vec![7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-        query.extend(b"\x03reg\x04test\x00");
-        query.extend([0, kind, 0, 1]);
-        query
-    }
-
-    #[test]
-    fn a_known_name_has_its_address_and_no_other_kind_of_record() {
-        let names = BTreeMap::from([("reg.test".to_owned(), Ipv4Addr::new(10, 0, 0, 9))]);
-        let found = answer(&query(1), &names).expect("a question");
-        assert_eq!((found[3] & 15, found[7]), (0, 1));
-        assert!(found.ends_with(&[10, 0, 0, 9]));
-        let of_version_6 = answer(&query(28), &names).expect("a question");
-        assert_eq!((of_version_6[3] & 15, of_version_6[7]), (0, 0));
-        let unknown = answer(&query(1), &BTreeMap::new()).expect("a question");
-        assert_eq!((unknown[3] & 15, unknown[7]), (NO_SUCH_NAME, 0));
-        assert_eq!(answer(b"too short", &names), None);
-    }
-}
