@@ -51,7 +51,7 @@ impl<'a> Gates<'a> {
     /// # Errors
     /// When a port can't be listened on, or the registry doesn't answer.
     pub async fn open(ground: &'a Ground) -> Result<Self> {
-        let image = Layered { layers: 60, step: 10_000, seed: 21 };
+        let image = Layered { layers: 60, step: 10_000, seed: 21, programs: true };
         let image = image.write(&ground.cluster.folder().join("slow-source"));
         ground.cluster.push(&ground.registry, &image, "slow/app:v1").await?;
         let registry: SocketAddr = ground.registry.host().parse().expect("a registry has an address");

@@ -26,7 +26,8 @@ async fn the_chart_is_installed_and_upgraded_with_a_running_job() -> Result<()> 
     let rollout = ["rollout", "status", "deployment/unbloat", "--namespace=unbloat-system", "--timeout=90s"];
     cluster.kubectl(&rollout).await?;
 
-    let image = Layered { layers: 60, step: 100_000, seed: 41 }.write(&cluster.folder().join("image"));
+    let image = Layered { layers: 60, step: 100_000, seed: 41, programs: true }
+        .write(&cluster.folder().join("image"));
     let source = cluster.push(&registry, &image, "team/app:v1").await?;
     let target = format!("{}/team/app:flat", registry.host());
     let jobs = Jobs::of(&cluster, "team").await?;

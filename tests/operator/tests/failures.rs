@@ -19,7 +19,8 @@ async fn every_failure_has_its_reason_and_nothing_leaks() -> Result<()> {
     let login = Some(("alice".to_owned(), PASSWORD.to_owned()));
     let private = RegistryOptions { login, ..RegistryOptions::default() };
     let private = ground.cluster.start_registry("private", private).await?;
-    let image = Layered { layers: 3, step: 2000, seed: 7 }.write(&ground.cluster.folder().join("image"));
+    let image = Layered { layers: 3, step: 2000, seed: 7, programs: true }
+        .write(&ground.cluster.folder().join("image"));
     let open = ground.cluster.push(&ground.registry, &image, "team/app:v1").await?;
     let closed = ground.cluster.push(&private, &image, "team/app:v1").await?;
 
@@ -201,7 +202,8 @@ async fn a_target_that_refuses(ground: &Ground, open: &str) -> Result<()> {
 }
 
 async fn a_flat_image_is_left_alone(ground: &Ground) -> Result<()> {
-    let image = Layered { layers: 1, step: 100, seed: 9 }.write(&ground.cluster.folder().join("flat"));
+    let image = Layered { layers: 1, step: 100, seed: 9, programs: true }
+        .write(&ground.cluster.folder().join("flat"));
     let source = ground.cluster.push(&ground.registry, &image, "team/one:v1").await?;
     let spec = json!({"source": {"image": source, "plainHTTP": true}, "target": {"moveTag": true}});
     ends(ground, "flat", &spec, "AlreadyFlat", 0).await
@@ -226,7 +228,8 @@ async fn a_deadline_ends_a_job(ground: &Ground) -> Result<()> {
 }
 
 async fn a_worker_out_of_memory_is_final(ground: &Ground) -> Result<()> {
-    let image = Layered { layers: 40, step: 200_000, seed: 11 }.write(&ground.cluster.folder().join("large"));
+    let image = Layered { layers: 40, step: 200_000, seed: 11, programs: true }
+        .write(&ground.cluster.folder().join("large"));
     let source = ground.cluster.push(&ground.registry, &image, "team/large:v1").await?;
     let spec = json!({"source": {"image": source, "plainHTTP": true},
         "target": {"image": format!("{}/team/large:flat", ground.registry.host())},

@@ -191,7 +191,8 @@ async fn a_tag_that_moved_meanwhile_is_left_alone(ground: &Ground, gates: &Gates
     gates.hold(stage);
     jobs.apply(&Gates::name(case, stage), &spec).await?;
     gates.wait_for(case, stage).await?;
-    let newer = Layered { layers: 2, step: 10, seed: 29 }.write(&ground.cluster.folder().join("newer"));
+    let newer = Layered { layers: 2, step: 10, seed: 29, programs: true }
+        .write(&ground.cluster.folder().join("newer"));
     let tag = ground.cluster.push(&ground.registry, &newer, "slow/app:moved").await?;
     let digest = ground.cluster.crane(&ground.registry, &["digest", &tag]).await?;
     gates.let_go(stage);

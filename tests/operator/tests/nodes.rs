@@ -29,7 +29,8 @@ async fn workers_run_where_and_with_what_the_platform_team_says() -> Result<()> 
         },
     });
     let mut operator = ground.operator("operator-a", &changes).await?;
-    let image = Layered { layers: 5, step: 2000, seed: 51 }.write(&ground.cluster.folder().join("image"));
+    let image = Layered { layers: 5, step: 2000, seed: 51, programs: true }
+        .write(&ground.cluster.folder().join("image"));
     ground.cluster.push(&ground.registry, &image, "team/app:v1").await?;
 
     a_worker_is_guaranteed_on_its_node_with_a_volume_of_its_own(&ground).await?;
@@ -162,7 +163,8 @@ async fn registries_with_certificates_of_the_platforms_own(
     // The operator trusts it too: it sees by itself that there is nothing to do.
     let open =
         ground.cluster.start_registry("tls", RegistryOptions { tls: true, ..Default::default() }).await?;
-    let flat = Layered { layers: 1, step: 100, seed: 52 }.write(&ground.cluster.folder().join("flat"));
+    let flat = Layered { layers: 1, step: 100, seed: 52, programs: true }
+        .write(&ground.cluster.folder().join("flat"));
     let source = ground.cluster.push(&open, &flat, "team/flat:v1").await?;
     let jobs = Jobs::of(&ground.cluster, "team").await?;
     jobs.apply("flat", &json!({"source": {"image": source}, "target": {"moveTag": true}})).await?;

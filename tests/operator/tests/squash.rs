@@ -18,7 +18,8 @@ async fn the_incidents_image_is_squashed_under_restricted_and_a_pod_runs_from_th
     let Ground { cluster, registry, .. } = &ground;
     let mut operator = ground.operator("operator-a", &json!({})).await?;
     cluster.restricted_namespace("team").await?;
-    let image = Layered { layers: 272, step: 4000, seed: 1 }.write(&cluster.folder().join("incident"));
+    let image = Layered { layers: 272, step: 4000, seed: 1, programs: true }
+        .write(&cluster.folder().join("incident"));
     let source = cluster.push(registry, &image, "team/app:v1").await?;
     let target = format!("{}/team/app:flat", registry.host());
 
