@@ -8,6 +8,7 @@ mod cluster;
 mod definitions;
 mod generated;
 mod image;
+mod man;
 mod shell;
 mod steps;
 mod test;

@@ -99,6 +99,7 @@ fn stage(stage: Stage) -> &'static str {
     match stage {
         Stage::Resolving => "resolving",
         Stage::Merging => "merging",
+        Stage::Analyzing => "analysing",
         Stage::CopyingBase => "base",
         Stage::Verifying => "verifying",
         Stage::Publishing => "publishing",

@@ -2,17 +2,8 @@
 
 use unbloat_squash::SquashResult;
 
-/// Bytes with a binary unit: `2.05 GiB`.
-pub(crate) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut value = count as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
+/// Bytes with a binary unit: `2.0 GiB`.
+pub(crate) use unbloat_layers::analysis::human_bytes as bytes;
 
 /// A size as people write it: `64MiB`, `1.5G`, `1048576`. K, M, G, T are binary, as Kubernetes' Ki, Mi, Gi, Ti.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
@@ -93,12 +84,5 @@ mod tests {
         for bad in ["", "x", "1X", "-1"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn bytes_are_shown_with_one_digit_after_the_point() {
-        assert_eq!(bytes(1023), "1023 B");
-        assert_eq!(bytes(1536), "1.5 KiB");
-        assert_eq!(bytes(800 << 30), "800.0 GiB");
     }
 }

@@ -32,6 +32,21 @@ pub trait ChunkSource {
     /// # Errors
     /// Whatever keeps the stream from going on; the merge reports it with the layer's index.
     fn next(&mut self) -> Result<Option<Chunk>, BoxError>;
+
+    /// How many compressed bytes were taken for what was handed out so far; `None` where nothing is compressed.
+    fn compressed_position(&self) -> Option<u64> {
+        None
+    }
+}
+
+impl<S: ChunkSource + ?Sized> ChunkSource for Box<S> {
+    fn next(&mut self) -> Result<Option<Chunk>, BoxError> {
+        (**self).next()
+    }
+
+    fn compressed_position(&self) -> Option<u64> {
+        (**self).compressed_position()
+    }
 }
 
 /// A part of a chunk.

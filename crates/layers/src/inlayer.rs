@@ -690,6 +690,16 @@ impl InLayer {
         Ok(())
     }
 
+    /// Paths that the layer whites out.
+    pub(crate) fn whiteouts(&self) -> impl Iterator<Item = NodeId> {
+        self.whiteouts.iter().copied()
+    }
+
+    /// Directories that the layer makes opaque.
+    pub(crate) fn opaques(&self) -> impl Iterator<Item = NodeId> {
+        self.opaques.iter().copied()
+    }
+
     /// Number of records so far.
     pub(crate) fn records(&self) -> u32 {
         self.next_ord

@@ -1,4 +1,17 @@
 //! Reading, merging and writing the layers of a container image.
+//!
+//! What happens here: decoded layers come in as streams of chunks, every tar dialect that a layer may have is read
+//! ([`tar`]), layers are merged by the rules of the OCI image spec ("Applying Changesets") as containerd on overlayfs applies
+//! them ([`merge`]), and one tar stream goes out, entry by entry, while the layers are still being read.
+//! What does not: opening blobs, codecs, digests, manifests, networks. A layer is a [`LayerSource`], the result an [`Output`];
+//! where bytes come from and go to is their matter.
+//!
+//! # Invariants
+//! - No path of the result leads outside its root, and no entry is dropped silently: it survives, is hidden, or is an error.
+//! - The result depends on the layers and the options alone: not on threads, chunk sizes, memory or time.
+//! - Memory is [`Options::hold_bytes`], a few chunks for each thread, and at most 150 bytes a path.
+//! - Content is never copied: a [`Piece`] is a part of the decoder's own buffer.
+pub mod analysis;
 mod chunk;
 mod collections;
 mod emit;
@@ -6,10 +19,12 @@ mod error;
 mod follow;
 mod hardlink;
 mod inlayer;
+mod known;
 mod memory;
 mod merge;
-mod name;
+pub mod name;
 mod pattern;
+mod schedule;
 pub mod tar;
 mod tree;
 mod visibility;
@@ -17,7 +32,8 @@ mod warning;
 pub use chunk::{Chunk, ChunkSource, Piece};
 pub use emit::{Output, Written};
 pub use error::{BoxError, Error, LayerError};
-pub use memory::{MemoryLayers, flatten};
+pub use known::{HeaderSink, Known};
+pub use memory::{MemoryLayers, MemoryStream, flatten};
 pub use merge::{LayerSource, Options, Outcome, Plan, Summary, merge};
 pub use name::{MAX_NAME, NameError};
 pub use visibility::MAX_LAYERS;

@@ -28,9 +28,11 @@ use crate::error::{BoxError, Error, LayerError};
 use crate::follow::{Follower, Rewrites};
 use crate::hardlink::Demand;
 use crate::inlayer::{InLayer, Passage, Registered, Stop};
+use crate::known::{self, HeaderSink, Known};
 use crate::name;
 use crate::pattern::Patterns;
-use crate::tar::{Header, Kind, Meter, TarReader};
+use crate::schedule::{End, HELD_OVERHEAD, Halt, Held, Pass, Schedule};
+use crate::tar::{Header, Kind, Meter, TRAILER, TarReader};
 use crate::tree::{NodeId, ROOT, Tree};
 use crate::visibility::MAX_LAYERS;
 use crate::warning::{Warning, WarningKind};
@@ -45,6 +47,19 @@ pub trait LayerSource: Sync {
     /// # Errors
     /// Whatever keeps the layer from being read.
     fn open(&self, layer: usize) -> Result<Self::Stream, BoxError>;
+
+    /// What is known of a layer of a kept base, which is then not opened.
+    ///
+    /// # Errors
+    /// Whatever keeps what is known from being read.
+    fn known(&self, _layer: usize) -> Result<Option<Known>, BoxError> {
+        Ok(None)
+    }
+
+    /// Somebody who wants to know a layer of a kept base that is about to be read.
+    fn learn(&self, _layer: usize) -> Option<Box<dyn HeaderSink>> {
+        None
+    }
 }
 
 /// How to merge.
@@ -203,105 +218,6 @@ fn read_symlinks<S: LayerSource>(source: &S, layers: usize, options: &Options) -
     Ok(follower.finish())
 }
 
-/// Who does what.
-struct Schedule {
-    /// Layers below this one are not begun.
-    next: usize,
-    /// Layers from this one up are written.
-    front: usize,
-    /// Layers that were read before their turn.
-    parked: HashMap<usize, Pass>,
-    /// Bytes that all layers hold.
-    held: usize,
-    /// Why everybody should stop.
-    end: Option<End>,
-    summary: Summary,
-}
-
-enum End {
-    Error(Error),
-    Conflict(usize),
-}
-
-impl Schedule {
-    fn is_front(&self, layer: usize) -> bool {
-        self.front == layer + 1
-    }
-}
-
-/// One layer on its way.
-struct Pass {
-    inlayer: InLayer,
-    /// What is held, in the order of the archive.
-    held: Vec<Held>,
-    /// Its size.
-    bytes: usize,
-    /// For a layer that is read for its names first: the path of each record.
-    nodes: Vec<Option<(NodeId, bool)>>,
-    unpacked: u64,
-}
-
-struct Held {
-    ord: u32,
-    node: NodeId,
-    moved: bool,
-    header: Header,
-    raw: Vec<Piece>,
-    /// `None` when it was dropped because the name is hidden.
-    content: Option<Vec<Piece>>,
-}
-
-/// What one record costs while it is held, without its pieces: the struct, its strings, allocator overhead.
-const HELD_OVERHEAD: usize = size_of::<Held>() + 256;
-
-/// How a layer's turn ends early.
-enum Halt {
-    /// Another thread gave the reason.
-    Stopped,
-    Error(Error),
-    /// Something is wrong with the layer at hand.
-    Layer(LayerError),
-    /// What was written of the layer at hand has to be written otherwise.
-    Conflict,
-}
-
-impl Halt {
-    /// Why everybody stops, when it was layer `layer` that was at hand.
-    fn end(self, layer: usize) -> Option<End> {
-        match self {
-            Self::Stopped => None,
-            Self::Error(error) => Some(End::Error(error)),
-            Self::Layer(error) => Some(End::Error(error.at(layer))),
-            Self::Conflict => Some(End::Conflict(layer)),
-        }
-    }
-}
-
-impl From<LayerError> for Halt {
-    fn from(error: LayerError) -> Self {
-        Self::Layer(error)
-    }
-}
-
-impl From<Stop> for Halt {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Error(error) => Self::Layer(error),
-            Stop::At(layer, error) => Self::Error(error.at(layer as usize)),
-            Stop::Conflict => Self::Conflict,
-        }
-    }
-}
-
-impl From<EmitError> for Halt {
-    fn from(error: EmitError) -> Self {
-        match error {
-            EmitError::Output(error) => Self::Error(Error::Output(error)),
-            EmitError::Stop(stop) => stop.into(),
-        }
-    }
-}
-
 /// The writer, while a thread has it.
 type Turn<'g, 'a> = MutexGuard<'g, Front<'a>>;
 
@@ -373,19 +289,22 @@ impl<'a, S: LayerSource> Merge<'a, S> {
     /// Reads a layer to its end. `None` when all of it was written on the way.
     fn read(&self, layer: usize) -> Result<Option<Pass>, Halt> {
         let in_base = layer < self.options.base_layers;
+        if in_base && let Some(known) = self.source.known(layer).map_err(LayerError::Stream)? {
+            return self.read_known(layer, known).map(Some);
+        }
+        let mut learning = if in_base { self.source.learn(layer) } else { None };
         let names_first = self.plan.names_first.contains(&layer);
         let mut mode = if in_base || names_first { Mode::Names } else { Mode::Hold };
         let mut reader = self.open(layer)?;
-        let mut pass = Pass {
-            inlayer: InLayer::new(layer as u32, in_base, names_first),
-            held: Vec::new(),
-            bytes: 0,
-            nodes: Vec::new(),
-            unpacked: 0,
-        };
+        let mut pass = Pass::new(InLayer::new(layer as u32, in_base, names_first));
         let mut front = None;
         let mut raw = Vec::new();
         while let Some(mut header) = reader.next(&mut raw)? {
+            if let Some(mut sink) = learning.take() {
+                let blocks = known::blocks(&header);
+                sink.bytes(&blocks);
+                learning = (!known::is_too_large(&blocks)).then_some(sink);
+            }
             self.rewrite(layer, pass.inlayer.records(), &mut header);
             let mut tree = lock(&self.tree);
             let registered = pass.inlayer.register(&mut tree, &header)?;
@@ -431,12 +350,37 @@ impl<'a, S: LayerSource> Merge<'a, S> {
             }
         }
         pass.unpacked = reader.position();
+        if let Some(mut sink) = learning {
+            sink.bytes(&TRAILER);
+            sink.finish(pass.unpacked);
+        }
         pass.inlayer.complete(&mut lock(&self.tree));
         let Some(mut front) = front else { return Ok(Some(pass)) };
         self.finish_layer(&mut front, layer, &mut pass)?;
         drop(front);
         self.advance(layer, &pass);
         Ok(None)
+    }
+
+    /// Registers the headers of a kept layer that is known from before.
+    fn read_known(&self, layer: usize, known: Known) -> Result<Pass, Halt> {
+        self.meter.add(known.unpacked_bytes)?;
+        let mut reader = TarReader::new(known.headers, layer, Arc::new(Meter::new(u64::MAX)));
+        let mut pass = Pass::new(InLayer::new(layer as u32, true, false));
+        let mut raw = Vec::new();
+        while let Some(mut header) = reader.next(&mut raw)? {
+            known::restore(&mut header)?;
+            self.rewrite(layer, pass.inlayer.records(), &mut header);
+            let mut tree = lock(&self.tree);
+            if let Registered::Entry { ord, node, .. } = pass.inlayer.register(&mut tree, &header)?
+                && tree.is_truncated(node)
+            {
+                pass.inlayer.flagged.push((ord, node, header));
+            }
+        }
+        pass.unpacked = known.unpacked_bytes;
+        pass.inlayer.complete(&mut lock(&self.tree));
+        Ok(pass)
     }
 
     /// Holds one entry with its content. When there is no room, waits for the layer's turn, writes all that is held, this
@@ -793,7 +737,12 @@ impl<'a, S: LayerSource> Merge<'a, S> {
 }
 
 /// Where `target` is when `symlink`, one of its parents, leads to `to`. `None` for a name that no file can have.
-fn follow(tree: &mut Tree, symlink: NodeId, to: &[u8], target: NodeId) -> Result<Option<NodeId>, LayerError> {
+pub(crate) fn follow(
+    tree: &mut Tree,
+    symlink: NodeId,
+    to: &[u8],
+    target: NodeId,
+) -> Result<Option<NodeId>, LayerError> {
     let mut rest = Vec::new();
     let mut at = target;
     while at != symlink {

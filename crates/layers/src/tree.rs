@@ -128,6 +128,24 @@ impl Tree {
         path
     }
 
+    fn hash(&self, parent: NodeId, name: &[u8]) -> u64 {
+        use std::hash::BuildHasher;
+        self.hasher.hash_one((parent, name))
+    }
+
+    fn known(&self, hash: u64, parent: NodeId, name: &[u8]) -> Option<NodeId> {
+        let is_it = |id: &NodeId| {
+            let node = self.node(*id);
+            node.parent == parent && self.name_of(node) == name
+        };
+        self.index.find(hash, is_it).copied()
+    }
+
+    /// The node of a plain path below the root, if any layer named it.
+    pub(crate) fn find(&self, path: &[u8]) -> Option<NodeId> {
+        path.split(|byte| *byte == b'/').try_fold(ROOT, |at, name| self.known(self.hash(at, name), at, name))
+    }
+
     /// The node of `name` below `parent`, made when it is new.
     pub(crate) fn child(
         &mut self,
@@ -135,14 +153,9 @@ impl Tree {
         name: &[u8],
         invisible: bool,
     ) -> Result<NodeId, LayerError> {
-        use std::hash::BuildHasher;
-        let hash = self.hasher.hash_one((parent, name));
-        let found = self.index.find(hash, |id| {
-            let node = self.node(*id);
-            node.parent == parent && self.name_of(node) == name
-        });
-        if let Some(id) = found {
-            return Ok(*id);
+        let hash = self.hash(parent, name);
+        if let Some(id) = self.known(hash, parent, name) {
+            return Ok(id);
         }
         if u64::from(self.len) >= self.max_paths {
             return Err(LayerError::PathLimit { limit: self.max_paths });
@@ -176,6 +189,7 @@ impl Tree {
                 self.node_mut(id).flags |= TRUNCATED;
             }
         }
+        use std::hash::BuildHasher;
         let (nodes, names, hasher) = (&self.nodes, &self.names, &self.hasher);
         self.index.insert_unique(hash, id, |id| {
             let node = &nodes[*id as usize / NODES_PER_CHUNK][*id as usize % NODES_PER_CHUNK];
@@ -204,6 +218,11 @@ impl Tree {
 
     pub(crate) fn patterns(&self) -> (&[String], &[String]) {
         (self.remove.texts(), self.truncate.texts())
+    }
+
+    /// Whether it is AUFS bookkeeping, or below it.
+    pub(crate) fn is_invisible(&self, id: NodeId) -> bool {
+        self.node(id).flags & INVISIBLE != 0
     }
 
     pub(crate) fn is_removed(&self, id: NodeId) -> bool {

@@ -30,11 +30,13 @@ pub(crate) fn sniff(start: &[u8]) -> Sniffed {
 const CHUNK: usize = 256 << 10;
 
 /// A layer on its way from the source.
-pub(crate) struct LayerStream {
+pub struct LayerStream {
     blob: BlobReader,
     decoder: Decoder,
     /// Compressed bytes that the decoder has not taken.
     input: Bytes,
+    /// Compressed bytes that arrived.
+    received: u64,
     offset: u64,
     ended: bool,
     pool: BufferPool,
@@ -56,6 +58,7 @@ impl LayerStream {
             blob,
             decoder: Decoder::Unknown,
             input: Bytes::new(),
+            received: 0,
             offset: 0,
             ended: false,
             pool: pool.clone(),
@@ -71,6 +74,7 @@ impl LayerStream {
         }
         let Some(bytes) = self.blob.next_chunk()? else { return Ok(false) };
         self.progress.read(bytes.len());
+        self.received += bytes.len() as u64;
         self.input = if self.input.is_empty() { bytes } else { [&self.input[..], &bytes].concat().into() };
         Ok(true)
     }
@@ -191,6 +195,10 @@ impl ChunkSource for LayerStream {
         self.offset += chunk.data.len() as u64;
         self.progress.unpacked(chunk.data.len());
         Ok(Some(chunk))
+    }
+
+    fn compressed_position(&self) -> Option<u64> {
+        Some(self.received - self.input.len() as u64)
     }
 }
 

@@ -15,6 +15,8 @@ pub enum Stage {
     Resolving,
     /// Reading, merging and writing layers.
     Merging,
+    /// Reading layers for what is in them.
+    Analyzing,
     /// Making the kept layers be at the destination.
     CopyingBase,
     /// Reading the result back.

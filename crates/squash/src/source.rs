@@ -5,15 +5,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 use unbloat_deflate::BufferPool;
-use unbloat_layers::{BoxError, LayerSource};
+use unbloat_layers::{BoxError, HeaderSink, Known, LayerSource};
 use unbloat_oci::Descriptor;
 use unbloat_registry::{BlobStream, Source};
 
+use crate::cache::HeaderCache;
 use crate::decode::LayerStream;
 use crate::progress::Progress;
 
 /// Layers that are on their way before a decoder asks for them, beyond those being decoded.
 const AHEAD: usize = 6;
+
+/// In which order layers will be asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As the merge does.
+    #[default]
+    HighestFirst,
+    /// As the analysis does.
+    LowestFirst,
+}
 
 pub(crate) struct Layers {
     /// Each layer with where it is.
@@ -23,14 +34,18 @@ pub(crate) struct Layers {
     record: bool,
     progress: Arc<Progress>,
     requested: Mutex<Requested>,
+    order: Order,
     /// Bytes of one layer that may arrive before they are asked for.
     prefetch_bytes: usize,
+    /// Kept layers, as far as they are known from before.
+    cache: Option<HeaderCache>,
+    kept: usize,
 }
 
 struct Requested {
     streams: HashMap<usize, BlobStream>,
-    /// Layers from this one up were asked for.
-    from: usize,
+    /// How many were asked for, in their order.
+    count: usize,
 }
 
 impl Layers {
@@ -69,15 +84,46 @@ impl Layers {
             pool: BufferPool::new(16),
             record,
             progress: Arc::clone(progress),
-            requested: Mutex::new(Requested { streams: HashMap::new(), from: blobs.len() }),
+            requested: Mutex::new(Requested { streams: HashMap::new(), count: 0 }),
+            order: Order::default(),
             prefetch_bytes,
+            cache: None,
+            kept: 0,
             blobs,
         }
+    }
+
+    /// The same layers for somebody who asks for them in another order.
+    pub(crate) fn in_order(self, order: Order) -> Self {
+        Self { order, ..self }
+    }
+
+    /// The same layers, of whose lowest `kept` the headers are taken from a cache, and put there.
+    pub(crate) fn with_cache(self, cache: Option<HeaderCache>, kept: usize) -> Self {
+        Self { cache, kept, ..self }
+    }
+
+    /// The cache, for a layer that is kept.
+    fn cache_of(&self, layer: usize) -> Option<(&HeaderCache, &Descriptor)> {
+        let cache = self.cache.as_ref().filter(|_| layer < self.kept)?;
+        Some((cache, &self.blobs[layer].1))
+    }
+
+    fn is_known(&self, layer: usize) -> bool {
+        self.cache_of(layer).is_some_and(|(cache, blob)| cache.has(blob.digest()))
     }
 
     fn start(&self, layer: usize) -> BlobStream {
         let (source, descriptor) = &self.blobs[layer];
         source.blob(descriptor).prefetch(self.prefetch_bytes)
+    }
+
+    /// One layer, with none asked for ahead of its turn.
+    pub(crate) fn open_one(&self, layer: usize) -> Result<LayerStream, BoxError> {
+        let _inside = self.runtime.enter();
+        let (source, descriptor) = self.blobs.get(layer).ok_or("no such layer")?;
+        let reader = source.blob(descriptor).prefetch(self.prefetch_bytes).into_reader(self.runtime.clone());
+        Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress))
     }
 }
 
@@ -89,15 +135,36 @@ impl LayerSource for Layers {
         let mut requested = self.requested.lock().unwrap_or_else(PoisonError::into_inner);
         let known = requested.streams.remove(&layer);
         let stream = known.unwrap_or_else(|| self.start(layer));
-        requested.from = requested.from.min(layer);
-        // The merge opens layers from the highest down, so the next ones are those below.
-        while requested.from > layer.saturating_sub(AHEAD) {
-            requested.from -= 1;
-            let next = requested.from;
-            requested.streams.insert(next, self.start(next));
+        // Layers are opened in their order, so the next ones are those behind this one.
+        let place = |at: usize| match self.order {
+            Order::HighestFirst => self.blobs.len() - 1 - at,
+            Order::LowestFirst => at,
+        };
+        requested.count = requested.count.max(place(layer) + 1);
+        while requested.count < (place(layer) + 1 + AHEAD).min(self.blobs.len()) {
+            let next = place(requested.count);
+            if !self.is_known(next) {
+                requested.streams.insert(next, self.start(next));
+            }
+            requested.count += 1;
         }
         drop(requested);
         let reader = stream.into_reader(self.runtime.clone());
         Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress))
+    }
+
+    fn known(&self, layer: usize) -> Result<Option<Known>, BoxError> {
+        let Some((cache, blob)) = self.cache_of(layer) else { return Ok(None) };
+        let known = cache.open(blob.digest());
+        if known.is_some() {
+            self.progress.read(blob.size() as usize);
+            self.progress.layer_done();
+        }
+        Ok(known)
+    }
+
+    fn learn(&self, layer: usize) -> Option<Box<dyn HeaderSink>> {
+        let (cache, blob) = self.cache_of(layer)?;
+        Some(Box::new(cache.record(blob.digest())?))
     }
 }

@@ -36,6 +36,7 @@ impl Shown {
         let stage = match snapshot.stage {
             Stage::Resolving => "resolving",
             Stage::Merging => "merging",
+            Stage::Analyzing => "analyzing",
             Stage::CopyingBase => "copyingBase",
             Stage::Verifying => "verifying",
             Stage::Publishing => "publishing",

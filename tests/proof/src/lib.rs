@@ -4,10 +4,12 @@
 //! here wrote ([`oracle`]), real registries ([`registry`]), the incident at full size ([`incident`]), and the built command
 //! as a user runs it ([`command`]). What does not: anything that the product needs; no product crate depends on this.
 //!
-//! Invariants: nothing here shares code with the engine's crates; every random input comes from a seed that the failure prints.
+//! Invariants: nothing but [`engine`] shares code with the engine's crates; every random input comes from a seed that the failure prints.
 
 pub mod bench;
+pub mod browser;
 pub mod command;
+pub mod engine;
 pub mod image;
 pub mod incident;
 pub mod model;
@@ -15,4 +17,5 @@ pub mod oracle;
 pub mod random;
 pub mod registry;
 pub mod stack;
+pub mod terminal;
 pub mod tools;

@@ -2,9 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use unbloat_layers::Options;
-use unbloat_proof::model;
-
-mod engine;
+use unbloat_proof::{engine, model};
 
 const CASES: &str = include_str!("../torture/cases.json");
 

@@ -1,0 +1,226 @@
+//! What the layers did to one path, as rules ask for it.
+
+use crate::analysis::human;
+use crate::analysis::places::{Places, Version};
+use crate::analysis::result::{Change, EntryKind};
+use crate::tree::{NodeId, ROOT, Tree};
+
+/// One path's history.
+pub(in crate::analysis) struct Past {
+    pub(in crate::analysis) node: NodeId,
+    pub(in crate::analysis) versions: Vec<Version>,
+    pub(in crate::analysis) total: u64,
+    pub(in crate::analysis) wasted: u64,
+    /// Whether the image shows a file here.
+    pub(in crate::analysis) shown: bool,
+    /// Most of a copy's content are zeros.
+    pub(in crate::analysis) zeros: bool,
+    /// A layer that upgrades packages replaced or deleted it, and it is a part of the system.
+    pub(in crate::analysis) upgraded: bool,
+}
+
+/// Copies from which a file counts as copied again and again.
+const MANY: usize = 3;
+
+impl Past {
+    /// Versions that brought content.
+    fn files(&self) -> impl Iterator<Item = &Version> {
+        self.versions.iter().filter(|version| version.tag.kind() == Some(EntryKind::File))
+    }
+
+    pub(in crate::analysis) fn visible(&self) -> u64 {
+        self.total - self.wasted
+    }
+
+    /// Layers that play a part; of many, the first and the last ones.
+    pub(in crate::analysis) fn layers(&self) -> Vec<u32> {
+        let mut layers: Vec<u32> = self.versions.iter().map(|version| version.layer).collect();
+        layers.dedup();
+        if layers.len() > 8 {
+            layers.drain(4..layers.len() - 4);
+        }
+        layers
+    }
+
+    pub(super) fn always(&self) -> bool {
+        true
+    }
+
+    pub(super) fn is_hidden(&self) -> bool {
+        self.wasted > 0
+    }
+
+    /// Some hidden content is not what the image shows.
+    pub(super) fn is_left_behind(&self) -> bool {
+        let changed = |version: &Version| !matches!(version.tag.change(), Change::Added | Change::Metadata);
+        self.wasted > 0 && (!self.shown || self.versions.iter().any(changed))
+    }
+
+    /// At least half of what is wasted was replaced by the same content.
+    pub(super) fn is_metadata_copy(&self) -> bool {
+        let same = self.files().filter(|version| version.tag.change() == Change::Metadata);
+        2 * same.map(|version| version.bytes).sum::<u64>() >= self.wasted && self.wasted > 0
+    }
+
+    /// Copied up by several layers.
+    pub(super) fn is_copied_often(&self) -> bool {
+        self.wasted > 0 && self.files().count() >= MANY
+    }
+
+    /// Copied up by several layers, and longer most of the times.
+    pub(super) fn grows(&self) -> bool {
+        let sizes: Vec<u64> = self.files().map(|version| version.bytes).collect();
+        let steps = sizes.len().saturating_sub(1);
+        let grown = sizes.windows(2).filter(|pair| pair[1] > pair[0]).count();
+        self.is_copied_often() && 3 * grown >= 2 * steps
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.wasted > 0 && self.upgraded
+    }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        self.wasted > 0 && self.versions.iter().any(|version| version.tag.change() == Change::Removed)
+    }
+
+    pub(super) fn is_repeated(&self) -> bool {
+        let repeated = self.files().filter(|version| version.tag.change() == Change::Repeated);
+        self.wasted > 0 && 2 * repeated.map(|version| version.bytes).sum::<u64>() >= self.wasted
+    }
+
+    /// Large enough for the memory of a process; `core` is a usual name for other things too.
+    pub(super) fn is_dump(&self) -> bool {
+        self.files().any(|version| version.bytes >= 64 << 10)
+    }
+
+    pub(super) fn has_visible_zeros(&self) -> bool {
+        self.zeros && self.visible() > 0
+    }
+
+    /// How a file changed from layer to layer.
+    pub(super) fn growth(&self) -> String {
+        let files: Vec<&Version> = self.files().collect();
+        let (Some(first), Some(last)) = (files.first(), files.last()) else { return self.copies() };
+        let size = |version: &Version| human::bytes(version.bytes);
+        if files.len() < 2 {
+            return self.copies();
+        }
+        let step = last.bytes.saturating_sub(first.bytes) / (files.len() as u64 - 1);
+        format!(
+            "{} copies, from {} in layer {} to {} in layer {}: {} more in each",
+            files.len(),
+            size(first),
+            first.layer,
+            size(last),
+            last.layer,
+            human::bytes(step)
+        )
+    }
+
+    /// How often it is there.
+    pub(super) fn copies(&self) -> String {
+        let copies = self.files().count();
+        let times = if copies == 1 { "1 copy".to_owned() } else { format!("{copies} copies") };
+        match (self.wasted, self.visible()) {
+            (0, visible) => format!("{times}, {} visible", human::bytes(visible)),
+            (wasted, 0) => format!("{times}, {} hidden", human::bytes(wasted)),
+            (wasted, visible) => {
+                format!("{times}, {} hidden and {} visible", human::bytes(wasted), human::bytes(visible))
+            }
+        }
+    }
+
+    /// Which layers wrote it anew with the same content.
+    pub(super) fn metadata(&self) -> String {
+        let same = self.versions.iter().filter(|version| version.tag.change() == Change::Metadata);
+        let layers: Vec<String> = same.map(|version| version.layer.to_string()).collect();
+        format!("the same content again in {}", list_layers(&layers))
+    }
+
+    /// Which layers brought it and which deleted it.
+    pub(super) fn deletion(&self) -> String {
+        let brought: Vec<String> = self.files().map(|version| version.layer.to_string()).collect();
+        let deleted = self.versions.iter().filter(|version| version.tag.change() == Change::Removed);
+        let deleted: Vec<String> = deleted.map(|version| version.layer.to_string()).collect();
+        format!("written in {}, deleted in {}", list_layers(&brought), list_layers(&deleted))
+    }
+
+    /// Which layers brought it, and which deleted it if any did.
+    pub(super) fn deletion_or_copies(&self) -> String {
+        if self.is_deleted() { self.deletion() } else { self.copies() }
+    }
+
+    /// How much of it is there for nothing.
+    pub(super) fn zero_bytes(&self) -> String {
+        format!("{}, most of it zeros", human::bytes(self.visible()))
+    }
+
+    /// Which layers hold hidden content, for a secret.
+    pub(super) fn left_behind(&self) -> String {
+        let hidden: Vec<String> =
+            self.files().filter(|version| version.wasted).map(|version| version.layer.to_string()).collect();
+        let now = if self.shown { "another file is shown" } else { "nothing is shown" };
+        format!("still in {}, where {now} now", list_layers(&hidden))
+    }
+}
+
+fn list_layers(layers: &[String]) -> String {
+    match layers {
+        [] => "no layer".into(),
+        [one] => format!("layer {one}"),
+        few if few.len() <= 6 => format!("layers {}", few.join(", ")),
+        many => format!("{} layers, {} to {}", many.len(), many[0], many[many.len() - 1]),
+    }
+}
+
+/// Where package managers note what is installed.
+const DATABASES: [&[u8]; 6] = [
+    b"var/lib/dpkg/status",
+    b"lib/apk/db/installed",
+    b"var/lib/rpm/rpmdb.sqlite",
+    b"var/lib/rpm/Packages",
+    b"usr/lib/sysimage/rpm/rpmdb.sqlite",
+    b"usr/lib/sysimage/rpm/Packages.db",
+];
+
+/// Folders that packages fill.
+const SYSTEM: [&[u8]; 9] = [b"usr", b"lib", b"lib64", b"lib32", b"bin", b"sbin", b"etc", b"boot", b"opt"];
+
+/// Layers that rewrite the package database that a lower layer brought.
+pub(in crate::analysis) struct Upgrades(Vec<u32>);
+
+impl Upgrades {
+    /// Whether one of them replaced or deleted a system's file.
+    pub(in crate::analysis) fn touch(&self, tree: &Tree, node: NodeId, versions: &[Version]) -> bool {
+        let replaced = |version: &Version| {
+            matches!(version.tag.change(), Change::Changed | Change::Removed)
+                && self.0.contains(&version.layer)
+        };
+        if self.0.is_empty() || !versions.iter().any(replaced) {
+            return false;
+        }
+        let mut at = node;
+        while at != ROOT && tree.parent(at) != ROOT {
+            at = tree.parent(at);
+        }
+        SYSTEM.contains(&tree.name(at))
+    }
+}
+
+/// Finds them.
+pub(in crate::analysis) fn upgrades(tree: &Tree, places: &Places) -> Upgrades {
+    let mut layers = Vec::new();
+    for path in DATABASES {
+        let Some(node) = tree.find(path) else { continue };
+        let versions = places.versions(node);
+        layers.extend(
+            versions
+                .iter()
+                .filter(|version| version.tag.change() == Change::Changed)
+                .map(|version| version.layer),
+        );
+    }
+    layers.sort_unstable();
+    layers.dedup();
+    Upgrades(layers)
+}

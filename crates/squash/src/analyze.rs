@@ -1,0 +1,106 @@
+//! Where an image's bytes are and why: an image of a registry, folder or archive as an [`Analysis`].
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use unbloat_layers::analysis::{self, Analysis, AnalysisOptions, ImageFacts, LayerFacts};
+use unbloat_oci::Descriptor;
+use unbloat_registry::Client;
+
+use crate::error::Error;
+use crate::history::parse_platform;
+use crate::image::{self, Image};
+use crate::progress::{Progress, Stage};
+use crate::request::Limits;
+use crate::run::layer_error;
+use crate::source::{Layers, Order};
+
+/// What to analyse.
+#[derive(Clone, Debug, Default)]
+pub struct AnalyzeRequest {
+    /// Location of the image.
+    pub image: String,
+    /// The platform, where the location names several; the machine's own otherwise.
+    pub platform: Option<String>,
+    /// Paths to list, the worst first; `None` lists all of them.
+    pub top: Option<usize>,
+    /// Keep what each layer did to each path, with mode, owner and link target.
+    pub detailed: bool,
+    /// Fetch foreign layers too.
+    pub allow_foreign: bool,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Analyses an image. Each layer is read once, nothing is written.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn analyze(
+    client: &Client,
+    request: &AnalyzeRequest,
+    progress: &Arc<Progress>,
+) -> Result<Analysis, Error> {
+    let started = Instant::now();
+    progress.enter(Stage::Resolving, "");
+    let platform = parse_platform(request.platform.as_deref())?;
+    let source = client.source(&request.image.parse()?).await?;
+    let image = image::single(&source, platform.as_ref(), request.allow_foreign).await?;
+    let facts = facts(&request.image, &image);
+    let descriptors = image.manifest.layers().to_vec();
+    progress.enter(Stage::Analyzing, &facts.platform);
+    progress.expect(descriptors.len() as u64, descriptors.iter().map(Descriptor::size).sum());
+    let Limits { memory_bytes, max_unpacked_bytes, max_paths, .. } = request.limits;
+    let prefetch = (memory_bytes / 48).clamp(64 << 10, 4 << 20) as usize;
+    let layers = Layers::new(&source, &descriptors, false, prefetch, progress).in_order(Order::LowestFirst);
+    let options = AnalysisOptions {
+        top: request.top,
+        detailed: request.detailed,
+        jobs: request.limits.threads(),
+        max_unpacked_bytes,
+        max_paths,
+    };
+    let analysed = tokio::task::spawn_blocking(move || analysis::analyze(&layers, &facts, &options)).await;
+    let analysed = analysed.map_err(|panic| Error::Internal(panic.to_string()))?;
+    let mut analysis = analysed.map_err(|error| layer_error(error, &descriptors, progress))?;
+    let seconds = started.elapsed().as_secs_f64();
+    analysis.estimate.seconds = squash_seconds(seconds, &analysis, request.limits.threads());
+    progress.enter(Stage::Finished, "");
+    Ok(analysis)
+}
+
+/// How long a squash takes where an analysis took `seconds`: it reads the same blobs, then writes what survives while it
+/// reads. Bytes of gzip that survive are copied; what has to be made anew and hashed goes at some 150 MB/s a core.
+fn squash_seconds(seconds: f64, analysis: &Analysis, cores: usize) -> f64 {
+    const ENCODED_PER_SECOND: f64 = 150e6;
+    /// Of the surviving content, what lies at the edges of runs and cannot be copied (`docs/codecs.md`).
+    const ENCODED_SHARE: f64 = 0.2;
+    let encoded =
+        analysis.totals.merged_bytes as f64 * ENCODED_SHARE / (ENCODED_PER_SECOND * cores.max(1) as f64);
+    ((seconds + encoded) * 100.0).round() / 100.0
+}
+
+/// What manifest and config say of an image and its layers.
+pub(crate) fn facts(reference: &str, image: &Image) -> ImageFacts {
+    let Image { descriptor, manifest, config } = image;
+    let steps = config.layer_history().unwrap_or_default();
+    let layers = manifest.layers().iter().zip(config.diff_ids()).enumerate();
+    ImageFacts {
+        reference: reference.to_owned(),
+        digest: descriptor.digest().to_string(),
+        platform: image.platform(),
+        layers: layers
+            .map(|(index, (layer, diff_id))| {
+                let step = steps.get(index).and_then(|step| config.history().get(*step));
+                LayerFacts {
+                    digest: layer.digest().to_string(),
+                    diff_id: diff_id.to_string(),
+                    media_type: layer.media_type().to_string(),
+                    compressed_bytes: layer.size(),
+                    created_by: step.and_then(|step| step.created_by.clone()),
+                    created: step.and_then(|step| step.created.clone()),
+                }
+            })
+            .collect(),
+    }
+}
