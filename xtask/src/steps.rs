@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::Command};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    cluster, generated,
+    cluster, generated, image,
     shell::{cargo, program, quiet, run, workspace},
     tools,
 };
@@ -41,15 +41,21 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "deny", about: "licences, advisories, sources and duplicates of dependencies", run: deny },
     Step { name: "release", about: "the optimised build that the proof runs", run: release },
     Step { name: "proof", about: "squashed images against independent unpackers and registries", run: proof },
-    Step { name: "cluster", about: "the operator on a real Kubernetes (with --only)", run: on_a_cluster },
+    Step {
+        name: "images",
+        about: "both images within their limits, without and with the Dockerfile",
+        run: images,
+    },
+    Step { name: "cluster", about: "the operator on a real Kubernetes", run: on_a_cluster },
     Step { name: "fuzz", about: "each fuzz target for a short while", run: fuzz },
 ];
 
 /// The crate whose tests need tools and the optimised build.
 const PROOF: &str = "unbloat-proof";
 
-/// The crates whose tests need a Kubernetes.
-const CLUSTER: &[&str] = &["unbloat-cluster", "unbloat-operator-tests"];
+/// The crates whose tests need a Kubernetes, by folder and by name.
+const CLUSTER: &[&str] = &["tests/cluster", "tests/operator"];
+const CLUSTER_PACKAGES: &[&str] = &["unbloat-cluster", "unbloat-operator-tests"];
 
 /// Seconds that each fuzz target runs.
 const FUZZ_SECONDS: u32 = 20;
@@ -90,31 +96,58 @@ fn ground() -> Result<Outcome> {
 fn unit() -> Result<Outcome> {
     let mut test = cargo();
     test.args(["test", "--workspace", "--lib", "--bins", "--tests", "--locked"]);
-    for package in [PROOF].iter().chain(CLUSTER) {
+    for package in [PROOF].iter().chain(CLUSTER_PACKAGES) {
         test.args(["--exclude", package]);
     }
     run(&mut test).map(|()| Outcome::Passed)
 }
 
-/// Whether a step was asked for by name. Some are not run otherwise, for the reason that they give.
-fn is_asked_for(name: &str) -> bool {
-    let arguments: Vec<String> = std::env::args().collect();
-    arguments.windows(2).any(|pair| pair[0] == "--only" && pair[1] == name)
+/// Where the images that the Dockerfile makes are put.
+fn from_dockerfile() -> Result<PathBuf> {
+    Ok(target_folder()?.join("images-from-dockerfile"))
+}
+
+fn images() -> Result<Outcome> {
+    ensure!(image::run(&[])?, "the images could not be made");
+    let mut build = program("sh");
+    // The programs are lent: what is left to prove is the Dockerfile.
+    build.env("TARGET", target_folder()?.join("image"));
+    run(build.arg("tests/image/build-with-buildah.sh").arg(from_dockerfile()?))?;
+    Ok(Outcome::Passed)
 }
 
 fn on_a_cluster() -> Result<Outcome> {
-    if !is_asked_for("cluster") {
-        let reason =
-            "the tests on a real Kubernetes have not all been seen to pass yet; --only cluster runs them";
-        return Ok(Outcome::Skipped(reason.to_owned()));
-    }
     ensure!(cluster::run(&["build".to_owned()])?, "the commands of tests/cluster could not be built");
+    // Nothing is done where the steps before built it.
+    ensure!(image::run(&[])?, "the images could not be made");
+    release()?;
     let mut test = cargo();
-    test.args(["test", "--no-fail-fast", "--locked"]);
-    for package in CLUSTER {
-        test.args(["--package", package]);
+    test.env("UNBLOAT_IMAGES", target_folder()?.join("images"));
+    test.env("UNBLOAT_BIN", target_folder()?.join("release/unbloat"));
+    if from_dockerfile()?.join("operator").is_dir() {
+        test.env("UNBLOAT_IMAGES_FROM_DOCKERFILE", from_dockerfile()?);
+    }
+    // Not by --package: with these packages' features alone, every library would be built once more.
+    test.args(["test", "--workspace", "--no-fail-fast", "--locked"]);
+    for name in tests_of(CLUSTER)? {
+        test.args(["--test", &name]);
     }
     run(&mut test).map(|()| Outcome::Passed)
+}
+
+/// The names of the integration tests in these folders.
+fn tests_of(folders: &[&str]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for folder in folders {
+        for entry in fs::read_dir(workspace().join(folder).join("tests"))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                names.extend(path.file_stem().and_then(|name| name.to_str()).map(str::to_owned));
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn doctest() -> Result<Outcome> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use unbloat_cluster_cli::ClusterCommand;
 use unbloat_squash::SquashRequest;
 use unbloat_squash::request::{Base, Compression, Format, Limits};
 
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Tag(CopyArgs),
     /// Copy an image, with all its platforms
     Copy(CopyArgs),
+    #[command(flatten)]
+    Cluster(ClusterCommand),
     /// Make a bloated image, find the cause, repair it: offline, in seconds
     Demo(DemoArgs),
     /// Print shell completions

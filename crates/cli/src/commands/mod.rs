@@ -1,6 +1,7 @@
 //! One module for each command.
 
 mod analyze;
+mod cluster;
 mod demo;
 mod everyday;
 mod explore;
@@ -34,6 +35,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Tags(args) => everyday::tags(&settings, args).await,
         Command::Tag(args) => everyday::tag(&settings, args).await,
         Command::Copy(args) => everyday::copy(&settings, args).await,
+        Command::Cluster(command) => cluster::run(&settings, command).await,
         Command::Demo(args) => demo::demo(&settings, args).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "unbloat", &mut std::io::stdout());
