@@ -15,8 +15,11 @@ pub(crate) type Generated = (PathBuf, String);
 pub(crate) type Generator = fn() -> Result<Vec<Generated>>;
 
 /// Every kind, by name.
-pub(crate) const GENERATORS: [(&str, Generator); 2] =
-    [("api", crate::definitions::generate), ("man", crate::man::generate)];
+pub(crate) const GENERATORS: [(&str, Generator); 3] = [
+    ("api", crate::definitions::generate),
+    ("analysis", crate::analysis::generate),
+    ("man", crate::man::generate),
+];
 
 /// `cargo xtask generate [--check]`.
 pub(crate) fn run(arguments: &[String]) -> Result<bool> {

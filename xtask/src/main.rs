@@ -3,6 +3,7 @@
 //! What happens here: one command a chore; `test` prepares a machine and runs everything that can fail. What does not:
 //! building anything that a user gets.
 
+mod analysis;
 mod bench;
 mod cluster;
 mod definitions;

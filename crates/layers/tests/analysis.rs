@@ -271,6 +271,8 @@ fn causes_know_names_wherever_they_stand() {
             analysis.causes.iter().map(|cause| (cause.cause.as_str(), cause.removable_bytes)).collect();
         assert_eq!(found, [(cause, 700)], "{name}");
     }
+    let apt = analysis_of(&[layer().file("var/lib/apt/lists/a", 700).file("var/lib/apt/lists/b/c", 600)]);
+    assert_eq!(apt.causes[0].options, ["--remove", "/var/lib/apt/lists/*"]);
     for name in ["srv/var/lib/apt/lists/x", "app/git/x", "app/tmpl/x", "app/core"] {
         assert_eq!(analysis_of(&[layer().file(name, 700)]).causes, [], "{name}");
     }

@@ -35,13 +35,34 @@ pub(crate) fn open(
         let entries: Vec<Descriptor> =
             read_layout(&layout, &index)?.into_iter().filter(|entry| is_wanted(entry, wanted)).collect();
         let blobs = Blobs::Archive(members);
-        if entries.len() == 1 && is_complete(&blobs, &entries[0]) {
+        if entries.len() == 1 && is_complete(&blobs, &entries[0]) && !is_shuffled(&blobs, &entries[0]) {
             return Ok((entries, blobs));
         }
         let Blobs::Archive(members) = blobs else { unreachable!("it was just made") };
         return from_list(&members, list.as_deref(), wanted);
     }
     from_list(&members, list.as_deref(), wanted)
+}
+
+/// Whether the layers of an image stand in another order than its config has them. Docker 25.0.0 saved layouts whose manifests
+/// are like that (moby/moby issue 47150); their `manifest.json` is right.
+fn is_shuffled(blobs: &Blobs, entry: &Descriptor) -> bool {
+    let read = |descriptor: &Descriptor, limit: u64| {
+        let stored = blobs.open(descriptor.digest()).ok().flatten()?;
+        stored.read_at(0, usize::try_from(stored.size().min(limit)).ok()?).ok()
+    };
+    let config_of = |image: &Manifest| ImageConfig::parse(&read(image.config(), MAX_CONFIG_BYTES)?).ok();
+    let manifest = read(entry, MAX_MANIFEST_BYTES);
+    let Some(Ok(image)) = manifest.map(|bytes| Manifest::parse(Some(entry.media_type()), &bytes)) else {
+        return false;
+    };
+    let Some(config) = config_of(&image) else { return false };
+    // Only a plain layer's digest is its diffID.
+    let is_plain = |layer: &Descriptor| {
+        layer.media_type().layer().is_ok_and(|kind| kind.compression == Compression::None)
+    };
+    let mut pairs = image.layers().iter().zip(config.diff_ids());
+    pairs.any(|(layer, diff_id)| is_plain(layer) && layer.digest() != diff_id)
 }
 
 fn is_wanted(entry: &Descriptor, wanted: Option<&Reference>) -> bool {

@@ -159,6 +159,49 @@ fn docker_save(path: &Path, layer: &[u8]) {
     fs::write(path, builder.into_inner().unwrap()).unwrap();
 }
 
+/// Docker 25.0.0 saved manifests whose layers stand in no order; its list and its config are right.
+#[tokio::test]
+async fn a_docker_archive_whose_layout_has_its_layers_in_another_order_is_read_by_its_list() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("save.tar");
+    let layers = [noise(1, 1024), noise(2, 2048)];
+    let ids = [Digest::sha256_of(&layers[0]), Digest::sha256_of(&layers[1])];
+    let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let config = CONFIG.replace(&format!("\"{empty}\""), &format!("\"{}\",\"{}\"", ids[0], ids[1]));
+    let blob = |bytes: &[u8]| format!("blobs/sha256/{}", Digest::sha256_of(bytes).hex());
+    let descriptor = |bytes: &[u8], kind: &str| {
+        serde_json::json!({
+            "mediaType": format!("application/vnd.oci.image.{kind}"),
+            "digest": Digest::sha256_of(bytes).to_string(),
+            "size": bytes.len(),
+        })
+    };
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor(config.as_bytes(), "config.v1+json"),
+        "layers": [descriptor(&layers[1], "layer.v1.tar"), descriptor(&layers[0], "layer.v1.tar")],
+    });
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    let index =
+        serde_json::json!({"schemaVersion": 2, "manifests": [descriptor(&manifest, "manifest.v1+json")]});
+    let list = serde_json::json!([{
+        "Config": blob(config.as_bytes()), "RepoTags": ["team/app:1"], "Layers": [blob(&layers[0]), blob(&layers[1])],
+    }]);
+    let mut builder = tar::Builder::new(Vec::new());
+    for bytes in [&layers[0][..], &layers[1], config.as_bytes(), &manifest] {
+        add(&mut builder, &blob(bytes), bytes);
+    }
+    add(&mut builder, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
+    add(&mut builder, "index.json", &serde_json::to_vec(&index).unwrap());
+    add(&mut builder, "manifest.json", &serde_json::to_vec(&list).unwrap());
+    fs::write(&path, builder.into_inner().unwrap()).unwrap();
+    let source = from(&format!("docker-archive:{}", path.display())).await.unwrap();
+    let AnyManifest::Image(image) = source.resolve().await.unwrap().parse().unwrap() else { panic!() };
+    let found: Vec<_> = image.layers().iter().map(|layer| layer.digest().clone()).collect();
+    assert_eq!(found, ids);
+}
+
 #[tokio::test]
 async fn a_docker_archive_is_read_by_its_names_and_links() {
     let temporary = tempfile::tempdir().unwrap();

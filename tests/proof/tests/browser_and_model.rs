@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use unbloat_explore::{Catalogue, Limits, Scope, Sign, View, read};
 use unbloat_layers::{
-    MemoryLayers,
+    MemoryLayers, Options,
     analysis::{AnalysisOptions, ImageFacts, LayerFacts, analyze},
+    flatten,
 };
 use unbloat_proof::{
     model::{self, Kind, Tree},
@@ -69,6 +70,8 @@ fn differs_from_the_analysis(tars: &[Vec<u8>], catalogue: &Catalogue) -> Option<
     let source = MemoryLayers { layers, chunk_bytes: 1 << 16 };
     let analysis = match analyze(&source, &facts, &AnalysisOptions::default()) {
         Ok(analysis) => analysis,
+        // What cannot be squashed cannot be analysed; it can still be looked at.
+        Err(_) if flatten(&source, &Options::default()).is_err() => return None,
         Err(error) => return Some(format!("the analysis refuses what the browser shows: {error}")),
     };
     let (a, b) = (&analysis.totals, catalogue);

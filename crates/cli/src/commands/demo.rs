@@ -4,23 +4,22 @@
 //! what overlayfs does when something appends to a file of a lower layer. The image is served by a real registry in this
 //! process, so other clients can look at it too.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::Context;
 use bytes::Bytes;
 use serde::Serialize;
-use unbloat_layers::tar::{Meter, TarReader};
-use unbloat_layers::{LayerSource, MemoryLayers};
+use unbloat_layers::analysis::{CauseReport, PathReport};
 use unbloat_oci::{Compression, Descriptor, Digest, Family, Manifest};
 use unbloat_registry::{Client, Location};
 use unbloat_registry_server::{Options, Server};
 use unbloat_squash::request::Limits;
-use unbloat_squash::{Progress, SquashRequest, SquashResult, VerifyRequest};
+use unbloat_squash::{AnalyzeRequest, Progress, SquashRequest, SquashResult, VerifyRequest};
 
 use crate::args::DemoArgs;
 use crate::commands::print_json;
+use crate::escape::wrap;
 use crate::progress::watch;
 use crate::report::{self, bytes};
 use crate::settings::Settings;
@@ -69,20 +68,25 @@ pub(crate) async fn demo(settings: &Settings, args: DemoArgs) -> anyhow::Result<
         say(format!("  layer {layer:>4} {size:>10}  {}", step.created_by.as_deref().unwrap_or("")));
     }
 
-    let worst = worst_path(&client, &image).await?;
+    say(format!("\n$ unbloat analyze {image}"));
+    let (worst, cause) = worst_path(&client, &image).await?;
     say(format!(
-        "\nThe cause: /{} is in {} layers, {} in all, of which {} are visible",
+        "{}: {} is in {} layers, {} in all, of which {} are visible",
+        cause.title,
         worst.path,
-        worst.layers,
-        bytes(worst.total),
-        bytes(worst.last)
+        worst.copies,
+        bytes(worst.total_bytes),
+        bytes(worst.total_bytes - worst.wasted_bytes)
     ));
+    for line in wrap(&cause.advice, 100) {
+        say(format!("  {line}"));
+    }
 
     let removed_at = format!("{}/demo/devbox:removed", server.host());
     let request = unbloat_squash::RemoveRequest {
         source: image.clone(),
         destination: removed_at.clone(),
-        paths: vec![format!("/{}", worst.path)],
+        paths: vec![worst.path.clone()],
         platform: None,
     };
     let progress = Arc::new(Progress::default());
@@ -94,7 +98,7 @@ pub(crate) async fn demo(settings: &Settings, args: DemoArgs) -> anyhow::Result<
     ));
 
     let squashed_at = format!("{}/demo/devbox:squashed", server.host());
-    say(format!("\n$ unbloat squash --truncate /{} --verify {image} {squashed_at}", worst.path));
+    say(format!("\n$ unbloat squash --truncate {} --verify {image} {squashed_at}", worst.path));
     let request = SquashRequest {
         truncate: vec![worst.path.clone()],
         verify: true,
@@ -126,7 +130,7 @@ pub(crate) async fn demo(settings: &Settings, args: DemoArgs) -> anyhow::Result<
         print_json(&DemoResult {
             image: image.clone(),
             worst_path: worst.path,
-            worst_path_layers: worst.layers,
+            worst_path_layers: u64::from(worst.copies),
             squash,
             removed,
             verified_paths: verified.paths,
@@ -143,37 +147,14 @@ pub(crate) async fn demo(settings: &Settings, args: DemoArgs) -> anyhow::Result<
     Ok(())
 }
 
-struct Worst {
-    path: String,
-    layers: u64,
-    total: u64,
-    last: u64,
-}
-
-/// Reads every layer's names for the path that is in most of them.
-async fn worst_path(client: &Client, image: &str) -> anyhow::Result<Worst> {
-    let source = client.source(&image.parse()?).await?;
-    let manifest = source.resolve().await?;
-    let manifest = Manifest::parse(Some(manifest.descriptor.media_type()), &manifest.bytes)?;
-    let mut seen: BTreeMap<Vec<u8>, (u64, u64, u64)> = BTreeMap::new();
-    for layer in manifest.layers() {
-        let blob = source.blob(layer).collect(layer.size()).await?;
-        let mut tar = Vec::new();
-        std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&blob[..]), &mut tar)?;
-        let memory = MemoryLayers { layers: vec![tar.into()], chunk_bytes: 1 << 20 };
-        let stream = memory.open(0).map_err(|error| anyhow::anyhow!(error))?;
-        let mut reader = TarReader::new(stream, 0, Arc::new(Meter::new(u64::MAX)));
-        let mut raw = Vec::new();
-        while let Some(header) = reader.next(&mut raw)? {
-            let (layers, total, last) = seen.entry(header.path).or_default();
-            *layers += 1;
-            *total += header.size;
-            *last = header.size;
-        }
-    }
-    let worst = seen.into_iter().max_by_key(|(_, (layers, total, _))| (*total, *layers));
-    let (path, (layers, total, last)) = worst.context("the image has no files")?;
-    Ok(Worst { path: String::from_utf8_lossy(&path).into_owned(), layers, total, last })
+/// The path that wastes most, with its cause.
+async fn worst_path(client: &Client, image: &str) -> anyhow::Result<(PathReport, CauseReport)> {
+    let request = AnalyzeRequest { image: image.to_owned(), top: Some(1), ..AnalyzeRequest::default() };
+    let analysis = unbloat_squash::analyze(client, &request, &Arc::new(Progress::default())).await?;
+    let worst = analysis.paths.into_iter().next().context("the image has no files")?;
+    let is_its = |cause: &CauseReport| worst.cause.as_deref() == Some(&cause.cause);
+    let cause = analysis.causes.into_iter().find(is_its).context("the worst path has a cause")?;
+    Ok((worst, cause))
 }
 
 /// The layers as tar, lowest first.

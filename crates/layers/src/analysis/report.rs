@@ -273,10 +273,10 @@ impl<'a> Reporter<'a> {
                 layers: past.layers(),
             }
         };
-        let option = |(_, node): &(u64, NodeId)| {
-            let shown = self.applier.is_shown(*node);
-            Some([rule.option?.to_owned(), pattern(&self.applier.tree.path(*node))?]).filter(|_| shown)
-        };
+        let mut options: Vec<[String; 2]> = Vec::new();
+        for (_, node) in &sum.worst {
+            options.extend(self.option(rule, *node).filter(|option| !options.contains(option)));
+        }
         CauseReport {
             cause: rule.name.to_owned(),
             title: rule.title.to_owned(),
@@ -284,8 +284,23 @@ impl<'a> Reporter<'a> {
             wasted_bytes: sum.wasted,
             removable_bytes: sum.removable,
             advice: rule.advice.to_owned(),
-            options: sum.worst.iter().filter_map(option).flatten().collect(),
+            options: options.into_iter().flatten().collect(),
             evidence: sum.worst.iter().map(evidence).collect(),
+        }
+    }
+
+    /// The option of a squash that mends `node`, or all of the folder that the rule is about.
+    fn option(&self, rule: &Rule, node: NodeId) -> Option<[String; 2]> {
+        let tree = &self.applier.tree;
+        let index = TABLE.iter().position(|other| other.name == rule.name)?;
+        let option = rule.option?.to_owned();
+        if !self.applier.is_shown(node) {
+            return None;
+        }
+        match self.names.folder(tree, node, index).filter(|_| rule.scope == Scope::Visible) {
+            // What is in the folder, and not the folder itself, which programs may expect.
+            Some(folder) => Some([option, format!("{}/*", pattern(&tree.path(folder))?)]),
+            None => Some([option, pattern(&tree.path(node))?]),
         }
     }
 

@@ -48,6 +48,16 @@ impl Names {
         Self { folders: found, files: Files::new() }
     }
 
+    /// The folder of `rule` that `node` is in.
+    pub(in crate::analysis) fn folder(&self, tree: &Tree, node: NodeId, rule: usize) -> Option<NodeId> {
+        let is_its = |node: NodeId| usize::from(self.folders[node as usize]) == rule;
+        let mut at = node;
+        while at != ROOT && is_its(tree.parent(at)) {
+            at = tree.parent(at);
+        }
+        (at != node).then_some(at)
+    }
+
     /// Rules whose names fit, in the order of the table.
     pub(in crate::analysis) fn rules(&self, tree: &Tree, node: NodeId) -> [Option<usize>; 2] {
         let folder = self.folders[node as usize];

@@ -67,12 +67,10 @@ impl Past {
         self.wasted > 0 && self.files().count() >= MANY
     }
 
-    /// Copied up by several layers, and longer most of the times.
+    /// Copied up by several layers, and longer each time.
     pub(super) fn grows(&self) -> bool {
         let sizes: Vec<u64> = self.files().map(|version| version.bytes).collect();
-        let steps = sizes.len().saturating_sub(1);
-        let grown = sizes.windows(2).filter(|pair| pair[1] > pair[0]).count();
-        self.is_copied_often() && 3 * grown >= 2 * steps
+        self.is_copied_often() && sizes.windows(2).all(|pair| pair[1] > pair[0])
     }
 
     pub(super) fn is_upgraded(&self) -> bool {
@@ -80,7 +78,8 @@ impl Past {
     }
 
     pub(super) fn is_deleted(&self) -> bool {
-        self.wasted > 0 && self.versions.iter().any(|version| version.tag.change() == Change::Removed)
+        let removed = |version: &Version| version.tag.change() == Change::Removed;
+        self.wasted > 0 && !self.shown && self.versions.iter().any(removed)
     }
 
     pub(super) fn is_repeated(&self) -> bool {

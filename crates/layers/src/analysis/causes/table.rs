@@ -40,6 +40,16 @@ pub(in crate::analysis) enum Scope {
 }
 
 impl Rule {
+    /// Which bytes it counts, in words.
+    #[must_use]
+    pub fn counts(&self) -> &'static str {
+        match self.scope {
+            Scope::Hidden => "hidden bytes",
+            Scope::Visible => "hidden and visible bytes",
+            Scope::Image => "visible bytes, beyond the first copy",
+        }
+    }
+
     pub(in crate::analysis) fn has_names(&self) -> bool {
         !self.folders.is_empty() || !self.files.is_empty()
     }
