@@ -1,6 +1,10 @@
 //! The steps of `cargo xtask test`, in their order. Each prints what it does and answers with how it ended.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -51,11 +55,10 @@ pub(crate) const STEPS: &[Step] = &[
 ];
 
 /// The crate whose tests need tools and the optimised build.
-const PROOF: &str = "unbloat-proof";
+const PROOF: &str = "tests/proof";
 
-/// The crates whose tests need a Kubernetes, by folder and by name.
+/// The crates whose tests need a Kubernetes.
 const CLUSTER: &[&str] = &["tests/cluster", "tests/operator"];
-const CLUSTER_PACKAGES: &[&str] = &["unbloat-cluster", "unbloat-operator-tests"];
 
 /// Seconds that each fuzz target runs.
 const FUZZ_SECONDS: u32 = 20;
@@ -94,12 +97,15 @@ fn ground() -> Result<Outcome> {
 }
 
 fn unit() -> Result<Outcome> {
-    let mut test = cargo();
-    test.args(["test", "--workspace", "--lib", "--bins", "--tests", "--locked"]);
-    for package in [PROOF].iter().chain(CLUSTER_PACKAGES) {
-        test.args(["--exclude", package]);
+    let mut crates = Vec::new();
+    for entry in fs::read_dir(workspace().join("crates"))? {
+        let folder = entry?.path();
+        if folder.join("tests").is_dir() {
+            crates.push(folder);
+        }
     }
-    run(&mut test).map(|()| Outcome::Passed)
+    let mut test = tests_of(&crates)?;
+    run(test.args(["--lib", "--bins"])).map(|()| Outcome::Passed)
 }
 
 /// Where the images that the Dockerfile makes are put.
@@ -121,22 +127,21 @@ fn on_a_cluster() -> Result<Outcome> {
     // Nothing is done where the steps before built it.
     ensure!(image::run(&[])?, "the images could not be made");
     release()?;
-    let mut test = cargo();
+    let mut test = tests_of(CLUSTER)?;
     test.env("UNBLOAT_IMAGES", target_folder()?.join("images"));
     test.env("UNBLOAT_BIN", target_folder()?.join("release/unbloat"));
     if from_dockerfile()?.join("operator").is_dir() {
         test.env("UNBLOAT_IMAGES_FROM_DOCKERFILE", from_dockerfile()?);
     }
-    // Not by --package: with these packages' features alone, every library would be built once more.
-    test.args(["test", "--workspace", "--no-fail-fast", "--locked"]);
-    for name in tests_of(CLUSTER)? {
-        test.args(["--test", &name]);
-    }
     run(&mut test).map(|()| Outcome::Passed)
 }
 
-/// The names of the integration tests in these folders.
-fn tests_of(folders: &[&str]) -> Result<Vec<String>> {
+/// `cargo test` of the integration tests in these folders.
+///
+/// Not by --package: with the features of some packages alone, every library would be built once more.
+fn tests_of(folders: &[impl AsRef<Path>]) -> Result<Command> {
+    let mut test = cargo();
+    test.args(["test", "--workspace", "--no-fail-fast", "--locked"]);
     let mut names = Vec::new();
     for folder in folders {
         for entry in fs::read_dir(workspace().join(folder).join("tests"))? {
@@ -147,7 +152,10 @@ fn tests_of(folders: &[&str]) -> Result<Vec<String>> {
         }
     }
     names.sort();
-    Ok(names)
+    for name in names {
+        test.args(["--test", &name]);
+    }
+    Ok(test)
 }
 
 fn doctest() -> Result<Outcome> {
@@ -198,9 +206,7 @@ fn proof() -> Result<Outcome> {
         "{} is not built: run `cargo xtask test --only release` first",
         binary.display()
     );
-    let mut test = cargo();
-    test.env("UNBLOAT_BIN", binary).args(["test", "--package", PROOF, "--no-fail-fast", "--locked"]);
-    run(&mut test).map(|()| Outcome::Passed)
+    run(tests_of(&[PROOF])?.env("UNBLOAT_BIN", binary)).map(|()| Outcome::Passed)
 }
 
 fn target_folder() -> Result<PathBuf> {
