@@ -86,17 +86,19 @@ fn assert_told(told: (u64, u64, f64), expected: (u64, u64, f64)) {
 fn dives_own() -> Vec<Vec<Record>> {
     const SIZE: usize = 6405;
     let nested = ["root/", "root/example/", "root/example/really/", "root/example/really/nested/"];
+    // Docker's layers name the parents of what they bring; dive knows a directory by its entry only.
+    let example = |entry: Record| vec![directory("root/"), directory("root/example/"), entry];
     vec![
         vec![file("bin/busybox", 1_154_361)],
         vec![file("somefile.txt", SIZE)],
         nested.map(directory).to_vec(),
-        vec![file("root/example/somefile1.txt", SIZE)],
-        vec![with_mode("root/example/somefile1.txt", SIZE, 0o444)],
-        vec![file("root/example/somefile2.txt", SIZE)],
-        vec![file("root/example/somefile3.txt", SIZE)],
-        vec![file("root/saved.txt", SIZE), file("root/example/.wh.somefile3.txt", 0)],
+        example(file("root/example/somefile1.txt", SIZE)),
+        example(with_mode("root/example/somefile1.txt", SIZE, 0o444)),
+        example(file("root/example/somefile2.txt", SIZE)),
+        example(file("root/example/somefile3.txt", SIZE)),
+        [example(file("root/example/.wh.somefile3.txt", 0)), vec![file("root/saved.txt", SIZE)]].concat(),
         vec![file("root/.saved.txt", SIZE)],
-        vec![file("root/.wh.example", 0)],
+        vec![directory("root/"), file("root/.wh.example", 0)],
         vec![file("root/.data/tag.sh", 917), file("root/.data/test.sh", 1270)],
         vec![file("tmp/saved.again1.txt", SIZE)],
         vec![file("root/.data/saved.again2.txt", SIZE)],

@@ -8,7 +8,11 @@ use unbloat_proof::{
 };
 
 const COMMANDS: [&str; 10] =
+<<<<<<< HEAD
     ["squash", "remove", "rebase", "verify", "explore", "history", "tags", "tag", "copy", "demo"];
+=======
+    ["analyze", "squash", "remove", "rebase", "verify", "history", "tags", "tag", "copy", "demo"];
+>>>>>>> analyze
 
 #[test]
 fn help_names_every_command_and_every_exit_code() {

@@ -11,8 +11,11 @@ use crate::report::bytes;
 /// From this share on, two bases are taken for one at two patch levels.
 const ALIKE: f64 = 0.8;
 
+/// One line: its name, the figure, and how the figure is shown.
+type Row = (&'static str, fn(&Totals) -> u64, fn(u64) -> String);
+
 /// What is told of both images.
-const ROWS: [(&str, fn(&Totals) -> u64, fn(u64) -> String); 5] = [
+const ROWS: [Row; 5] = [
     ("layers", |totals| totals.layers, |count| count.to_string()),
     ("compressed", |totals| totals.compressed_bytes, bytes),
     ("shown", |totals| totals.merged_bytes, bytes),
@@ -27,7 +30,10 @@ fn signed(change: i128) -> String {
 }
 
 fn base(compared: &Comparison) -> Option<String> {
-    let likeness = compared.base_likeness?;
+    // An image of one layer has no base; a squashed one beside its original is no other patch level.
+    let has_base = |totals: &Totals| totals.layers > 1;
+    let both = has_base(&compared.before.totals) && has_base(&compared.after.totals);
+    let likeness = compared.base_likeness.filter(|_| both)?;
     let percent = 100.0 * likeness;
     Some(if likeness >= ALIKE {
         format!(
