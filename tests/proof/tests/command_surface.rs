@@ -7,12 +7,10 @@ use unbloat_proof::{
     tools::fast_folder,
 };
 
-const COMMANDS: [&str; 10] =
-<<<<<<< HEAD
-    ["squash", "remove", "rebase", "verify", "explore", "history", "tags", "tag", "copy", "demo"];
-=======
-    ["analyze", "squash", "remove", "rebase", "verify", "history", "tags", "tag", "copy", "demo"];
->>>>>>> analyze
+const COMMANDS: [&str; 16] = [
+    "analyze", "explore", "squash", "remove", "rebase", "verify", "history", "tags", "tag", "copy", "run",
+    "get", "watch", "logs", "cancel", "demo",
+];
 
 #[test]
 fn help_names_every_command_and_every_exit_code() {
