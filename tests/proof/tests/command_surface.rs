@@ -8,7 +8,9 @@ use unbloat_proof::{
 };
 
 const COMMANDS: [&str; 10] =
-    ["squash", "remove", "rebase", "verify", "explore", "history", "tags", "tag", "copy", "demo"];
+const COMMANDS: [&str; 11] = [
+    "analyze", "squash", "remove", "rebase", "verify", "explore", "history", "tags", "tag", "copy", "demo",
+];
 
 #[test]
 fn help_names_every_command_and_every_exit_code() {

@@ -18,7 +18,7 @@ use unbloat_squash::request::Limits;
 use unbloat_squash::{AnalyzeRequest, Progress, SquashRequest, SquashResult, VerifyRequest};
 
 use crate::args::DemoArgs;
-use crate::commands::print_json;
+use crate::commands::{print, print_json};
 use crate::escape::wrap;
 use crate::progress::watch;
 use crate::report::{self, bytes};
@@ -48,7 +48,8 @@ pub(crate) async fn demo(settings: &Settings, args: DemoArgs) -> anyhow::Result<
     let quiet = settings.is_json();
     let say = |text: String| {
         if !quiet {
-            println!("{text}");
+            // Somebody who reads no further does not stop the demo.
+            let _ = print(&text);
         }
     };
     let server =

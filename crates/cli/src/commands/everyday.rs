@@ -5,7 +5,8 @@ use unbloat_registry::Location;
 use unbloat_squash::ImageHistory;
 
 use crate::args::{CopyArgs, ImageArgs, TagsArgs};
-use crate::commands::print_json;
+use crate::commands::{print, print_json};
+use crate::escape::terminal;
 use crate::exit::Usage;
 use crate::report::bytes;
 use crate::settings::Settings;
@@ -19,13 +20,13 @@ pub(crate) async fn history(settings: &Settings, args: ImageArgs) -> anyhow::Res
         return print_json(&history);
     }
     let ImageHistory { digest, platform, created, steps, .. } = &history;
-    println!("{digest} {platform} {}", created.as_deref().unwrap_or(""));
+    let mut lines = vec![format!("{digest} {platform} {}", created.as_deref().unwrap_or(""))];
     for step in steps {
         let size = step.compressed_bytes.map_or("-".to_owned(), bytes);
         let layer = step.layer.map_or("-".to_owned(), |layer| layer.to_string());
-        println!("{layer:>5} {size:>10}  {}", step.created_by.as_deref().unwrap_or(""));
+        lines.push(format!("{layer:>5} {size:>10}  {}", terminal(step.created_by.as_deref().unwrap_or(""))));
     }
-    Ok(())
+    print(&lines.join("\n"))
 }
 
 pub(crate) async fn tags(settings: &Settings, args: TagsArgs) -> anyhow::Result<()> {
@@ -40,10 +41,7 @@ pub(crate) async fn tags(settings: &Settings, args: TagsArgs) -> anyhow::Result<
     if settings.is_json() {
         return print_json(&Tags { repository: args.repository, tags });
     }
-    for tag in tags {
-        println!("{tag}");
-    }
-    Ok(())
+    if tags.is_empty() { Ok(()) } else { print(&tags.join("\n")) }
 }
 
 #[derive(Serialize)]
@@ -95,6 +93,5 @@ async fn copy_to(
     if settings.is_json() {
         return print_json(&copied);
     }
-    println!("{} ({} written)", copied.reference, bytes(copied.bytes_written));
-    Ok(())
+    print(&format!("{} ({} written)", copied.reference, bytes(copied.bytes_written)))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use unbloat_squash::{Progress, RebaseRequest, RemoveRequest, SquashResult};
 
 use crate::args::{RebaseArgs, RemoveArgs, SquashArgs};
-use crate::commands::print_json;
+use crate::commands::{self, print_json};
 use crate::exit::Usage;
 use crate::progress::watch;
 use crate::report;
@@ -15,8 +15,7 @@ fn print(settings: &Settings, result: &SquashResult, dry_run: bool) -> anyhow::R
     if settings.is_json() {
         return print_json(result);
     }
-    println!("{}", report::squash(result, dry_run));
-    Ok(())
+    commands::print(&report::squash(result, dry_run))
 }
 
 pub(crate) async fn squash(settings: &Settings, args: SquashArgs) -> anyhow::Result<()> {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use unbloat_squash::{Progress, VerifyRequest};
+use unbloat_squash::{Difference, Progress, VerifyRequest};
 
 use crate::args::VerifyArgs;
-use crate::commands::print_json;
+use crate::commands::{print, print_json};
+use crate::escape::terminal;
 use crate::exit::CheckFailed;
 use crate::progress::watch;
 use crate::settings::Settings;
@@ -21,12 +22,12 @@ pub(crate) async fn verify(settings: &Settings, args: VerifyArgs) -> anyhow::Res
     if settings.is_json() {
         print_json(&result)?;
     } else if result.equal {
-        println!("equal: {} paths", result.paths);
+        print(&format!("equal: {} paths", result.paths))?;
     } else {
-        for difference in &result.differences {
-            println!("{}: {}", difference.path, difference.what);
-        }
-        println!("{} differences in {} paths", result.different, result.paths);
+        let line = |difference: &Difference| terminal(&format!("{}: {}", difference.path, difference.what));
+        let mut lines: Vec<String> = result.differences.iter().map(line).collect();
+        lines.push(format!("{} differences in {} paths", result.different, result.paths));
+        print(&lines.join("\n"))?;
     }
     if result.equal { Ok(()) } else { Err(CheckFailed.into()) }
 }

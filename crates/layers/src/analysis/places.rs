@@ -498,4 +498,26 @@ mod tests {
             [200]
         );
     }
+
+    #[test]
+    fn where_there_are_too_many_versions_the_worst_paths_keep_theirs_and_all_counts_stay() {
+        let mut places = Places::new(false);
+        places.grow(3);
+        let tag = Tag::new(Change::Changed, Some(EntryKind::File));
+        let per_path = 2 * VERSION_BYTES / size_of::<Stored>() / 3;
+        for node in [1, 2] {
+            for index in 0..per_path as u64 {
+                places.note(node, (index / 20) as u32, tag, index + 1, None);
+                places.count(node, index + 1);
+            }
+            places.place_mut(node).wasted = u64::from(node);
+        }
+        let total = places.place(1).total;
+        places.prune();
+        assert!(places.versions.bytes() <= VERSION_BYTES + VERSION_BYTES_PER_PATH * 3);
+        assert!(places.place(1).is_shortened() && !places.place(2).is_shortened());
+        assert_eq!(places.versions(2).len(), per_path);
+        assert_eq!((places.place(1).total, places.place(1).copies), (total, u16::MAX));
+        assert!(places.versions(2).iter().map(|version| version.bytes).eq(1..=per_path as u64));
+    }
 }

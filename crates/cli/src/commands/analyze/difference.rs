@@ -27,7 +27,10 @@ fn signed(change: i128) -> String {
 }
 
 fn base(compared: &Comparison) -> Option<String> {
-    let likeness = compared.base_likeness?;
+    // An image of one layer has no base; a squashed one beside its original is no other patch level.
+    let has_base = |totals: &Totals| totals.layers > 1;
+    let both = has_base(&compared.before.totals) && has_base(&compared.after.totals);
+    let likeness = compared.base_likeness.filter(|_| both)?;
     let percent = 100.0 * likeness;
     Some(if likeness >= ALIKE {
         format!(
