@@ -7,10 +7,8 @@ use unbloat_proof::{
     tools::fast_folder,
 };
 
-const COMMANDS: [&str; 10] =
-const COMMANDS: [&str; 11] = [
-    "analyze", "squash", "remove", "rebase", "verify", "explore", "history", "tags", "tag", "copy", "demo",
-];
+const COMMANDS: [&str; 11] =
+    ["analyze", "squash", "remove", "rebase", "verify", "explore", "history", "tags", "tag", "copy", "demo"];
 
 #[test]
 fn help_names_every_command_and_every_exit_code() {
