@@ -287,9 +287,8 @@ impl View {
         if text.is_empty() {
             return None;
         }
-        let matcher = Matcher::new(text);
-        let mut buffer = Vec::new();
-        let mut hits = |node: u32| self.is_wanted(node) && matcher.is_in(catalogue.name(node), &mut buffer);
+        let names = Matcher::new(text).names(catalogue);
+        let hits = |node: u32| names.get(catalogue.name_id(node)) && self.is_wanted(node);
         let count = catalogue.len() as u32;
         if backwards {
             (ROOT + 1..from).rev().chain((from..count).rev()).find(|node| hits(*node))
@@ -489,8 +488,8 @@ impl View {
 
 /// A text that is looked for.
 struct Matcher {
+    text: Vec<u8>,
     finder: Finder<'static>,
-    length: usize,
     any_case: bool,
 }
 
@@ -498,20 +497,21 @@ impl Matcher {
     fn new(text: &[u8]) -> Self {
         // As ripgrep's smart case: a capital letter means that capitals matter.
         let any_case = !text.iter().any(u8::is_ascii_uppercase);
-        Self { finder: Finder::new(text).into_owned(), length: text.len(), any_case }
+        Self { text: text.to_vec(), finder: Finder::new(text).into_owned(), any_case }
     }
 
-    fn is_in(&self, name: &[u8], buffer: &mut Vec<u8>) -> bool {
-        if !self.any_case {
-            return self.finder.find(name).is_some();
-        }
-        buffer.clear();
-        buffer.extend(name.iter().map(u8::to_ascii_lowercase));
-        self.finder.find(buffer).is_some()
+    /// The names that hold the text.
+    fn names(&self, catalogue: &Catalogue) -> Bits {
+        catalogue.names_holding(&self.finder, self.text.len(), self.any_case)
     }
 
     /// Marks present paths that hold the text, with `/` in front, in `kept`; in `hits` those where it ends in the last component.
     fn mark(&self, catalogue: &Catalogue, present: &Bits, kept: &mut Bits, hits: &mut Bits) {
+        let Some(slash) = self.text.iter().rposition(|byte| *byte == b'/') else {
+            return self.mark_names(catalogue, present, kept, hits);
+        };
+        // A component that the text ends in begins with what follows the text's last slash.
+        let start = &self.text[slash + 1..];
         let mut path: Vec<u8> = Vec::new();
         // For each folder that the walk is in: its end, the length of its path, whether the text is in it.
         let mut inside: Vec<(u32, usize, bool)> = vec![(catalogue.end(ROOT), 0, false)];
@@ -522,26 +522,52 @@ impl Matcher {
                 inside.pop();
             }
             let (_, length, above) = inside.last().copied().unwrap_or_default();
-            path.truncate(length);
-            path.push(b'/');
             let name = catalogue.name(node);
-            if self.any_case {
-                path.extend(name.iter().map(u8::to_ascii_lowercase));
-            } else {
+            let is_folder = catalogue.end(node) > node + 1;
+            let may_hit = name.get(..start.len()).is_some_and(|begin| self.is_same(begin, start));
+            if is_folder || may_hit {
+                path.truncate(length);
+                path.push(b'/');
                 path.extend_from_slice(name);
+                if self.any_case {
+                    path[length..].make_ascii_lowercase();
+                }
             }
             // What lies before was searched with the folder.
-            let from = (length + 1).saturating_sub(self.length);
-            let hit = self.finder.find(&path[from..]).is_some();
+            let from = (length + 1).saturating_sub(self.text.len());
+            let hit = may_hit && self.finder.find(&path[from..]).is_some();
             if hit {
                 hits.set(node);
             }
             if hit || above {
                 kept.set(node);
             }
-            if catalogue.end(node) > node + 1 {
+            if is_folder {
                 inside.push((catalogue.end(node), path.len(), hit || above));
             }
         }
+    }
+
+    /// The same for a text without a slash, which only a name can hold.
+    fn mark_names(&self, catalogue: &Catalogue, present: &Bits, kept: &mut Bits, hits: &mut Bits) {
+        let names = self.names(catalogue);
+        let count = catalogue.len() as u32;
+        // All that is below a path that holds the text is kept.
+        let mut kept_until = ROOT;
+        let mut next = ROOT + 1;
+        while let Some(node) = present.next(next, count) {
+            next = node + 1;
+            if names.get(catalogue.name_id(node)) {
+                hits.set(node);
+                kept_until = kept_until.max(catalogue.end(node));
+            }
+            if node < kept_until {
+                kept.set(node);
+            }
+        }
+    }
+
+    fn is_same(&self, name: &[u8], text: &[u8]) -> bool {
+        if self.any_case { name.eq_ignore_ascii_case(text) } else { name == text }
     }
 }

@@ -4,15 +4,15 @@ mod tars;
 use tars::{PATHS, many_paths};
 
 #[test]
-fn a_path_costs_less_than_200_bytes() {
+fn a_path_costs_less_than_250_bytes() {
     let before = resident();
     let catalogue = many_paths();
     let after = resident();
     assert!(catalogue.len() > PATHS);
     let each = after.saturating_sub(before) as f64 / catalogue.len() as f64;
     println!("{} paths, {} events, {each:.0} bytes a path", catalogue.len(), catalogue.events_len());
-    // Among it what the allocator keeps of the time when the catalogue was made, and one layer's tar.
-    assert!(each < 200.0, "{each:.0} bytes a path");
+    // Among it what the allocator keeps of the time when the catalogue was made, and the tars of two layers, near 50 bytes a path.
+    assert!(each < 250.0, "{each:.0} bytes a path");
 }
 
 /// Resident memory of this process, in bytes (`proc_pid_statm(5)`).

@@ -16,6 +16,7 @@ mod gather;
 mod paths;
 mod record;
 
+use memchr::memmem::Finder;
 use unbloat_layers::{Error, LayerSource};
 
 pub(crate) use bits::Bits;
@@ -232,6 +233,16 @@ impl Catalogue {
     #[must_use]
     pub fn name(&self, node: u32) -> &[u8] {
         self.names.get(self.name_ids[node as usize])
+    }
+
+    /// The number of a path's last component, for [`Catalogue::names_holding`].
+    pub(crate) fn name_id(&self, node: u32) -> u32 {
+        self.name_ids[node as usize]
+    }
+
+    /// The numbers of the names in which a text is found.
+    pub(crate) fn names_holding(&self, finder: &Finder<'_>, length: usize, any_case: bool) -> Bits {
+        self.names.holding(finder, length, any_case)
     }
 
     /// The path below the root, without a slash in front; empty for the root.

@@ -3,7 +3,10 @@
 use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
+use memchr::memmem::Finder;
 use unbloat_layers::LayerError;
+
+use super::bits::Bits;
 
 /// The root of the image, before and after numbering.
 pub(crate) const ROOT: u32 = 0;
@@ -41,6 +44,31 @@ impl Names {
 
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// The names in which `finder` finds its text of `length` bytes, in lower case if `any_case`.
+    ///
+    /// All names lie in one buffer, which is searched at once: that is several times faster than one name at a time.
+    pub(crate) fn holding(&self, finder: &Finder<'_>, length: usize, any_case: bool) -> Bits {
+        let mut hits = Bits::new(self.len());
+        let lower = if any_case { self.bytes.to_ascii_lowercase() } else { Vec::new() };
+        let bytes = if any_case { &lower } else { &self.bytes };
+        let (mut from, mut name) = (0, 0);
+        while let Some(found) = finder.find(&bytes[from..]) {
+            let at = from + found;
+            while self.ends[name] <= at as u64 {
+                name += 1;
+            }
+            let end = self.ends[name] as usize;
+            // A text that two names make together is in neither.
+            if at + length <= end {
+                hits.set(name as u32);
+                from = end;
+            } else {
+                from = at + 1;
+            }
+        }
+        hits
     }
 
     /// Gives up what only interning needs.
@@ -166,6 +194,21 @@ mod tests {
         let bin = paths.child(usr, b"bin", false).unwrap();
         assert_eq!(paths.child(usr, b"lib", false).unwrap(), lib);
         assert_eq!(paths.walk_order(), [ROOT, etc, usr, bin, lib]);
+    }
+
+    #[test]
+    fn a_text_is_found_in_names_and_not_between_them() {
+        let mut names = Names::default();
+        let [ab, cab, empty, bc] = ["ab", "Cab", "", "bc"].map(|name| names.intern(name.as_bytes()));
+        let found = |text: &str, any_case| {
+            let hits = names.holding(&Finder::new(text), text.len(), any_case);
+            [ab, cab, empty, bc].map(|name| hits.get(name))
+        };
+        assert_eq!(found("ab", true), [true, true, false, false]);
+        assert_eq!(found("cab", true), [false, true, false, false]);
+        assert_eq!(found("Cab", false), [false, true, false, false]);
+        assert_eq!(found("abb", true), [false; 4]);
+        assert_eq!(found("bc", true), [false, false, false, true]);
     }
 
     #[test]
