@@ -11,8 +11,11 @@ use crate::report::bytes;
 /// From this share on, two bases are taken for one at two patch levels.
 const ALIKE: f64 = 0.8;
 
+/// A number's name, where it stands, and how it is shown.
+type Row = (&'static str, fn(&Totals) -> u64, fn(u64) -> String);
+
 /// What is told of both images.
-const ROWS: [(&str, fn(&Totals) -> u64, fn(u64) -> String); 5] = [
+const ROWS: [Row; 5] = [
     ("layers", |totals| totals.layers, |count| count.to_string()),
     ("compressed", |totals| totals.compressed_bytes, bytes),
     ("shown", |totals| totals.merged_bytes, bytes),
