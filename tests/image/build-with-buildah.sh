@@ -2,12 +2,16 @@
 # Proves the Dockerfile where no image can be pulled: makes the build image from Debian's packages and the Rust toolchain in
 # use, builds both targets with buildah, and writes them as OCI layouts. Needs root, buildah and debootstrap.
 # Usage: build-with-buildah.sh FOLDER [MIRROR]
+# TARGET lends a folder of earlier builds, such as target/image after `cargo xtask image`: then only the project's own crates
+# are built again.
 set -eu
 folder=${1:?usage: build-with-buildah.sh FOLDER [MIRROR]}
 mirror=${2:-}
 source=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
+# At the same path inside, or cargo would take its packages for others and build them again.
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
 # A store of its own, removed at the end with everything in it.
 export CONTAINERS_STORAGE_CONF="$folder/storage.conf"
 cat > "$CONTAINERS_STORAGE_CONF" <<END
@@ -25,16 +29,21 @@ tar -C "$(cd "$source" && rustc --print sysroot)" --exclude=share -cf - . | tar 
 
 container=$(buildah from scratch)
 buildah add --quiet "$container" "$folder/root" /
-buildah config --env PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --env CARGO_HOME=/cargo "$container"
+buildah config --env PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --env "CARGO_HOME=$cargo_home" "$container"
 buildah commit --quiet --rm "$container" localhost/rust-build
 
 for target in worker operator; do
-	# Without a daemon there is no cache to share, so cargo's own packages are lent, and what was built, if TARGET names it.
-	buildah bud --isolation chroot --network host --layers --volume "${CARGO_HOME:-$HOME/.cargo}:/cargo" \
+	# Without a daemon there is no cache to share, so cargo's own packages are lent, and what TARGET names.
+	buildah bud --isolation chroot --network host --layers --volume "$cargo_home:$cargo_home" \
 		${TARGET:+--volume "$TARGET:/src/target"} \
 		--build-arg BUILD_IMAGE=localhost/rust-build --target "$target" --tag "localhost/unbloat-$target" "$source"
 	rm -rf "$folder/$target"
 	buildah push --quiet "localhost/unbloat-$target" "oci:$folder/$target:latest"
-	size=$(du -sb "$folder/$target/blobs" | cut -f1)
+	size=$(cat "$folder/$target"/blobs/sha256/* | wc -c)
 	echo "unbloat-$target: $((size / 1024)) KiB compressed, in $folder/$target"
+	case $target in worker) limit=15 ;; *) limit=20 ;; esac
+	if [ "$size" -gt $((limit << 20)) ]; then
+		echo "unbloat-$target is larger than its limit of $limit MiB" >&2
+		exit 1
+	fi
 done

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use unbloat_cluster_cli::ClusterCommand;
 use unbloat_squash::SquashRequest;
 use unbloat_squash::request::{Base, Compression, Format, Limits};
 
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Rebase(RebaseArgs),
     /// Prove that two images have the same merged tree
     Verify(VerifyArgs),
+    /// Browse an image's layers and files in the terminal
+    Explore(ExploreArgs),
     /// Show how an image was made, layer by layer
     History(ImageArgs),
     /// List the tags of a repository
@@ -48,6 +51,8 @@ pub(crate) enum Command {
     Tag(CopyArgs),
     /// Copy an image, with all its platforms
     Copy(CopyArgs),
+    #[command(flatten)]
+    Cluster(ClusterCommand),
     /// Make a bloated image, find the cause, repair it: offline, in seconds
     Demo(DemoArgs),
     /// Print shell completions
@@ -112,6 +117,9 @@ pub(crate) struct SquashArgs {
     /// Fetch and merge foreign layers too
     #[arg(long)]
     allow_foreign: bool,
+    /// Remember what kept layers hold in this folder, which only you may write to; the next squash above them reads none
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -142,6 +150,7 @@ impl LimitArgs {
             memory_bytes: self.memory,
             jobs: self.jobs.map_or(0, usize::from),
             scratch: self.scratch.clone(),
+            cache: None,
             max_unpacked_bytes: self.max_unpacked,
             max_paths: self.max_paths,
         }
@@ -199,7 +208,7 @@ impl SquashArgs {
             follow_symlinked_parents: self.follow_symlinked_parents,
             allow_foreign: self.allow_foreign,
             plain_http: settings.plain_http,
-            limits: self.limits.limits(),
+            limits: Limits { cache: self.cache.clone(), ..self.limits.limits() },
         }
     }
 }
@@ -268,6 +277,26 @@ pub(crate) struct ImageArgs {
     /// The platform, where the image has several (os/arch[/variant])
     #[arg(long)]
     pub(crate) platform: Option<String>,
+}
+
+/// `unbloat explore`
+#[derive(Args, Debug)]
+pub(crate) struct ExploreArgs {
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// The platform, where the image has several (os/arch[/variant])
+    #[arg(long)]
+    pub(crate) platform: Option<String>,
+    /// Threads that read layers [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+    /// Most bytes that all layers together may unpack to
+    #[arg(long, value_name = "SIZE", default_value = "16TiB", value_parser = crate::report::parse_size)]
+    pub(crate) max_unpacked: u64,
+    /// Most paths that all layers together may name
+    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    pub(crate) max_paths: u64,
 }
 
 /// `unbloat tags`

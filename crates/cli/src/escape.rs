@@ -1,6 +1,7 @@
 //! Text from an image on its way to people: an image can hold any name and any history, also one that is a command to a
 //! terminal, or markup to a page.
 
+use unbloat_explore::is_unsafe;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// For a terminal: what it could act on, or what turns the direction of text around, becomes visible.
@@ -16,14 +17,6 @@ pub(crate) fn terminal(text: &str) -> String {
         }
     }
     safe
-}
-
-/// Controls of both sets, and format characters: direction, joiners, tags, the byte order mark, line separators.
-fn is_unsafe(letter: char) -> bool {
-    letter.is_control()
-        || matches!(u32::from(letter),
-            0xad | 0x61c | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff
-            | 0xfff9..=0xfffb | 0xe0000..=0xe007f)
 }
 
 /// For a cell of a Markdown table: nothing in it is markup, a link or HTML.

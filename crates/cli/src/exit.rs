@@ -36,6 +36,9 @@ pub(crate) fn code(ended: anyhow::Result<()>) -> ExitCode {
         if let Some(error) = cause.downcast_ref::<unbloat_registry::Error>() {
             return Some(unbloat_squash::registry_exit_code(error));
         }
+        if let Some(error) = cause.downcast_ref::<unbloat_cluster_cli::Error>() {
+            return Some(error.exit_code());
+        }
         if cause.is::<unbloat_registry::LocationError>() || cause.is::<Usage>() {
             return Some(2);
         }

@@ -41,7 +41,7 @@ async fn create(args: &RunArgs, shared: Shared) -> Result<(), Error> {
     let name = created.name_any();
     if args.detach {
         return match shared.json {
-            true => print(&created),
+            true => print(&plain(&created)),
             false => Ok(writeln!(std::io::stdout(), "{name}")?),
         };
     }
@@ -77,8 +77,8 @@ async fn get(args: &GetArgs, shared: Shared) -> Result<(), Error> {
         }
     };
     match (shared.json, &args.name) {
-        (true, Some(_)) => print(&jobs[0]),
-        (true, None) => print(&json!({"items": jobs})),
+        (true, Some(_)) => print(&plain(&jobs[0])),
+        (true, None) => print(&json!({"items": jobs.iter().map(plain).collect::<Vec<_>>()})),
         (false, _) => {
             let text = table::table(&jobs, args.all_namespaces, Timestamp::now());
             Ok(std::io::stdout().write_all(text.as_bytes())?)
@@ -126,7 +126,7 @@ async fn cancel(args: &JobArgs, shared: Shared) -> Result<(), Error> {
 
 fn report(job: &ImageSquashJob, shared: Shared) -> Result<(), Error> {
     if shared.json {
-        return print(job);
+        return print(&plain(job));
     }
     let status = job.status.clone().unwrap_or_default();
     let mut output = std::io::stdout().lock();
@@ -140,6 +140,13 @@ fn report(job: &ImageSquashJob, shared: Shared) -> Result<(), Error> {
         writeln!(std::io::stderr(), "warning: {warning}")?;
     }
     Ok(())
+}
+
+/// A job without what the server keeps for itself.
+fn plain(job: &ImageSquashJob) -> ImageSquashJob {
+    let mut job = job.clone();
+    job.metadata.managed_fields = None;
+    job
 }
 
 fn print(value: &impl serde::Serialize) -> Result<(), Error> {

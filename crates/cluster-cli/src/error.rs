@@ -13,12 +13,12 @@ pub enum Error {
     #[error("cannot reach a cluster: {0}; check the kubeconfig and its context")]
     Config(String),
     /// The API server refused, or wasn't there.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", words(error))]
     Kube {
         /// What was tried.
         what: String,
-        /// The client's error.
-        source: Box<kube::Error>,
+        /// The client's error. Not a source: its own text repeats itself, as a structure and then in words.
+        error: Box<kube::Error>,
     },
     /// The job is gone.
     #[error("the ImageSquashJob {0} is gone: it was deleted before its end")]
@@ -41,14 +41,14 @@ pub enum Error {
 impl Error {
     pub(crate) fn kube(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
-        move |source| Self::Kube { what, source: Box::new(source) }
+        move |error| Self::Kube { what, error: Box::new(error) }
     }
 
     /// Whether the same command can succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Error::Kube { source, .. } => !matches!(&**source, kube::Error::Api(status) if status.code < 500),
+            Error::Kube { error, .. } => !matches!(&**error, kube::Error::Api(status) if status.code < 500),
             Error::Failed { reason, .. } => Reason::parse(reason).is_some_and(Reason::is_retryable),
             _ => false,
         }
@@ -60,7 +60,7 @@ impl Error {
         match self {
             Error::Usage(_) => 2,
             Error::Config(_) | Error::Output(_) => 9,
-            Error::Kube { source, .. } => match &**source {
+            Error::Kube { error, .. } => match &**error {
                 kube::Error::Api(status) => match status.code {
                     404 => 3,
                     401 | 403 => 4,
@@ -73,6 +73,23 @@ impl Error {
             Error::Failed { reason, .. } => Reason::parse(reason).map_or(70, of_reason),
         }
     }
+}
+
+/// The server's own words; of another error, it and its causes.
+fn words(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return status.message.clone();
+    }
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 fn of_reason(reason: Reason) -> u8 {
@@ -95,6 +112,14 @@ mod tests {
     use unbloat_api::reason::Kind;
 
     use super::*;
+
+    #[test]
+    fn a_refusal_is_told_once_and_in_the_servers_words() {
+        let status = kube::core::Status::failure("no such job", "NotFound").with_code(404);
+        let error = Error::kube("cannot read it")(kube::Error::Api(Box::new(status)));
+        assert_eq!((error.to_string().as_str(), error.exit_code()), ("cannot read it: no such job", 3));
+        assert!(std::error::Error::source(&error).is_none());
+    }
 
     #[test]
     fn a_failed_job_ends_the_command_as_the_same_failure_here_would() {

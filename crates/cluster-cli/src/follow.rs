@@ -16,6 +16,10 @@ use crate::connect::Connection;
 use crate::error::Error;
 
 const PERIOD: Duration = Duration::from_secs(1);
+/// Of one question to the API server.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Of one question to a worker, through the API server: it may end in the middle of it.
+const WORKERS_ANSWER: Duration = Duration::from_secs(2);
 /// An API server that is away for longer ends the command; the job goes on.
 const PATIENCE: u32 = 60;
 
@@ -31,7 +35,8 @@ pub(crate) async fn follow(
     let mut seen = false;
     let mut failures = 0;
     loop {
-        let job = match jobs.get_opt(name).await {
+        let answer = tokio::time::timeout(ANSWER, jobs.get_opt(name)).await;
+        let job = match answer.unwrap_or_else(|_| Err(no_answer())) {
             Ok(Some(job)) => job,
             Ok(None) if seen => return Err(Error::Gone(name.to_owned())),
             Ok(None) => return Err(not_found(name)),
@@ -57,13 +62,13 @@ pub(crate) async fn follow(
             && worker_may_be_asked
             && status.succeeded().is_some_and(|condition| condition.reason == Reason::Running.as_str())
         {
-            match ask(connection, pod).await {
-                Ok(report) => exact = Some(report),
-                Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
+            match tokio::time::timeout(WORKERS_ANSWER, ask(connection, pod)).await {
+                Ok(Ok(report)) => exact = Some(report),
+                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
                     worker_may_be_asked = false;
                 }
                 // The worker is starting or ending.
-                Err(_) => {}
+                Ok(Err(_)) | Err(_) => {}
             }
         }
         shown.show(&job, exact.as_ref())?;
@@ -87,6 +92,11 @@ pub(crate) fn not_found(name: &str) -> Error {
     let status =
         kube::core::Status::failure(&format!("no ImageSquashJob {name} in this namespace"), "NotFound");
     Error::kube("not found")(kube::Error::Api(Box::new(status.with_code(404))))
+}
+
+fn no_answer() -> kube::Error {
+    let words = format!("no answer from the API server within {} s", ANSWER.as_secs());
+    kube::Error::Service(std::io::Error::new(std::io::ErrorKind::TimedOut, words).into())
 }
 
 async fn ask(connection: &Connection, pod: &str) -> Result<ProgressReport, kube::Error> {

@@ -39,6 +39,16 @@ pub trait ChunkSource {
     }
 }
 
+impl<S: ChunkSource + ?Sized> ChunkSource for Box<S> {
+    fn next(&mut self) -> Result<Option<Chunk>, BoxError> {
+        (**self).next()
+    }
+
+    fn compressed_position(&self) -> Option<u64> {
+        (**self).compressed_position()
+    }
+}
+
 /// A part of a chunk.
 #[derive(Clone, Debug)]
 pub struct Piece {

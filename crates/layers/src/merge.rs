@@ -28,10 +28,11 @@ use crate::error::{BoxError, Error, LayerError};
 use crate::follow::{Follower, Rewrites};
 use crate::hardlink::Demand;
 use crate::inlayer::{InLayer, Passage, Registered, Stop};
+use crate::known::{self, HeaderSink, Known};
 use crate::name;
 use crate::pattern::Patterns;
 use crate::schedule::{End, HELD_OVERHEAD, Halt, Held, Pass, Schedule};
-use crate::tar::{Header, Kind, Meter, TarReader};
+use crate::tar::{Header, Kind, Meter, TRAILER, TarReader};
 use crate::tree::{NodeId, ROOT, Tree};
 use crate::visibility::MAX_LAYERS;
 use crate::warning::{Warning, WarningKind};
@@ -46,6 +47,19 @@ pub trait LayerSource: Sync {
     /// # Errors
     /// Whatever keeps the layer from being read.
     fn open(&self, layer: usize) -> Result<Self::Stream, BoxError>;
+
+    /// What is known of a layer of a kept base, which is then not opened.
+    ///
+    /// # Errors
+    /// Whatever keeps what is known from being read.
+    fn known(&self, _layer: usize) -> Result<Option<Known>, BoxError> {
+        Ok(None)
+    }
+
+    /// Somebody who wants to know a layer of a kept base that is about to be read.
+    fn learn(&self, _layer: usize) -> Option<Box<dyn HeaderSink>> {
+        None
+    }
 }
 
 /// How to merge.
@@ -275,19 +289,22 @@ impl<'a, S: LayerSource> Merge<'a, S> {
     /// Reads a layer to its end. `None` when all of it was written on the way.
     fn read(&self, layer: usize) -> Result<Option<Pass>, Halt> {
         let in_base = layer < self.options.base_layers;
+        if in_base && let Some(known) = self.source.known(layer).map_err(LayerError::Stream)? {
+            return self.read_known(layer, known).map(Some);
+        }
+        let mut learning = if in_base { self.source.learn(layer) } else { None };
         let names_first = self.plan.names_first.contains(&layer);
         let mut mode = if in_base || names_first { Mode::Names } else { Mode::Hold };
         let mut reader = self.open(layer)?;
-        let mut pass = Pass {
-            inlayer: InLayer::new(layer as u32, in_base, names_first),
-            held: Vec::new(),
-            bytes: 0,
-            nodes: Vec::new(),
-            unpacked: 0,
-        };
+        let mut pass = Pass::new(InLayer::new(layer as u32, in_base, names_first));
         let mut front = None;
         let mut raw = Vec::new();
         while let Some(mut header) = reader.next(&mut raw)? {
+            if let Some(mut sink) = learning.take() {
+                let blocks = known::blocks(&header);
+                sink.bytes(&blocks);
+                learning = (!known::is_too_large(&blocks)).then_some(sink);
+            }
             self.rewrite(layer, pass.inlayer.records(), &mut header);
             let mut tree = lock(&self.tree);
             let registered = pass.inlayer.register(&mut tree, &header)?;
@@ -333,12 +350,38 @@ impl<'a, S: LayerSource> Merge<'a, S> {
             }
         }
         pass.unpacked = reader.position();
+        if let Some(mut sink) = learning {
+            sink.bytes(&TRAILER);
+            sink.finish(pass.unpacked);
+        }
         pass.inlayer.complete(&mut lock(&self.tree));
         let Some(mut front) = front else { return Ok(Some(pass)) };
         self.finish_layer(&mut front, layer, &mut pass)?;
         drop(front);
         self.advance(layer, &pass);
         Ok(None)
+    }
+
+    /// Registers the headers of a kept layer that is known from before.
+    fn read_known(&self, layer: usize, known: Known) -> Result<Pass, Halt> {
+        self.meter.add(known.unpacked_bytes)?;
+        let mut reader = TarReader::new(known.headers, layer, Arc::new(Meter::new(u64::MAX)));
+        let names_first = self.plan.names_first.contains(&layer);
+        let mut pass = Pass::new(InLayer::new(layer as u32, true, names_first));
+        let mut raw = Vec::new();
+        while let Some(mut header) = reader.next(&mut raw)? {
+            known::restore(&mut header)?;
+            self.rewrite(layer, pass.inlayer.records(), &mut header);
+            let mut tree = lock(&self.tree);
+            if let Registered::Entry { ord, node, .. } = pass.inlayer.register(&mut tree, &header)?
+                && tree.is_truncated(node)
+            {
+                pass.inlayer.flagged.push((ord, node, header));
+            }
+        }
+        pass.unpacked = known.unpacked_bytes;
+        pass.inlayer.complete(&mut lock(&self.tree));
+        Ok(pass)
     }
 
     /// Holds one entry with its content. When there is no room, waits for the layer's turn, writes all that is held, this
@@ -656,7 +699,10 @@ impl<'a, S: LayerSource> Merge<'a, S> {
             Some(End::Error(error)) => return Err(error),
             Some(End::Conflict(layer)) => {
                 let mut plan = self.plan.clone();
-                plan.names_first.insert(layer);
+                // A layer whose names are known first has nothing to contradict; if it does, it is not the same layer.
+                if !plan.names_first.insert(layer) {
+                    return Err(LayerError::Changed.at(layer));
+                }
                 return Ok(Outcome::Again(plan));
             }
             None => {}

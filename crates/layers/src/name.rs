@@ -38,7 +38,7 @@ pub enum NameError {
 ///
 /// # Errors
 /// [`NameError::Escapes`], [`NameError::Nul`], [`NameError::TooLong`].
-pub(crate) fn components<'a>(raw: &'a [u8], into: &mut Vec<&'a [u8]>) -> Result<(), NameError> {
+pub fn components<'a>(raw: &'a [u8], into: &mut Vec<&'a [u8]>) -> Result<(), NameError> {
     if raw.len() > MAX_NAME {
         return Err(NameError::TooLong);
     }
@@ -69,7 +69,7 @@ pub(crate) fn is_plain(raw: &[u8], directory: bool) -> bool {
 
 /// What the last component of a name means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mark<'a> {
+pub enum Mark<'a> {
     /// An ordinary name.
     None,
     /// Removes this name from lower layers.
@@ -84,7 +84,7 @@ pub(crate) enum Mark<'a> {
 ///
 /// # Errors
 /// [`NameError::BadWhiteout`] for `.wh.`, `.wh..` and `.wh...`.
-pub(crate) fn mark(base: &[u8]) -> Result<Mark<'_>, NameError> {
+pub fn mark(base: &[u8]) -> Result<Mark<'_>, NameError> {
     let Some(hidden) = base.strip_prefix(b".wh.") else { return Ok(Mark::None) };
     match hidden {
         b"" | b"." | b".." => Err(NameError::BadWhiteout),
@@ -98,7 +98,7 @@ pub(crate) fn mark(base: &[u8]) -> Result<Mark<'_>, NameError> {
 ///
 /// # Errors
 /// [`NameError::WhiteoutAsDirectory`]: no runtime can show anything below a whiteout, and dropping it would be silent.
-pub(crate) fn is_aufs_directory(component: &[u8]) -> Result<bool, NameError> {
+pub fn is_aufs_directory(component: &[u8]) -> Result<bool, NameError> {
     match mark(component) {
         Ok(Mark::None) => Ok(false),
         Ok(Mark::Aufs) => Ok(true),

@@ -47,6 +47,12 @@ pub(crate) struct Pass {
     pub(crate) unpacked: u64,
 }
 
+impl Pass {
+    pub(crate) fn new(inlayer: InLayer) -> Self {
+        Self { inlayer, held: Vec::new(), bytes: 0, nodes: Vec::new(), unpacked: 0 }
+    }
+}
+
 pub(crate) struct Held {
     pub(crate) ord: u32,
     pub(crate) node: NodeId,

@@ -25,6 +25,8 @@ use crate::{backoff, build, outcome, report};
 pub const POLL: Duration = Duration::from_secs(2);
 /// Jobs that wait for a place are woken when one becomes free; this is for a wake-up that was lost.
 pub const QUEUE_POLL: Duration = Duration::from_secs(30);
+/// A pod whose volume is still being made is unschedulable for a moment, which is no news.
+const SCHEDULING_SECONDS: i64 = 5;
 /// Progress is written when it passes a multiple of this: four writes for a job, whatever its length.
 const PROGRESS_STEP: i32 = 20;
 
@@ -309,7 +311,10 @@ impl Turn<'_> {
         if pod.running {
             return self.running(attempt, pod, progress);
         }
-        if let Some(words) = &pod.unschedulable {
+        let lasts = |since: Option<Timestamp>| {
+            since.is_none_or(|since| self.now.as_second() - since.as_second() >= SCHEDULING_SECONDS)
+        };
+        if let Some((_, words)) = pod.unschedulable.as_ref().filter(|(since, _)| lasts(*since)) {
             // The scheduler's words change with every node that comes and goes; the first ones are as good.
             let message = self.message_of(Reason::WorkerUnschedulable).unwrap_or_else(|| words.clone());
             return self.wait(Reason::WorkerUnschedulable, &message, POLL * 5);

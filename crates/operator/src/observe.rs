@@ -4,6 +4,7 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use unbloat_api::worker::{ProgressReport, Summary, Termination};
 use unbloat_api::{ImageSquashJob, Reason, labels};
@@ -105,8 +106,8 @@ pub struct WorkerPod {
     pub address: Option<String>,
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     pub phase: String,
-    /// The scheduler's words, where it found no node.
-    pub unschedulable: Option<String>,
+    /// Since when the scheduler found no node, and its words.
+    pub unschedulable: Option<(Option<Timestamp>, String)>,
     /// Why the container doesn't start, where that is no ordinary wait: reason and message.
     pub stuck: Option<(String, String)>,
     /// Whether the container runs.
@@ -173,7 +174,10 @@ impl WorkerPod {
                     && c.status == "False"
                     && c.reason.as_deref() == Some("Unschedulable")
             })
-            .map(|c| c.message.clone().unwrap_or_default());
+            .map(|c| {
+                let since = c.last_transition_time.as_ref().map(|time| time.0);
+                (since, c.message.clone().unwrap_or_default())
+            });
         let disruption = conditions
             .iter()
             .find(|c| c.type_ == "DisruptionTarget" && c.status == "True")
@@ -201,9 +205,9 @@ impl WorkerPod {
         }
     }
 
-    /// Whether nothing of it runs any more.
+    /// Whether nothing of it runs any more. Its only container ends a moment before its phase says so.
     pub fn has_ended(&self) -> bool {
-        matches!(self.phase.as_str(), "Succeeded" | "Failed")
+        self.terminated.is_some() || matches!(self.phase.as_str(), "Succeeded" | "Failed")
     }
 }
 

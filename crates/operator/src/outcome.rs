@@ -38,7 +38,7 @@ fn of_pod(job: &WorkerJob, pod: &WorkerPod) -> Option<Ended> {
     };
     if let Some(termination) = &container.termination {
         if termination.version == CONTRACT_VERSION {
-            return Some(of_message(&termination.outcome, container.exit_code));
+            return Some(of_message(&termination.outcome, container.exit_code, pod.disruption.as_deref()));
         }
         let message = format!(
             "the worker's message has version {}, the operator knows {CONTRACT_VERSION}; is the worker's image of another release?",
@@ -53,16 +53,27 @@ fn of_pod(job: &WorkerJob, pod: &WorkerPod) -> Option<Ended> {
         return Some(Ended::Failed(failure(Reason::WorkerOOMKilled, message.to_owned(), container)));
     }
     if let Some(disruption) = &pod.disruption {
-        let message = format!("the cluster took the worker's pod from its node: {disruption}");
-        return Some(Ended::Failed(failure(Reason::WorkerEvicted, message, container)));
+        return Some(Ended::Failed(failure(Reason::WorkerEvicted, evicted(disruption), container)));
     }
     Some(Ended::Failed(of_exit_code(container)))
 }
 
-fn of_message(outcome: &Outcome, exit_code: i32) -> Ended {
+fn evicted(disruption: &str) -> String {
+    format!("the cluster took the worker's pod from its node: {disruption}")
+}
+
+fn of_message(outcome: &Outcome, exit_code: i32, disruption: Option<&str>) -> Ended {
     match outcome {
         Outcome::Squashed(summary) => Ended::Squashed(summary.clone()),
         Outcome::AlreadyFlat(summary) => Ended::AlreadyFlat(summary.clone()),
+        // The worker knows that it was told to end; the cluster knows why.
+        Outcome::Failed(failed) if failed.reason == Reason::WorkerLost && disruption.is_some() => {
+            Ended::Failed(AttemptFailure {
+                exit_code: Some(exit_code),
+                source_digest: failed.source_digest.clone(),
+                ..AttemptFailure::new(Reason::WorkerEvicted, evicted(disruption.unwrap_or_default()))
+            })
+        }
         Outcome::Failed(failed) => Ended::Failed(AttemptFailure {
             reason: failed.reason,
             message: failed.message.clone(),
@@ -76,8 +87,7 @@ fn of_message(outcome: &Outcome, exit_code: i32) -> Ended {
 
 fn without_container(job: &WorkerJob, pod: &WorkerPod) -> AttemptFailure {
     if let Some(disruption) = &pod.disruption {
-        let message = format!("the cluster took the worker's pod from its node: {disruption}");
-        return AttemptFailure::new(Reason::WorkerEvicted, message);
+        return AttemptFailure::new(Reason::WorkerEvicted, evicted(disruption));
     }
     if let Some(JobEnd::Failed { reason, message }) = &job.end
         && reason == "DeadlineExceeded"
@@ -174,6 +184,32 @@ mod tests {
         let Some(Ended::Failed(failure)) = ended(&job(None), Some(&pod)) else { panic!("a failure") };
         assert_eq!((failure.reason, failure.exit_code), (Reason::RegistryUnavailable, Some(5)));
         assert_eq!(failure.source_digest.as_deref(), Some("sha256:2"));
+    }
+
+    #[test]
+    fn a_worker_that_was_told_to_end_by_an_eviction_was_evicted() {
+        let told = |disruption: Option<&str>| {
+            let mut pod = ended_pod(143);
+            pod.disruption = disruption.map(str::to_owned);
+            let failed = Failed {
+                reason: Reason::WorkerLost,
+                message: "the worker was told to end".into(),
+                retryable: true,
+                source_digest: Some("sha256:3".into()),
+                digest: None,
+            };
+            pod.terminated.as_mut().unwrap().termination =
+                Some(Termination { version: CONTRACT_VERSION, outcome: Outcome::Failed(failed) });
+            match ended(&job(None), Some(&pod)) {
+                Some(Ended::Failed(failure)) => failure,
+                other => panic!("not a failure: {other:?}"),
+            }
+        };
+        let evicted = told(Some("EvictionByEvictionAPI: drained"));
+        assert_eq!((evicted.reason, evicted.retryable), (Reason::WorkerEvicted, true));
+        assert!(evicted.message.contains("drained"), "{}", evicted.message);
+        assert_eq!(evicted.source_digest.as_deref(), Some("sha256:3"));
+        assert_eq!(told(None).reason, Reason::WorkerLost);
     }
 
     #[test]

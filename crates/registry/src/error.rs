@@ -135,6 +135,15 @@ pub enum Category {
     Io,
 }
 
+impl ErrorKind {
+    /// A registry missed blobs of a manifest. It has confirmed them before: its store shows them late, or several pushed the
+    /// same ones at once.
+    pub(crate) fn is_about_blobs_of_a_manifest(&self) -> bool {
+        let (Self::NotFound { message } | Self::Status { status: 400, message }) = self else { return false };
+        message.contains("MANIFEST_BLOB_UNKNOWN")
+    }
+}
+
 impl Error {
     pub(crate) fn new(
         place: impl Into<String>,
@@ -196,6 +205,7 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match &self.0.kind {
+            kind if kind.is_about_blobs_of_a_manifest() => true,
             ErrorKind::Status { status, .. } => *status >= 500 || *status == 408,
             ErrorKind::RateLimited { .. }
             | ErrorKind::Network(_)

@@ -168,6 +168,7 @@ impl Transport {
                     };
                     let transient = is_transient(response.status());
                     let error = status_error(&place, call.operation, &call.subject, response).await;
+                    let transient = transient || error.kind().is_about_blobs_of_a_manifest();
                     if !transient || !call.retry || attempt + 1 >= self.options.retry.attempts {
                         return Err(error);
                     }

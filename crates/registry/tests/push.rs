@@ -356,6 +356,28 @@ async fn a_tag_moves_only_while_the_source_stands() {
 }
 
 #[tokio::test]
+async fn a_registry_that_shows_a_blob_late_is_waited_for() {
+    let server = server().await;
+    let destination = destination(&client(), &server, "a/b:t").await;
+    let late = noise(4, 1000);
+    let config = destination.put_blob(Family::Oci.config(), common::CONFIG.into()).await.unwrap();
+    let manifest = Manifest::new(Family::Oci, config, vec![descriptor(&late)]);
+    let bytes = Bytes::from(manifest.to_bytes());
+    let published = destination.publish(manifest.media_type(), bytes, None);
+    let (published, ()) = tokio::join!(published, async {
+        while !server
+            .requests()
+            .iter()
+            .any(|request| request.method == Method::PUT && request.path.contains("/manifests/"))
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        server.add_blob("a/b", late).unwrap();
+    });
+    assert_eq!(server.tag("a/b", "t").as_ref(), Some(published.unwrap().descriptor.digest()));
+}
+
+#[tokio::test]
 async fn a_manifest_without_its_blobs_is_refused_in_the_servers_words() {
     let server = server().await;
     let destination = destination(&client(), &server, "a/b:t").await;

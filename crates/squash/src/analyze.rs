@@ -80,7 +80,8 @@ fn squash_seconds(seconds: f64, analysis: &Analysis, cores: usize) -> f64 {
     ((seconds + encoded) * 100.0).round() / 100.0
 }
 
-fn facts(reference: &str, image: &Image) -> ImageFacts {
+/// What manifest and config say of an image and its layers.
+pub(crate) fn facts(reference: &str, image: &Image) -> ImageFacts {
     let Image { descriptor, manifest, config } = image;
     let steps = config.layer_history().unwrap_or_default();
     let layers = manifest.layers().iter().zip(config.diff_ids()).enumerate();

@@ -30,7 +30,7 @@ pub(crate) fn sniff(start: &[u8]) -> Sniffed {
 const CHUNK: usize = 256 << 10;
 
 /// A layer on its way from the source.
-pub(crate) struct LayerStream {
+pub struct LayerStream {
     blob: BlobReader,
     decoder: Decoder,
     /// Compressed bytes that the decoder has not taken.

@@ -11,6 +11,7 @@
 
 mod analyze;
 mod base;
+mod cache;
 mod decode;
 mod edit;
 mod encode;
@@ -18,6 +19,7 @@ mod error;
 mod history;
 mod image;
 mod listing;
+mod opened;
 mod output;
 mod place;
 mod progress;
@@ -28,10 +30,12 @@ mod source;
 mod verify;
 
 pub use analyze::{AnalyzeRequest, analyze};
+pub use decode::LayerStream;
 pub use edit::{RebaseRequest, RemoveRequest, rebase, remove};
 pub use error::{Error, ErrorKind, registry_exit_code};
 pub use history::{ImageHistory, Step, history};
 pub use listing::Difference;
+pub use opened::OpenedImage;
 pub use progress::{Progress, Snapshot, Stage};
 pub use request::SquashRequest;
 pub use result::{PlatformResult, SquashResult};

@@ -130,6 +130,10 @@ pub struct Limits {
     /// Folder for what does not fit in memory; the system's temporary folder when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scratch: Option<PathBuf>,
+    /// Folder where the headers of kept layers are remembered by digest, so that the next squash above the same base need
+    /// not read them. Its content is believed: only this user may be able to write to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<PathBuf>,
     /// Bytes that all layers together may unpack to; more is a bomb.
     pub max_unpacked_bytes: u64,
     /// Distinct paths that all layers together may name; more is a bomb.
@@ -151,6 +155,7 @@ impl Default for Limits {
             memory_bytes: 48 << 20,
             jobs: 0,
             scratch: None,
+            cache: None,
             max_unpacked_bytes: 16 << 40,
             max_paths: 20_000_000,
         }

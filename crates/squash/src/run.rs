@@ -12,6 +12,7 @@ use unbloat_oci::{
 use unbloat_registry::{Client, Destination, Fetched, Location, Source, Unchanged, UploadOptions};
 
 use crate::base;
+use crate::cache::HeaderCache;
 use crate::encode::Settings;
 use crate::error::Error;
 use crate::image::Image;
@@ -381,7 +382,9 @@ impl Run<'_> {
         let mut plan = Plan::default();
         loop {
             let prefetch = (self.request.limits.memory_bytes / 48).clamp(64 << 10, 4 << 20) as usize;
-            let source = Layers::new(self.source, layers, codec == Codec::Gzip, prefetch, self.progress);
+            let cache = self.request.limits.cache.as_deref().map(HeaderCache::new);
+            let source = Layers::new(self.source, layers, codec == Codec::Gzip, prefetch, self.progress)
+                .with_cache(cache, kept);
             let (batches, mut buffers, thread) = output::start(settings, self.progress);
             let (count, chosen, first) = (layers.len(), options.clone(), plan.clone());
             let merging = tokio::task::spawn_blocking(move || {

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 use unbloat_deflate::BufferPool;
-use unbloat_layers::{BoxError, LayerSource};
+use unbloat_layers::{BoxError, HeaderSink, Known, LayerSource};
 use unbloat_oci::Descriptor;
 use unbloat_registry::{BlobStream, Source};
 
+use crate::cache::HeaderCache;
 use crate::decode::LayerStream;
 use crate::progress::Progress;
 
@@ -36,6 +37,9 @@ pub(crate) struct Layers {
     order: Order,
     /// Bytes of one layer that may arrive before they are asked for.
     prefetch_bytes: usize,
+    /// Kept layers, as far as they are known from before.
+    cache: Option<HeaderCache>,
+    kept: usize,
 }
 
 struct Requested {
@@ -83,6 +87,8 @@ impl Layers {
             requested: Mutex::new(Requested { streams: HashMap::new(), count: 0 }),
             order: Order::default(),
             prefetch_bytes,
+            cache: None,
+            kept: 0,
             blobs,
         }
     }
@@ -92,9 +98,32 @@ impl Layers {
         Self { order, ..self }
     }
 
+    /// The same layers, of whose lowest `kept` the headers are taken from a cache, and put there.
+    pub(crate) fn with_cache(self, cache: Option<HeaderCache>, kept: usize) -> Self {
+        Self { cache, kept, ..self }
+    }
+
+    /// The cache, for a layer that is kept.
+    fn cache_of(&self, layer: usize) -> Option<(&HeaderCache, &Descriptor)> {
+        let cache = self.cache.as_ref().filter(|_| layer < self.kept)?;
+        Some((cache, &self.blobs[layer].1))
+    }
+
+    fn is_known(&self, layer: usize) -> bool {
+        self.cache_of(layer).is_some_and(|(cache, blob)| cache.has(blob.digest()))
+    }
+
     fn start(&self, layer: usize) -> BlobStream {
         let (source, descriptor) = &self.blobs[layer];
         source.blob(descriptor).prefetch(self.prefetch_bytes)
+    }
+
+    /// One layer, with none asked for ahead of its turn.
+    pub(crate) fn open_one(&self, layer: usize) -> Result<LayerStream, BoxError> {
+        let _inside = self.runtime.enter();
+        let (source, descriptor) = self.blobs.get(layer).ok_or("no such layer")?;
+        let reader = source.blob(descriptor).prefetch(self.prefetch_bytes).into_reader(self.runtime.clone());
+        Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress))
     }
 }
 
@@ -114,11 +143,28 @@ impl LayerSource for Layers {
         requested.count = requested.count.max(place(layer) + 1);
         while requested.count < (place(layer) + 1 + AHEAD).min(self.blobs.len()) {
             let next = place(requested.count);
-            requested.streams.insert(next, self.start(next));
+            if !self.is_known(next) {
+                requested.streams.insert(next, self.start(next));
+            }
             requested.count += 1;
         }
         drop(requested);
         let reader = stream.into_reader(self.runtime.clone());
         Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress))
+    }
+
+    fn known(&self, layer: usize) -> Result<Option<Known>, BoxError> {
+        let Some((cache, blob)) = self.cache_of(layer) else { return Ok(None) };
+        let known = cache.open(blob.digest());
+        if known.is_some() {
+            self.progress.read(blob.size() as usize);
+            self.progress.layer_done();
+        }
+        Ok(known)
+    }
+
+    fn learn(&self, layer: usize) -> Option<Box<dyn HeaderSink>> {
+        let (cache, blob) = self.cache_of(layer)?;
+        Some(Box::new(cache.record(blob.digest())?))
     }
 }

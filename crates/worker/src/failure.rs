@@ -72,6 +72,8 @@ fn of_registry(error: &unbloat_registry::Error) -> Reason {
     match (error.category(), is_write) {
         (Category::Unauthorized, true) => Reason::PushUnauthorized,
         (Category::Unauthorized, false) => Reason::PullUnauthorized,
+        // Its store shows late what it took: that passes.
+        (Category::NotFound, true) if error.is_retryable() => Reason::RegistryUnavailable,
         (Category::NotFound, true) => Reason::TargetRefused,
         (Category::NotFound, false) => Reason::ImageNotFound,
         (Category::Registry, true) => match error.kind() {

@@ -227,7 +227,11 @@ impl Cluster {
         Ok(())
     }
 
-    async fn wait_for_api(&self) -> Result<()> {
+    /// Waits until the API server is ready: after a start, or a restart.
+    ///
+    /// # Errors
+    /// When it is not within 90 s; the message quotes its log.
+    pub async fn wait_for_api(&self) -> Result<()> {
         let client = self.client().await?;
         let deadline = Instant::now() + API_READY_WITHIN;
         loop {
@@ -277,6 +281,11 @@ impl Cluster {
     /// The folder of everything that it has: logs, certificates, images.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The certificate authority that signed everything here, registries with TLS among it.
+    pub fn ca_file(&self) -> PathBuf {
+        self.authority.file()
     }
 
     /// The file that all that a part wrote is in.

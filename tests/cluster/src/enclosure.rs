@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 use crate::error::{Error, Result};
 use crate::net;
@@ -155,6 +155,13 @@ impl Enclosure {
         let listener = self.in_network(|| std::net::TcpListener::bind(address))?;
         listener.set_nonblocking(true)?;
         TcpListener::from_std(listener)
+    }
+
+    /// Takes datagrams at `address` on the node; needs a tokio runtime.
+    pub(crate) fn datagrams(&self, address: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = self.in_network(|| std::net::UdpSocket::bind(address))?;
+        socket.set_nonblocking(true)?;
+        UdpSocket::from_std(socket)
     }
 
     /// Ends everything inside and waits until the keeper has removed the rest.

@@ -13,6 +13,8 @@ use crate::tools;
 
 /// The project's root.
 const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+/// The folder of images that `cargo xtask image` made before.
+const IMAGES_VARIABLE: &str = "UNBLOAT_IMAGES";
 /// The sandbox of every pod.
 pub(crate) const PAUSE: &str = "unbloat.local/pause:1";
 /// An image with busybox in `/bin`, present on every node: `sh`, `wget`, `httpd`, `nc` for tests' pods.
@@ -111,15 +113,17 @@ impl Image {
         Self { folder: folder.into() }
     }
 
-    /// Makes one of the project's own images, `worker` or `operator`, as `cargo xtask image` does: what is tested is what
-    /// ships. `UNBLOAT_IMAGE_PROFILE=dev` makes quicker builds of it.
+    /// One of the project's own images, `worker` or `operator`, as `cargo xtask image` makes it: what is tested is what
+    /// ships. Made now, unless `UNBLOAT_IMAGES` names a folder that has it.
     ///
     /// # Errors
     /// When it cannot be built.
     pub async fn of_product(name: &str) -> Result<Self> {
-        let profile = std::env::var("UNBLOAT_IMAGE_PROFILE").unwrap_or_else(|_| "image".into());
+        if let Some(folder) = std::env::var_os(IMAGES_VARIABLE) {
+            return Ok(Self::from_layout(Path::new(&folder).join(name)));
+        }
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["xtask", "image", "--profile", &profile, name]).current_dir(WORKSPACE);
+        cargo.args(["xtask", "image", name]).current_dir(WORKSPACE);
         let printed = crate::command::run(cargo).await?;
         let folder = printed.lines().last().and_then(|line| line.split('\t').next_back());
         let folder = folder.ok_or_else(|| Error::Misuse("xtask image printed nothing".into()))?;

@@ -11,8 +11,8 @@ for place in run var/lib var/log; do
 	mount --bind "$folder/root/$place" "/$place"
 done
 
-# No name server can be reached; without one in the list, whoever asks learns that at once.
-: > "$folder/root/resolv.conf"
+# The node's own name server, where a test starts one; else whoever asks is refused at once.
+echo "nameserver $1" > "$folder/root/resolv.conf"
 mount --bind "$folder/root/resolv.conf" /etc/resolv.conf
 
 ip link set lo up

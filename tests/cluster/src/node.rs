@@ -106,7 +106,9 @@ SystemdCgroup = false
             "failCgroupV1": false,
             "failSwapOn": false,
             "podLogsDir": format!("/var/log/pods-{}", self.index),
-            // Pods see no name server: none could answer.
+            // The name server that a test may start; the machine's own could not be reached.
+            "clusterDNS": [net::node_ip(0)],
+            "clusterDomain": "cluster.local",
             "resolvConf": "/dev/null",
             // The machine's disk and memory are shared with builds; their level says nothing about the test.
             "evictionHard": { "memory.available": "1Mi", "nodefs.available": "1Mi", "imagefs.available": "1Mi", "nodefs.inodesFree": "0%", "imagefs.inodesFree": "0%" },
@@ -120,6 +122,8 @@ SystemdCgroup = false
             "nodeLeaseDurationSeconds": 12,
             "nodeStatusUpdateFrequency": "3s",
             "syncFrequency": "10s",
+            // How soon a volume past its limit is noticed.
+            "volumeStatsAggPeriod": "5s",
             "shutdownGracePeriod": "0s",
             "enableControllerAttachDetach": true,
         });

@@ -23,6 +23,8 @@ pub struct RegistryOptions {
     pub tls: bool,
     /// The only user and password that may enter.
     pub login: Option<(String, String)>,
+    /// Refuse all writes: for content that is there already, or a target that says no.
+    pub read_only: bool,
     /// Run the distribution project's version 3 in place of Debian's 2.8.
     pub version_3: bool,
 }
@@ -112,6 +114,9 @@ pub(crate) fn program(
         "storage": { "filesystem": { "rootdirectory": own.join("data") }, "delete": { "enabled": true } },
         "http": http,
     });
+    if options.read_only {
+        config["storage"]["maintenance"] = json!({ "readonly": { "enabled": true } });
+    }
     if let Some((user, password)) = &options.login {
         let file = own.join("htpasswd");
         // The lowest cost there is: the password is public.

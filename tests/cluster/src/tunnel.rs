@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::enclosure::Enclosure;
 use crate::error::{Error, Result};
+use crate::net;
 
 /// Where a tunnel is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Entrance {
     Machine,
     /// On the node's loopback: for programs that run inside the cluster's namespaces.
     Node,
+    /// On the node's own address: for pods.
+    Pods,
 }
 
 /// What a tunnel does with bytes.
@@ -30,11 +33,16 @@ pub enum Entrance {
 pub enum Flow {
     /// They pass.
     Open,
+    /// They pass at this many bytes a second, each way of each connection: what takes a moment lasts as long as a test needs.
+    Slow(u32),
     /// They stay where they are, and connections stay open: a cable pulled, a firewall that drops.
     Frozen,
     /// Connections are closed, old and new: nobody listens.
     Refused,
 }
+
+/// Parts of a second that a slow tunnel passes bytes in.
+const STEPS: usize = 20;
 
 /// A listening address and what is behind it; ends when dropped.
 pub struct Tunnel {
@@ -55,6 +63,7 @@ impl Tunnel {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = match entrance {
             Entrance::Node => enclosure.listen(loopback),
+            Entrance::Pods => enclosure.listen(SocketAddr::from((net::node_ip(0), 0))),
             Entrance::Machine => std::net::TcpListener::bind(loopback).and_then(|listener| {
                 listener.set_nonblocking(true)?;
                 TcpListener::from_std(listener)
@@ -129,7 +138,7 @@ async fn join(near: TcpStream, far: TcpStream, gate: &watch::Receiver<Flow>) -> 
 async fn pass(gate: &mut watch::Receiver<Flow>) -> io::Result<()> {
     let refused = || io::Error::from(io::ErrorKind::ConnectionReset);
     match gate.wait_for(|flow| *flow != Flow::Frozen).await {
-        Ok(flow) if *flow == Flow::Open => Ok(()),
+        Ok(flow) if *flow != Flow::Refused => Ok(()),
         _ => Err(refused()),
     }
 }
@@ -142,8 +151,12 @@ async fn pump(
     let mut buffer = vec![0; 64 * 1024];
     loop {
         pass(gate).await?;
+        let most = match *gate.borrow() {
+            Flow::Slow(rate) => (rate as usize / STEPS).clamp(1, buffer.len()),
+            _ => buffer.len(),
+        };
         let read = tokio::select! {
-            read = from.read(&mut buffer) => read?,
+            read = from.read(&mut buffer[..most]) => read?,
             _ = gate.changed() => continue,
         };
         pass(gate).await?;
@@ -151,5 +164,10 @@ async fn pump(
             return to.shutdown().await;
         }
         to.write_all(&buffer[..read]).await?;
+        if matches!(*gate.borrow_and_update(), Flow::Slow(_)) {
+            let pause = Duration::from_secs(1) / u32::try_from(STEPS).unwrap_or(1);
+            // Whatever comes next, it counts at once.
+            let _ = tokio::time::timeout(pause, gate.changed()).await;
+        }
     }
 }

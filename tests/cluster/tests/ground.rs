@@ -237,6 +237,22 @@ async fn a_wait_in_vain_says_what_there_was_instead() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_pod_finds_a_served_name_and_is_told_that_another_does_not_exist() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    cluster.restricted_namespace("names").await?;
+    let served = cluster.serve_names(&[("somewhere.test", [10, 9, 8, 7].into())])?;
+    let script = "busybox nslookup somewhere.test 2>&1; busybox nslookup nowhere.test 2>&1; true";
+    cluster
+        .apply(&job("names", "asker", container(&format!("({script}) > /dev/termination-log"))).to_string())
+        .await?;
+    let end = cluster.wait_for_job_end("names", "asker", SOON).await?;
+    let message = end.termination_message.unwrap_or_default();
+    assert!(message.contains("10.9.8.7") && message.contains("NXDOMAIN"), "{message}");
+    drop(served);
+    Ok(())
+}
+
 fn greeter(cluster: &Cluster, name: &str) -> Result<unbloat_cluster::Image> {
     let busybox = std::fs::read("/bin/busybox").or_else(|_| std::fs::read("/usr/bin/busybox"));
     let busybox = busybox.map_err(Error::io("read busybox"))?;

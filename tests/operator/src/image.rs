@@ -18,6 +18,8 @@ pub struct Layered {
     pub step: usize,
     /// What makes one image differ from another.
     pub seed: u64,
+    /// Whether a shell and a few programs are in it: 7 MB, compressed.
+    pub programs: bool,
 }
 
 impl Layered {
@@ -79,7 +81,7 @@ impl Layered {
             header.set_size(content.len() as u64);
             tar.append_data(&mut header, path, content).expect("memory takes what is written");
         };
-        if number == 0 {
+        if number == 0 && self.programs {
             let busybox = std::fs::read("/bin/busybox").or_else(|_| std::fs::read("/usr/bin/busybox"));
             let busybox = busybox.expect("busybox-static is installed");
             for name in ["sh", "find", "sort", "sha256sum", "xargs", "stat", "cat"] {
@@ -100,17 +102,16 @@ impl Layered {
     }
 }
 
-/// A shell script that prints one digest of all names, modes, sizes, times and contents below /data and /var.
-pub fn unpack_digest_script() -> &'static str {
-    "find /data /var -exec stat -c '%n %f %u %g %s %Y' {} + | sort > /tmp/list; \
-     find /data /var -type f | sort | xargs cat | sha256sum >> /tmp/list; sha256sum < /tmp/list"
+/// A shell script that lists names, modes, owners, sizes, times and contents of all that is in the image.
+pub fn list_tree_script() -> &'static str {
+    "find /bin /data /var -exec stat -c '%n %f %u %g %s %Y' {} + | sort; find /data /var -type f | sort | xargs sha256sum"
 }
 
 /// The image of one dynamically linked program of this machine: the program, its loader and its libraries.
 ///
 /// # Panics
 /// When the program isn't there.
-pub fn program_image(program: &Path, folder: &Path) -> Image {
+pub(crate) fn program_image(program: &Path, folder: &Path) -> Image {
     let name = program.file_name().and_then(|name| name.to_str()).expect("a program has a name");
     let read = |path: &str| std::fs::read(path).unwrap_or_else(|error| panic!("read {path}: {error}"));
     let mut image = ImageBuilder::new().file(name, read(&program.display().to_string()), 0o755);

@@ -2,11 +2,13 @@
 //! image, layered images to squash, and words for ImageSquashJobs.
 
 mod binaries;
+mod gates;
 mod image;
 mod jobs;
 mod operator;
 
-pub use binaries::binary;
-pub use image::{Layered, program_image, unpack_digest_script};
+pub use binaries::{are_quick, command, product_image};
+pub use gates::{Gates, Stage};
+pub use image::{Layered, list_tree_script};
 pub use jobs::{Jobs, job, reason};
 pub use operator::{Ground, Operator, WORKER_IMAGE};

@@ -1,7 +1,7 @@
 //! The operator as a process of the cluster's node, with the rights of its own service account and no more.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use unbloat_cluster::{Cluster, Error, Look, Options, Program, Registry, RegistryOptions, Result, Signal};
 
-use crate::binaries::binary;
-use crate::image::program_image;
+use crate::binaries::{product_image, product_program};
 
 /// The worker's image on every node.
 pub const WORKER_IMAGE: &str = "unbloat.local/worker:test";
@@ -23,6 +22,8 @@ pub struct Ground {
     pub cluster: Cluster,
     /// A registry without a login.
     pub registry: Registry,
+    /// The operator's program.
+    program: PathBuf,
 }
 
 /// A running operator.
@@ -56,10 +57,11 @@ impl Ground {
                 "--timeout=30s",
             ])
             .await?;
-        let worker = program_image(&binary("unbloat-worker"), &cluster.folder().join("worker-image"));
+        let worker = product_image("worker", &cluster.folder().join("worker-image")).await?;
         cluster.load_image(&worker, WORKER_IMAGE).await?;
+        let program = product_program("operator", cluster.folder()).await?;
         let registry = cluster.start_registry("main", RegistryOptions::default()).await?;
-        Ok(Self { cluster, registry })
+        Ok(Self { cluster, registry, program })
     }
 
     /// Starts an operator with the configuration's defaults and these changes, through the API server at `server`.
@@ -88,7 +90,7 @@ impl Ground {
         let file = self.cluster.folder().join(format!("{name}.yaml"));
         std::fs::write(&file, config.to_string()).map_err(Error::io("write the configuration"))?;
         let kubeconfig = self.cluster.kubeconfig_as(SYSTEM, "unbloat-operator", server).await?;
-        let program = binary("unbloat-operator").display().to_string();
+        let program = self.program.display().to_string();
         let (config, kubeconfig) = (file.display().to_string(), kubeconfig.display().to_string());
         let listen = format!("0.0.0.0:{port}");
         let words = [

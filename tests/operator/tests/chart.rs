@@ -3,22 +3,20 @@
 use std::process::Command;
 use std::time::Duration;
 
-use clap::Parser;
 use serde_json::{Value, json};
-use unbloat_cluster::{Cluster, Error, Extra, Look, Options, RegistryOptions, Result, extra, run};
-use unbloat_cluster_cli::{ClusterCommand, ProgressStyle, Shared};
-use unbloat_operator_tests::{Jobs, Layered, WORKER_IMAGE, binary, program_image, reason};
+use unbloat_cluster::{
+    Cluster, Entrance, Error, Extra, Flow, Look, Options, RegistryOptions, Result, extra, run,
+};
+use unbloat_operator_tests::{Jobs, Layered, WORKER_IMAGE, command, product_image, reason};
 
 const LONG: Duration = Duration::from_secs(180);
 
 #[tokio::test]
 async fn the_chart_is_installed_and_upgraded_with_a_running_job() -> Result<()> {
     let cluster = Cluster::start(Options::default()).await?;
-    for (package, name) in
-        [("unbloat-operator", "unbloat.local/operator:test"), ("unbloat-worker", WORKER_IMAGE)]
-    {
-        let image = program_image(&binary(package), &cluster.folder().join(package));
-        cluster.load_image(&image, name).await?;
+    for (name, reference) in [("operator", "unbloat.local/operator:test"), ("worker", WORKER_IMAGE)] {
+        let image = product_image(name, &cluster.folder().join(name)).await?;
+        cluster.load_image(&image, reference).await?;
     }
     let registry = cluster.start_registry("main", RegistryOptions::default()).await?;
     cluster.restricted_namespace("unbloat-system").await?;
@@ -28,16 +26,21 @@ async fn the_chart_is_installed_and_upgraded_with_a_running_job() -> Result<()> 
     let rollout = ["rollout", "status", "deployment/unbloat", "--namespace=unbloat-system", "--timeout=90s"];
     cluster.kubectl(&rollout).await?;
 
-    let image = Layered { layers: 60, step: 100_000, seed: 41 }.write(&cluster.folder().join("image"));
+    let image = Layered { layers: 60, step: 100_000, seed: 41, programs: true }
+        .write(&cluster.folder().join("image"));
     let source = cluster.push(&registry, &image, "team/app:v1").await?;
     let target = format!("{}/team/app:flat", registry.host());
     let jobs = Jobs::of(&cluster, "team").await?;
-    let spec = json!({"source": {"image": source, "plainHTTP": true}, "target": {"image": target},
-        "compression": "Gzip", "level": 9});
+    // Slow enough that the job still runs when the upgrade is done.
+    let way = cluster.tunnel(Entrance::Pods, registry.host().parse().expect("an address"))?;
+    way.set(Flow::Slow(50_000));
+    let slow_source = source.replace(&registry.host(), &way.address().to_string());
+    let spec = json!({"source": {"image": slow_source, "plainHTTP": true}, "target": {"image": target}});
     jobs.apply("upgraded", &spec).await?;
     jobs.wait_for_reason("upgraded", "Running", LONG).await?;
     helm(&cluster, "upgrade", &["--set", "config.concurrency.global=3"]).await?;
     cluster.kubectl(&rollout).await?;
+    way.set(Flow::Open);
     let done = jobs.wait_for_end("upgraded", LONG).await?;
     assert_eq!(reason(&done).1, "Squashed", "{:#?}", done.status);
     assert_eq!(done.status.unwrap_or_default().attempts, 1);
@@ -49,7 +52,31 @@ async fn the_chart_is_installed_and_upgraded_with_a_running_job() -> Result<()> 
     uninstall.args(["uninstall", "unbloat", "--namespace=unbloat-system", "--wait"]);
     run(uninstall).await?;
     assert!(jobs.list().await?.iter().any(|job| job.metadata.name.as_deref() == Some("upgraded")));
+    without_helm(&cluster, &source, &target).await?;
     cluster.check_parts()
+}
+
+/// The same from `config/`, as kustomize makes it.
+async fn without_helm(cluster: &Cluster, source: &str, target: &str) -> Result<()> {
+    let folder = format!("{}/../../config/default", env!("CARGO_MANIFEST_DIR"));
+    let manifests = cluster.kubectl(&["kustomize", &folder]).await?;
+    let version = env!("CARGO_PKG_VERSION");
+    let local = |text: &str, name: &str| {
+        let shipped = format!("ghcr.io/unbloat/{name}:{version}");
+        assert!(text.contains(&shipped), "no {shipped} in {text}");
+        text.replace(&shipped, &format!("unbloat.local/{name}:test"))
+    };
+    cluster.apply(&local(&local(&manifests, "operator"), "worker")).await?;
+    let rollout =
+        ["rollout", "status", "deployment/unbloat-operator", "--namespace=unbloat-system", "--timeout=90s"];
+    cluster.kubectl(&rollout).await?;
+    let jobs = Jobs::of(cluster, "team").await?;
+    let spec = json!({"source": {"image": source, "plainHTTP": true}, "target": {"image": target},
+        "worker": {"resources": {"cpu": "200m", "memory": "128Mi"}}});
+    jobs.apply("without-helm", &spec).await?;
+    let done = jobs.wait_for_end("without-helm", LONG).await?;
+    assert_eq!(reason(&done).1, "Squashed", "{:#?}", done.status);
+    Ok(())
 }
 
 fn helm_command(cluster: &Cluster) -> Result<Command> {
@@ -73,49 +100,71 @@ async fn helm(cluster: &Cluster, verb: &str, more: &[&str]) -> Result<()> {
     run(command).await.map(drop)
 }
 
-#[derive(Parser)]
-struct Unbloat {
-    #[command(subcommand)]
-    command: ClusterCommand,
+/// How a run of `unbloat` ended: its exit code, standard output and standard error.
+struct Ended {
+    code: Option<i32>,
+    output: String,
+    errors: String,
 }
 
-async fn unbloat(cluster: &Cluster, words: &[&str]) -> std::result::Result<(), unbloat_cluster_cli::Error> {
-    let kubeconfig = cluster.kubeconfig().display().to_string();
-    let options = ["--namespace=team", "--kubeconfig", kubeconfig.as_str()];
-    let words = ["unbloat"].iter().chain(words).chain(&options);
-    let Unbloat { command } = Unbloat::try_parse_from(words).expect("the flags are right");
-    let shared = Shared { json: false, progress: ProgressStyle::Plain, plain_http: true };
-    unbloat_cluster_cli::run(command, shared).await
+/// Runs `unbloat`, or `kubectl unbloat`, as a user does.
+async fn unbloat(cluster: &Cluster, through_kubectl: bool, words: &[&str]) -> Result<Ended> {
+    let program = command(if through_kubectl { "kubectl-unbloat" } else { "unbloat" });
+    let mut command = if through_kubectl {
+        let mut kubectl = Command::new(cluster.kubectl_command(&[]).get_program());
+        // kubectl finds its plugins on the path.
+        kubectl.env("PATH", program.parent().expect("it lies in a folder")).arg("unbloat");
+        kubectl
+    } else {
+        Command::new(program)
+    };
+    command.env("KUBECONFIG", cluster.kubeconfig()).args(words).arg("--namespace=team");
+    let output = tokio::task::spawn_blocking(move || command.output()).await;
+    let output = output.expect("it doesn't panic").map_err(Error::io("start unbloat"))?;
+    Ok(Ended {
+        code: output.status.code(),
+        output: String::from_utf8_lossy(&output.stdout).into_owned(),
+        errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
 }
 
 async fn the_command(cluster: &Cluster, source: &str, target: &str) -> Result<()> {
-    let failed = |error: unbloat_cluster_cli::Error| Error::Misuse(error.to_string());
-    unbloat(cluster, &["run", source, target, "--name=by-command", "--no-verify"]).await.map_err(failed)?;
-    unbloat(cluster, &["get"]).await.map_err(failed)?;
-    unbloat(cluster, &["logs", "by-command"]).await.map_err(failed)?;
-    unbloat(cluster, &["watch", "by-command"]).await.map_err(failed)?;
+    let run = ["run", source, target, "--name=by-command", "--no-verify", "--plain-http", "--progress=plain"];
+    let ended = unbloat(cluster, false, &run).await?;
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    assert!(
+        ended.errors.contains("by-command created") && ended.errors.contains("Running"),
+        "{}",
+        ended.errors
+    );
+    assert!(ended.output.contains("Squashed: ") && ended.output.contains("@sha256:"), "{}", ended.output);
+
+    let ended = unbloat(cluster, true, &["get"]).await?;
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    assert!(ended.output.contains("60→1") && ended.output.contains("by-command"), "{}", ended.output);
+    let ended = unbloat(cluster, false, &["logs", "by-command"]).await?;
+    assert!(ended.code == Some(0) && ended.output.contains("squashing"), "{}{}", ended.output, ended.errors);
+    let ended = unbloat(cluster, false, &["watch", "by-command", "--output=json"]).await?;
+    let job: Value = serde_json::from_str(&ended.output).expect("one JSON object");
+    assert_eq!(job["status"]["layers"], "60→1");
+
     let unknown = source.replace(":v1", ":nope");
-    let ended =
-        unbloat(cluster, &["run", &unknown, target, "--name=unknown"]).await.expect_err("no such image");
-    assert_eq!(ended.exit_code(), 3, "{ended}");
-    let ended = unbloat(cluster, &["watch", "nobody"]).await.expect_err("no such job");
-    assert_eq!(ended.exit_code(), 3, "{ended}");
-    unbloat(cluster, &["cancel", "by-command"]).await.map_err(failed)?;
+    let run = ["run", &unknown, target, "--name=unknown", "--plain-http"];
+    let ended = unbloat(cluster, true, &run).await?;
+    assert_eq!(ended.code, Some(3), "{}", ended.errors);
+    assert!(ended.errors.contains("unknown failed: ImageNotFound: "), "{}", ended.errors);
+    let ended = unbloat(cluster, false, &["watch", "nobody"]).await?;
+    assert_eq!(ended.code, Some(3), "{}", ended.errors);
+    let ended = unbloat(cluster, false, &["run", source, source, "--name=onto-itself"]).await?;
+    assert_eq!(ended.code, Some(2), "{}", ended.errors);
+    assert!(ended.errors.contains("set target.moveTag instead"), "{}", ended.errors);
+
+    let ended = unbloat(cluster, false, &["cancel", "by-command"]).await?;
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
     cluster
         .wait_for("team", "the cancelled job to be gone", LONG, async || {
-            let text = cluster.kubectl(&["get", "isj", "--namespace=team", "--output=json"]).await?;
-            let list: Value = serde_json::from_str(&text).unwrap_or_default();
-            let names: Vec<_> = list["items"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(|job| job["metadata"]["name"].clone())
-                .collect();
-            Ok(if names.contains(&json!("by-command")) {
-                Look::NotYet(format!("{names:?}"))
-            } else {
-                Look::Done(())
-            })
+            let names = cluster.kubectl(&["get", "isj", "--namespace=team", "--output=name"]).await?;
+            Ok(if names.contains("by-command") { Look::NotYet(names) } else { Look::Done(()) })
         })
         .await
 }

@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use kube::ResourceExt;
 use serde_json::{Value, json};
-use unbloat_cluster::{Look, Registry, RegistryOptions, Result};
+use unbloat_cluster::{Look, Program, Registry, RegistryOptions, Result, Signal};
 use unbloat_operator_tests::{Ground, Jobs, Layered, Operator, reason};
 
 const LONG: Duration = Duration::from_secs(120);
@@ -15,11 +14,13 @@ const PASSWORD: &str = "open-sesame-5a3f";
 async fn every_failure_has_its_reason_and_nothing_leaks() -> Result<()> {
     let ground = Ground::start().await?;
     let mut operator = ground.operator("operator-a", &json!({})).await?;
+    let mut spy = watch_processes(&ground)?;
     ground.cluster.restricted_namespace("team").await?;
     let login = Some(("alice".to_owned(), PASSWORD.to_owned()));
     let private = RegistryOptions { login, ..RegistryOptions::default() };
     let private = ground.cluster.start_registry("private", private).await?;
-    let image = Layered { layers: 3, step: 2000, seed: 7 }.write(&ground.cluster.folder().join("image"));
+    let image = Layered { layers: 3, step: 2000, seed: 7, programs: true }
+        .write(&ground.cluster.folder().join("image"));
     let open = ground.cluster.push(&ground.registry, &image, "team/app:v1").await?;
     let closed = ground.cluster.push(&private, &image, "team/app:v1").await?;
 
@@ -27,11 +28,13 @@ async fn every_failure_has_its_reason_and_nothing_leaks() -> Result<()> {
     the_operators_own_refusals(&ground).await?;
     credentials(&ground, &private, &closed).await?;
     unknown_and_corrupt_images(&ground, &open).await?;
+    a_target_that_refuses(&ground, &open).await?;
     a_flat_image_is_left_alone(&ground).await?;
     a_deadline_ends_a_job(&ground).await?;
     a_worker_out_of_memory_is_final(&ground).await?;
     a_registry_that_is_away_is_retried(&ground, &open).await?;
-    nothing_leaked(&ground, &operator).await?;
+    spy.kill(Signal::KILL)?;
+    nothing_leaked(&ground, &operator, &spy).await?;
     operator.terminate()?;
     ground.cluster.check_parts()
 }
@@ -190,8 +193,17 @@ async fn unknown_and_corrupt_images(ground: &Ground, open: &str) -> Result<()> {
     Ok(())
 }
 
+async fn a_target_that_refuses(ground: &Ground, open: &str) -> Result<()> {
+    let options = RegistryOptions { read_only: true, ..RegistryOptions::default() };
+    let target = ground.cluster.start_registry("read-only", options).await?;
+    let spec = json!({"source": {"image": open, "plainHTTP": true},
+        "target": {"image": format!("{}/team/app:flat", target.host())}});
+    ends(ground, "read-only", &spec, "TargetRefused", 1).await
+}
+
 async fn a_flat_image_is_left_alone(ground: &Ground) -> Result<()> {
-    let image = Layered { layers: 1, step: 100, seed: 9 }.write(&ground.cluster.folder().join("flat"));
+    let image = Layered { layers: 1, step: 100, seed: 9, programs: true }
+        .write(&ground.cluster.folder().join("flat"));
     let source = ground.cluster.push(&ground.registry, &image, "team/one:v1").await?;
     let spec = json!({"source": {"image": source, "plainHTTP": true}, "target": {"moveTag": true}});
     ends(ground, "flat", &spec, "AlreadyFlat", 0).await
@@ -216,7 +228,8 @@ async fn a_deadline_ends_a_job(ground: &Ground) -> Result<()> {
 }
 
 async fn a_worker_out_of_memory_is_final(ground: &Ground) -> Result<()> {
-    let image = Layered { layers: 40, step: 200_000, seed: 11 }.write(&ground.cluster.folder().join("large"));
+    let image = Layered { layers: 40, step: 200_000, seed: 11, programs: true }
+        .write(&ground.cluster.folder().join("large"));
     let source = ground.cluster.push(&ground.registry, &image, "team/large:v1").await?;
     let spec = json!({"source": {"image": source, "plainHTTP": true},
         "target": {"image": format!("{}/team/large:flat", ground.registry.host())},
@@ -237,16 +250,36 @@ async fn a_registry_that_is_away_is_retried(ground: &Ground, open: &str) -> Resu
     jobs.wait_for_reason("back", "Squashed", LONG).await.map(drop)
 }
 
-async fn nothing_leaked(ground: &Ground, operator: &Operator) -> Result<()> {
+/// Looks through arguments and environments of all processes of the cluster, five times a second.
+fn watch_processes(ground: &Ground) -> Result<Program> {
+    let patterns = ground.cluster.folder().join("secrets");
+    let encoded = base64_of(&format!("alice:{PASSWORD}"));
+    std::fs::write(&patterns, format!("{PASSWORD}\n{encoded}\n")).expect("a folder of the test's own");
+    let script = format!(
+        "cd /proc; while sleep 0.2; do \
+         grep -alF -f {} [0-9]*/cmdline [0-9]*/environ | sed 's/^/secret in /'; \
+         grep -al ^/unbloat-worker [0-9]*/cmdline | sed 's/^/worker in /'; done 2> /dev/null",
+        patterns.display()
+    );
+    ground.cluster.spawn("spy", &["busybox", "sh", "-c", &script], &[])
+}
+
+async fn nothing_leaked(ground: &Ground, operator: &Operator, spy: &Program) -> Result<()> {
+    let seen = std::fs::read_to_string(spy.log()).unwrap_or_default();
+    assert!(seen.contains("worker in "), "no worker's process was looked at");
+    assert!(!seen.contains("secret in "), "{seen}");
     let mut places = vec![("the operator's log".to_owned(), operator.log())];
     for what in ["isj", "jobs", "pods", "events"] {
         let text = ground.cluster.kubectl(&["get", what, "--all-namespaces", "--output=yaml"]).await?;
         places.push((what.to_owned(), text));
     }
-    for pod in Jobs::of(&ground.cluster, "team").await?.pods("right-secret").await? {
-        let log = ground.cluster.kubectl(&["logs", &pod.name_any(), "--namespace=team"]).await?;
-        places.push((pod.name_any(), log));
+    let pods = ["get", "pods", "--namespace=team", "--output=name"];
+    let pods = ground.cluster.kubectl(&pods).await?;
+    for pod in pods.lines() {
+        let log = ground.cluster.kubectl(&["logs", pod, "--namespace=team"]).await?;
+        places.push((pod.to_owned(), log));
     }
+    assert!(places.len() > 10, "{}", places.len());
     let encoded = base64_of(&format!("alice:{PASSWORD}"));
     for (place, text) in places {
         assert!(!text.contains(PASSWORD) && !text.contains(&encoded), "the password is in {place}");

@@ -3,83 +3,87 @@
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
-use serde_json::{Value, json};
+use serde_json::json;
 use unbloat_cluster::{Entrance, Flow, Look, Part, Result};
-use unbloat_operator_tests::{Ground, Jobs, Layered, reason};
+use unbloat_operator_tests::{Gates, Ground, Jobs, Layered, Stage, reason};
 
 const LONG: Duration = Duration::from_secs(180);
-
-/// A source that takes a while: uncompressible and larger than a small worker squashes in a moment.
-async fn slow_source(ground: &Ground, name: &str, seed: u64) -> Result<Value> {
-    let image = Layered { layers: 60, step: 100_000, seed }.write(&ground.cluster.folder().join(name));
-    let source = ground.cluster.push(&ground.registry, &image, &format!("slow/{name}:v1")).await?;
-    Ok(json!({"source": {"image": source, "plainHTTP": true}, "compression": "Gzip", "level": 9,
-        "target": {"image": format!("{}/slow/{name}:flat", ground.registry.host())}}))
-}
-
-async fn tags(ground: &Ground, name: &str) -> Result<String> {
-    let repository = format!("{}/slow/{name}", ground.registry.host());
-    ground.cluster.crane(&ground.registry, &["ls", &repository]).await
-}
 
 #[tokio::test]
 async fn a_job_ends_the_same_whoever_is_killed_on_the_way() -> Result<()> {
     let ground = Ground::start().await?;
     ground.cluster.restricted_namespace("team").await?;
+    let gates = Gates::open(&ground).await?;
     let mut operator = ground.operator("operator-a", &json!({})).await?;
     ground.wait_for_leader(&operator, LONG).await?;
-
-    suspending_and_resuming(&ground).await?;
-    cancelling(&ground).await?;
-    time_to_live(&ground).await?;
-    a_tag_that_moved_meanwhile_is_left_alone(&ground).await?;
-
-    // The operator is killed: before it saw the job, while the worker runs, and when the worker has ended meanwhile.
     let jobs = Jobs::of(&ground.cluster, "team").await?;
+
+    let case = "undisturbed";
+    gates.start(case).await?;
+    let digest = all_end_the_same(&ground, &gates, case, 1, None).await?;
+
+    suspending_and_resuming(&ground, &gates).await?;
+    cancelling(&ground, &gates).await?;
+    time_to_live(&ground).await?;
+    a_tag_that_moved_meanwhile_is_left_alone(&ground, &gates).await?;
+
+    // The operator, before it saw the job, while the worker works, and when the worker has ended meanwhile.
     operator.kill()?;
-    jobs.apply("unseen", &slow_source(&ground, "unseen", 21).await?).await?;
+    let case = "operator";
+    for stage in Stage::ALL {
+        gates.hold(stage);
+        jobs.apply(&Gates::name(case, stage), &gates.spec(case, stage)).await?;
+    }
     operator = ground.operator("operator-b", &json!({})).await?;
-    jobs.wait_for_reason("unseen", "Running", LONG).await?;
+    for stage in Stage::ALL {
+        gates.wait_for(case, stage).await?;
+    }
     operator.kill()?;
-    one_worker_ends(&ground, "unseen").await?;
+    for stage in Stage::ALL {
+        gates.let_go(stage);
+        one_worker_ends_well(&ground, &Gates::name(case, stage)).await?;
+    }
     operator = ground.operator("operator-c", &json!({})).await?;
-    once_squashed(&ground, "unseen").await?;
+    all_end_the_same(&ground, &gates, case, 1, Some(&digest)).await?;
 
-    // The worker is killed.
-    jobs.apply("worker", &slow_source(&ground, "worker", 22).await?).await?;
-    jobs.wait_for_reason("worker", "Running", LONG).await?;
-    let pod = jobs.pods("worker").await?.remove(0).name_any();
-    ground.cluster.kubectl(&["delete", "pod", &pod, "--namespace=team", "--grace-period=1"]).await?;
-    let failed = jobs.wait_for_reason("worker", "Retrying", LONG).await?;
-    assert_eq!(failed.status.unwrap_or_default().last_failure.expect("it failed").reason, "WorkerLost");
-    let done = jobs.wait_for_end("worker", LONG).await?;
-    assert_eq!(reason(&done).1, "Squashed");
-    assert_eq!(done.status.unwrap_or_default().attempts, 2);
+    // The worker.
+    let case = "worker";
+    gates.start(case).await?;
+    for stage in Stage::ALL {
+        let name = Gates::name(case, stage);
+        let pod = jobs.pods(&name).await?.remove(0).name_any();
+        ground.cluster.kubectl(&["delete", "pod", &pod, "--namespace=team", "--wait=false"]).await?;
+        let failed = jobs.wait_for_reason(&name, "Retrying", LONG).await?;
+        let failure = failed.status.unwrap_or_default().last_failure.expect("it failed");
+        assert_eq!(failure.reason, "WorkerLost", "{failure:?}");
+        assert_eq!(gates.tags(case, stage).await?, "", "{name}");
+    }
+    all_end_the_same(&ground, &gates, case, 2, Some(&digest)).await?;
 
-    // The node's kubelet is killed and comes back.
-    jobs.apply("kubelet", &slow_source(&ground, "kubelet", 23).await?).await?;
-    jobs.wait_for_reason("kubelet", "Running", LONG).await?;
+    // The node's kubelet.
+    let case = "kubelet";
+    gates.start(case).await?;
     ground.cluster.restart(&Part::Kubelet(0))?;
-    once_squashed(&ground, "kubelet").await?;
+    all_end_the_same(&ground, &gates, case, 1, Some(&digest)).await?;
 
-    // The registry is killed while the worker reads or writes, and comes back.
-    jobs.apply("registry", &slow_source(&ground, "registry", 24).await?).await?;
-    jobs.wait_for_reason("registry", "Running", LONG).await?;
+    // The registry.
+    let case = "registry";
+    gates.start(case).await?;
     ground.cluster.kill(&ground.registry.part())?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     ground.cluster.start_part(&ground.registry.part())?;
-    let done = jobs.wait_for_end("registry", LONG).await?;
-    assert_eq!(reason(&done).1, "Squashed", "{:#?}", done.status);
+    all_end_the_same(&ground, &gates, case, 1, Some(&digest)).await?;
 
-    // The API server is away for 30 s: the operator gives up its lease and ends; the next one goes on.
-    jobs.apply("api", &slow_source(&ground, "api", 25).await?).await?;
-    jobs.wait_for_reason("api", "Running", LONG).await?;
+    // The API server, for 30 s: the operator gives up its lease and ends; the next one goes on.
+    let case = "api-server";
+    gates.start(case).await?;
     ground.cluster.kill(&Part::ApiServer)?;
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(operator.program.ended().is_some(), "a leader without a lease went on:\n{}", operator.log());
     ground.cluster.start_part(&Part::ApiServer)?;
+    ground.cluster.wait_for_api().await?;
     let mut operator = ground.operator("operator-d", &json!({})).await?;
-    once_squashed(&ground, "api").await?;
+    all_end_the_same(&ground, &gates, case, 1, Some(&digest)).await?;
 
     // Asked to end, it gives the lease back, and the next one leads at once.
     operator.terminate()?;
@@ -90,71 +94,113 @@ async fn a_job_ends_the_same_whoever_is_killed_on_the_way() -> Result<()> {
     ground.cluster.check_parts()
 }
 
-async fn once_squashed(ground: &Ground, name: &str) -> Result<()> {
+/// Lets the jobs of a case go on and checks that each ends with one result, after this many attempts; gives its digest.
+async fn all_end_the_same(
+    ground: &Ground,
+    gates: &Gates<'_>,
+    case: &str,
+    attempts: i32,
+    digest: Option<&str>,
+) -> Result<String> {
     let jobs = Jobs::of(&ground.cluster, "team").await?;
-    let done = jobs.wait_for_end(name, LONG).await?;
-    assert_eq!(reason(&done).1, "Squashed", "{name}: {:#?}", done.status);
-    assert_eq!(done.status.unwrap_or_default().attempts, 1, "{name}");
-    assert_eq!(jobs.pods(name).await?.len(), 1, "{name}");
-    assert_eq!(tags(ground, name).await?, "flat\nv1\n");
-    Ok(())
+    let mut digests = Vec::new();
+    for stage in Stage::ALL {
+        gates.let_go(stage);
+        let name = Gates::name(case, stage);
+        let done = jobs.wait_for_end(&name, LONG).await?;
+        assert_eq!(reason(&done).1, "Squashed", "{name}: {:#?}", done.status);
+        let status = done.status.unwrap_or_default();
+        assert_eq!(status.attempts, attempts, "{name}: {status:#?}");
+        one_worker_ends_well(ground, &name).await?;
+        assert_eq!(gates.tags(case, stage).await?, "flat\n", "{name}");
+        let target = format!("{}/slow/{name}:flat", ground.registry.host());
+        let pushed = ground.cluster.crane(&ground.registry, &["digest", &target]).await?.trim().to_owned();
+        assert_eq!(status.target.unwrap_or_default().digest.as_deref(), Some(pushed.as_str()), "{name}");
+        digests.push(pushed);
+    }
+    assert!(
+        digests.iter().all(|found| Some(found.as_str()) == digest.or(Some(&digests[0]))),
+        "{case}: {digests:?}"
+    );
+    Ok(digests.remove(0))
 }
 
-async fn one_worker_ends(ground: &Ground, name: &str) -> Result<()> {
+/// Waits until no worker of a job runs; one of them, and no more, has done its work.
+async fn one_worker_ends_well(ground: &Ground, name: &str) -> Result<()> {
     let jobs = Jobs::of(&ground.cluster, "team").await?;
+    let what = format!("one worker of {name} to end well");
     ground
         .cluster
-        .wait_for("team", &format!("the worker of {name} to end"), LONG, async || {
+        .wait_for("team", &what, LONG, async || {
             let pods = jobs.pods(name).await?;
-            let phases: Vec<_> =
-                pods.iter().map(|pod| pod.status.clone().unwrap_or_default().phase).collect();
-            let ended = phases.iter().all(|phase| phase.as_deref() == Some("Succeeded"));
-            Ok(if ended { Look::Done(()) } else { Look::NotYet(format!("{phases:?}")) })
+            let phases: Vec<_> = pods.iter().filter_map(|pod| pod.status.as_ref()?.phase.clone()).collect();
+            let well = phases.iter().filter(|phase| *phase == "Succeeded").count();
+            let badly = phases.iter().filter(|phase| *phase == "Failed").count();
+            Ok(if well == 1 && well + badly == pods.len() {
+                Look::Done(())
+            } else {
+                Look::NotYet(format!("{phases:?}"))
+            })
         })
         .await
 }
 
-async fn suspending_and_resuming(ground: &Ground) -> Result<()> {
+async fn suspending_and_resuming(ground: &Ground, gates: &Gates<'_>) -> Result<()> {
     let jobs = Jobs::of(&ground.cluster, "team").await?;
-    jobs.apply("suspended", &slow_source(ground, "suspended", 26).await?).await?;
-    jobs.wait_for_reason("suspended", "Running", LONG).await?;
-    jobs.patch("suspended", &json!({"spec": {"suspend": true}})).await?;
-    jobs.wait_for_reason("suspended", "Suspended", LONG).await?;
-    no_pods(ground, "suspended").await?;
-    assert_eq!(tags(ground, "suspended").await?, "v1\n");
-    jobs.patch("suspended", &json!({"spec": {"suspend": false}})).await?;
-    let done = jobs.wait_for_end("suspended", LONG).await?;
-    assert_eq!(reason(&done).1, "Squashed");
-    let status = done.status.unwrap_or_default();
-    assert_eq!((status.attempts, status.failures), (2, 0));
+    let case = "suspended";
+    gates.start(case).await?;
+    for stage in Stage::ALL {
+        let name = Gates::name(case, stage);
+        jobs.patch(&name, &json!({"spec": {"suspend": true}})).await?;
+        jobs.wait_for_reason(&name, "Suspended", LONG).await?;
+        no_pods(ground, &name).await?;
+        assert_eq!(gates.tags(case, stage).await?, "", "{name}");
+        gates.let_go(stage);
+        jobs.patch(&name, &json!({"spec": {"suspend": false}})).await?;
+        let done = jobs.wait_for_end(&name, LONG).await?;
+        assert_eq!(reason(&done).1, "Squashed");
+        let status = done.status.unwrap_or_default();
+        assert_eq!((status.attempts, status.failures), (2, 0));
+    }
     Ok(())
 }
 
-async fn cancelling(ground: &Ground) -> Result<()> {
-    let jobs = Jobs::of(&ground.cluster, "team").await?;
-    jobs.apply("cancelled", &slow_source(ground, "cancelled", 27).await?).await?;
-    jobs.wait_for_reason("cancelled", "Running", LONG).await?;
-    ground.cluster.kubectl(&["delete", "isj", "cancelled", "--namespace=team"]).await?;
-    no_pods(ground, "cancelled").await?;
-    assert_eq!(tags(ground, "cancelled").await?, "v1\n");
+async fn cancelling(ground: &Ground, gates: &Gates<'_>) -> Result<()> {
+    let case = "cancelled";
+    gates.start(case).await?;
+    for stage in Stage::ALL {
+        let name = Gates::name(case, stage);
+        ground.cluster.kubectl(&["delete", "isj", &name, "--namespace=team"]).await?;
+        no_pods(ground, &name).await?;
+        assert_eq!(gates.tags(case, stage).await?, "", "{name}");
+    }
     Ok(())
 }
 
-async fn a_tag_that_moved_meanwhile_is_left_alone(ground: &Ground) -> Result<()> {
+async fn a_tag_that_moved_meanwhile_is_left_alone(ground: &Ground, gates: &Gates<'_>) -> Result<()> {
     let jobs = Jobs::of(&ground.cluster, "team").await?;
-    let mut spec = slow_source(ground, "moved", 28).await?;
+    let (case, stage) = ("moved", Stage::Reading);
+    let mut spec = gates.spec(case, stage);
+    let image = spec["source"]["image"].as_str().unwrap_or_default().replace("slow/app:v1", "slow/app:moved");
+    ground
+        .cluster
+        .crane(&ground.registry, &["tag", &format!("{}/slow/app:v1", ground.registry.host()), "moved"])
+        .await?;
+    spec["source"]["image"] = json!(image);
     spec["target"] = json!({"moveTag": true});
-    jobs.apply("moved", &spec).await?;
-    jobs.wait_for_reason("moved", "Running", LONG).await?;
-    let newer = Layered { layers: 2, step: 10, seed: 29 }.write(&ground.cluster.folder().join("newer"));
-    let tag = ground.cluster.push(&ground.registry, &newer, "slow/moved:v1").await?;
+    gates.hold(stage);
+    jobs.apply(&Gates::name(case, stage), &spec).await?;
+    gates.wait_for(case, stage).await?;
+    let newer = Layered { layers: 2, step: 10, seed: 29, programs: true }
+        .write(&ground.cluster.folder().join("newer"));
+    let tag = ground.cluster.push(&ground.registry, &newer, "slow/app:moved").await?;
     let digest = ground.cluster.crane(&ground.registry, &["digest", &tag]).await?;
-    let ended = jobs.wait_for_end("moved", LONG).await?;
+    gates.let_go(stage);
+    let ended = jobs.wait_for_end(&Gates::name(case, stage), LONG).await?;
     assert_eq!(reason(&ended).1, "SourceChanged", "{:#?}", ended.status);
     assert_eq!(ground.cluster.crane(&ground.registry, &["digest", &tag]).await?, digest);
 
     // Left in peace, the tag is moved.
-    spec["source"]["image"] = json!(tag);
     jobs.apply("moved-again", &spec).await?;
     let ended = jobs.wait_for_end("moved-again", LONG).await?;
     assert_eq!(reason(&ended).1, "Squashed", "{:#?}", ended.status);
@@ -196,9 +242,8 @@ async fn a_leader_that_is_cut_off_ends_before_the_standby_takes_over() -> Result
     let mut first = ground.operator_through("operator-a", &json!({}), tunnel.address()).await?;
     ground.wait_for_leader(&first, LONG).await?;
     let second = ground.operator("operator-b", &json!({})).await?;
-    let jobs = Jobs::of(&ground.cluster, "team").await?;
-    jobs.apply("cut", &slow_source(&ground, "cut", 31).await?).await?;
-    jobs.wait_for_reason("cut", "Running", LONG).await?;
+    let gates = Gates::open(&ground).await?;
+    gates.start("cut").await?;
 
     tunnel.set(Flow::Frozen);
     let cut = Instant::now();
@@ -213,6 +258,6 @@ async fn a_leader_that_is_cut_off_ends_before_the_standby_takes_over() -> Result
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     ground.wait_for_leader(&second, LONG).await?;
-    once_squashed(&ground, "cut").await?;
-    Ok(())
+    all_end_the_same(&ground, &gates, "cut", 1, None).await?;
+    ground.cluster.check_parts()
 }

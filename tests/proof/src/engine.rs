@@ -1,8 +1,14 @@
 //! The merge engine, called in process: the one place where the proof touches it.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
 
-use unbloat_layers::{MemoryLayers, Options};
+use unbloat_layers::{
+    BoxError, Chunk, ChunkSource, HeaderSink, Known, LayerSource, MemoryLayers, MemoryStream, Options,
+    Outcome, Output, Piece, Plan, merge,
+};
 
 use crate::{
     model::{self, EntryKind, Mask, TarReader, Tree},
@@ -18,6 +24,108 @@ pub fn flatten(tars: &[Vec<u8>], options: &Options, chunk_bytes: usize) -> Resul
     unbloat_layers::flatten(&MemoryLayers { layers, chunk_bytes }, options)
         .map(|(tar, _)| tar)
         .map_err(|error| error.to_string())
+}
+
+/// Headers of layers by index, and the decoded bytes of each layer.
+type Headers = Arc<Mutex<BTreeMap<usize, (Vec<u8>, u64)>>>;
+
+/// Layers in memory whose headers are remembered, as the command's cache remembers them.
+struct Remembering {
+    layers: MemoryLayers,
+    headers: Headers,
+}
+
+struct Learning {
+    bytes: Vec<u8>,
+    layer: usize,
+    headers: Headers,
+}
+
+impl HeaderSink for Learning {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn finish(self: Box<Self>, unpacked_bytes: u64) {
+        let Self { bytes, layer, headers } = *self;
+        headers.lock().expect("nobody panicked").insert(layer, (bytes, unpacked_bytes));
+    }
+}
+
+struct Whole(Option<Vec<u8>>);
+
+impl ChunkSource for Whole {
+    fn next(&mut self) -> Result<Option<Chunk>, BoxError> {
+        Ok(self.0.take().map(|data| Chunk { data: data.into(), offset: 0, origin: None }))
+    }
+}
+
+impl LayerSource for Remembering {
+    type Stream = MemoryStream;
+
+    fn open(&self, layer: usize) -> Result<MemoryStream, BoxError> {
+        self.layers.open(layer)
+    }
+
+    fn known(&self, layer: usize) -> Result<Option<Known>, BoxError> {
+        let headers = self.headers.lock().expect("nobody panicked");
+        Ok(headers.get(&layer).map(|(bytes, unpacked_bytes)| Known {
+            headers: Box::new(Whole(Some(bytes.clone()))),
+            unpacked_bytes: *unpacked_bytes,
+        }))
+    }
+
+    fn learn(&self, layer: usize) -> Option<Box<dyn HeaderSink>> {
+        Some(Box::new(Learning { bytes: Vec::new(), layer, headers: Arc::clone(&self.headers) }))
+    }
+}
+
+struct Collect(Vec<u8>);
+
+impl Output for Collect {
+    fn fresh(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn copy(&mut self, piece: Piece) -> Result<(), BoxError> {
+        self.0.extend_from_slice(piece.bytes());
+        Ok(())
+    }
+}
+
+/// As [`flatten`] above a base whose layers are known by their headers from an earlier read.
+///
+/// # Errors
+/// The engine's own words, or that the base was not known after all.
+pub fn flatten_above_a_known_base(tars: &[Vec<u8>], options: &Options) -> Result<Vec<u8>, String> {
+    let layers =
+        MemoryLayers { layers: tars.iter().map(|tar| tar.clone().into()).collect(), chunk_bytes: 1 << 20 };
+    let source = Remembering { layers, headers: Headers::default() };
+    let run = || {
+        let mut plan = Plan::default();
+        loop {
+            let mut collect = Collect(Vec::new());
+            match merge(&source, tars.len(), options, &plan, &mut collect)
+                .map_err(|error| error.to_string())?
+            {
+                Outcome::Done(summary) => {
+                    return Ok::<_, String>((collect.0, summary.unpacked_bytes, summary.records));
+                }
+                Outcome::Again(next) => plan = next,
+            }
+        }
+    };
+    let read = run()?;
+    let known = source.headers.lock().expect("nobody panicked").len();
+    if known != options.base_layers {
+        return Err(format!("{known} of {} layers are known", options.base_layers));
+    }
+    let (tar, unpacked, records) = run()?;
+    if (&unpacked, &records) != (&read.1, &read.2) {
+        return Err("other sizes above a known base".to_owned());
+    }
+    Ok(tar)
 }
 
 /// What is wrong with the engine's result for a stack, or nothing. A stack that the model refuses is no stack.
@@ -49,6 +157,11 @@ pub fn wrong(stack: &Stack) -> Option<String> {
             Ok(layer) => layer,
             Err(error) => return Some(format!("{base_layers} kept: refused: {error}")),
         };
+        match flatten_above_a_known_base(&tars, &options) {
+            Ok(other) if other == layer => {}
+            Ok(_) => return Some(format!("{base_layers} kept: other bytes when the base is known")),
+            Err(error) => return Some(format!("{base_layers} kept and known: {error}")),
+        }
         let base = &tars[..base_layers];
         let mut mask = Mask { times: times.clone(), ..Mask::default() };
         model::mask_split_links(&mut mask, &tars, base_layers).ok()?;

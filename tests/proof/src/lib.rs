@@ -7,6 +7,7 @@
 //! Invariants: nothing but [`engine`] shares code with the engine's crates; every random input comes from a seed that the failure prints.
 
 pub mod bench;
+pub mod browser;
 pub mod command;
 pub mod engine;
 pub mod image;
@@ -16,4 +17,5 @@ pub mod oracle;
 pub mod random;
 pub mod registry;
 pub mod stack;
+pub mod terminal;
 pub mod tools;

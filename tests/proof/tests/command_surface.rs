@@ -7,8 +7,10 @@ use unbloat_proof::{
     tools::fast_folder,
 };
 
-const COMMANDS: [&str; 10] =
-    ["analyze", "squash", "remove", "rebase", "verify", "history", "tags", "tag", "copy", "demo"];
+const COMMANDS: [&str; 16] = [
+    "analyze", "explore", "squash", "remove", "rebase", "verify", "history", "tags", "tag", "copy", "run",
+    "get", "watch", "logs", "cancel", "demo",
+];
 
 #[test]
 fn help_names_every_command_and_every_exit_code() {

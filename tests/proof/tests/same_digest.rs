@@ -95,6 +95,35 @@ fn jobs_memory_and_place_do_not_change_the_digest() {
     assert_eq!(leftovers(scratch.path()), 0, "files left in the scratch folder");
 }
 
+#[test]
+fn a_base_that_is_known_is_not_read_and_the_digest_is_the_same() {
+    let folder = fast_folder().expect("a folder");
+    let layout = Layout::create(folder.path().join("source")).expect("a layout");
+    layout.add("large", &large_layers(), |_| Packing::Gzip(6)).expect("written");
+    let registry = Registry::start(Flavour::Debian).expect("a registry");
+    let (source, target) = (registry.reference("known:large"), registry.reference("known:flat"));
+    push(&layout, "large", &source).expect("pushed");
+    let cache = folder.path().join("cache").display().to_string();
+    let squash = |more: &[&str]| {
+        let all = ["squash", &source, &target, "--base-layers", "8", "--output", "json"];
+        let run = command::run(all.iter().chain(more)).expect("runs");
+        run.success().expect("squashed").json().expect("one JSON object")
+    };
+    let without = squash(&[]);
+    let first = squash(&["--cache", &cache]);
+    assert_eq!(leftovers(Path::new(&cache)), 8, "one file a kept layer");
+    let second = squash(&["--cache", &cache]);
+    for field in ["digest", "unpackedBytesBefore", "unpackedBytesAfter", "layersAfter"] {
+        assert_eq!(without[field], first[field], "{field}");
+        assert_eq!(without[field], second[field], "{field}");
+    }
+    let read = |result: &serde_json::Value| result["bytesRead"].as_u64().expect("a number");
+    let image = layout.image("large").expect("sound");
+    let base: u64 = image.blobs[..8].iter().map(|blob| blob.len() as u64).sum();
+    assert_eq!(read(&first), read(&without));
+    assert_eq!(read(&first) - read(&second), base, "the base is read when it is known");
+}
+
 fn leftovers(folder: &Path) -> usize {
     fs::read_dir(folder).expect("a folder").count()
 }

@@ -1,8 +1,10 @@
 //! One module for each command.
 
 mod analyze;
+mod cluster;
 mod demo;
 mod everyday;
+mod explore;
 mod squash;
 mod verify;
 
@@ -28,10 +30,12 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Remove(args) => squash::remove(&settings, args).await,
         Command::Rebase(args) => squash::rebase(&settings, args).await,
         Command::Verify(args) => verify::verify(&settings, args).await,
+        Command::Explore(args) => explore::explore(&settings, args).await,
         Command::History(args) => everyday::history(&settings, args).await,
         Command::Tags(args) => everyday::tags(&settings, args).await,
         Command::Tag(args) => everyday::tag(&settings, args).await,
         Command::Copy(args) => everyday::copy(&settings, args).await,
+        Command::Cluster(command) => cluster::run(&settings, command).await,
         Command::Demo(args) => demo::demo(&settings, args).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "unbloat", &mut std::io::stdout());

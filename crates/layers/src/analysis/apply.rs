@@ -406,7 +406,10 @@ impl Applier {
                 return Ok(());
             }
             if let Standing::Inode(inode) = self.places.place(parent).standing() {
-                self.warn_of_replaced_symlink(current.layer, parent, inode)?;
+                // A layer that names the directory, further on in its archive, does not need what the symlink leads to.
+                if current.inlayer.latest(parent).is_none() {
+                    self.warn_of_replaced_symlink(current.layer, parent, inode)?;
+                }
                 let mut tally = Tally::default();
                 self.vacate(current, parent, &mut tally);
                 current.sums.removed.paths += tally.paths;

@@ -27,7 +27,7 @@ impl Meter {
         Self { used: AtomicU64::new(0), limit }
     }
 
-    fn add(&self, bytes: u64) -> Result<(), LayerError> {
+    pub(crate) fn add(&self, bytes: u64) -> Result<(), LayerError> {
         // A sum past u64 would need an image larger than any limit, so it counts as one.
         let before = self.used.fetch_add(bytes.min(self.limit.saturating_add(1)), Ordering::Relaxed);
         if before.saturating_add(bytes) > self.limit {

@@ -247,12 +247,15 @@ fn a_pod_that_does_not_start_says_why_and_does_not_flap() {
     let mut world = started_world();
     world.pod = Some(WorkerPod {
         phase: "Pending".into(),
-        unschedulable: Some("0/1 nodes".into()),
+        unschedulable: Some((Some(at(10)), "0/1 nodes".into())),
         ..WorkerPod::default()
     });
+    world.now = 11;
+    assert_eq!(summary(&world.turn().status), ("Unknown", "WorkerPending"));
+    world.now = 15;
     let first = world.turn();
     assert_eq!(summary(&first.status), ("Unknown", "WorkerUnschedulable"));
-    world.pod.as_mut().unwrap().unschedulable = Some("0/2 nodes".into());
+    world.pod.as_mut().unwrap().unschedulable = Some((Some(at(10)), "0/2 nodes".into()));
     assert_eq!(world.turn().status, first.status);
 
     world.pod = Some(WorkerPod {
@@ -448,6 +451,14 @@ fn nothing_starts_beside_a_pod_of_an_earlier_attempt() {
     let decision = world.turn();
     assert!(matches!(decision.action, Action::None));
     assert!(decision.status.succeeded().unwrap().message.contains("old"));
+}
+
+#[test]
+fn the_worker_and_its_log_stay_when_the_pods_phase_lags_behind_its_containers_end() {
+    let mut world = started_world();
+    world.pod = Some(WorkerPod { phase: "Running".into(), ..successful_pod() });
+    assert_eq!(summary(&world.turn().status), ("True", "Squashed"));
+    assert!(matches!(world.decide().action, Action::None));
 }
 
 #[test]

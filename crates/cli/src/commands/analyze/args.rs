@@ -43,6 +43,9 @@ pub(crate) struct AnalyzeArgs {
     /// Write a summary in Markdown
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
+    /// Write all of it as one page for a browser, which needs no network
+    #[arg(long, value_name = "FILE", conflicts_with = "other")]
+    pub(crate) html: Option<PathBuf>,
     /// Tell which lines of this Dockerfile, which made the image, cause what
     #[arg(long, value_name = "DOCKERFILE")]
     pub(crate) lint: Option<PathBuf>,
@@ -96,12 +99,17 @@ impl ThresholdArgs {
 }
 
 impl AnalyzeArgs {
-    pub(crate) fn request(&self, image: &str, json: bool) -> AnalyzeRequest {
+    /// How many paths are printed.
+    pub(crate) fn top(&self, json: bool) -> Option<usize> {
         let usual = if json { 100 } else { 10 };
+        if self.all { None } else { Some(self.top.unwrap_or(usual)) }
+    }
+
+    pub(crate) fn request(&self, image: &str, json: bool) -> AnalyzeRequest {
         AnalyzeRequest {
             image: image.to_owned(),
             platform: self.platform.clone(),
-            top: if self.all { None } else { Some(self.top.unwrap_or(usual)) },
+            top: self.top(json),
             detailed: false,
             allow_foreign: true,
             limits: self.limits.limits(),

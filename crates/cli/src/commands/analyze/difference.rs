@@ -11,7 +11,7 @@ use crate::report::bytes;
 /// From this share on, two bases are taken for one at two patch levels.
 const ALIKE: f64 = 0.8;
 
-/// A number's name, where it stands, and how it is shown.
+/// One line: its name, the figure, and how the figure is shown.
 type Row = (&'static str, fn(&Totals) -> u64, fn(u64) -> String);
 
 /// What is told of both images.

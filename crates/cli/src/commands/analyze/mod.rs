@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use unbloat_layers::analysis::{Analysis, compare};
 use unbloat_registry::Client;
+use unbloat_report::PageFile;
 use unbloat_squash::{AnalyzeRequest, Progress};
 
 pub(crate) use args::AnalyzeArgs;
@@ -49,11 +50,20 @@ pub(crate) async fn analyze(settings: &Settings, args: AnalyzeArgs) -> anyhow::R
         }
         None => None,
     };
+    let page = args.html.as_deref().map(PageFile::open).transpose()?;
     let client = settings.client(args.limits.memory, args.limits.scratch.clone(), true)?;
     if let Some(other) = &args.other {
         return difference(settings, &client, &args, other, json).await;
     }
-    let analysis = run(settings, &client, &args.request(&args.image, json)).await?;
+    let mut request = args.request(&args.image, json);
+    if page.is_some() {
+        request.top = request.top.map(|top| top.max(unbloat_report::PATHS));
+    }
+    let mut analysis = run(settings, &client, &request).await?;
+    if let Some(page) = page {
+        page.write(&analysis)?;
+    }
+    analysis.paths.truncate(args.top(json).unwrap_or(usize::MAX));
     let checks = thresholds.map(|thresholds| thresholds.checks(&analysis));
     let findings = dockerfile.map(|text| lint::lint(&text, &analysis));
     if let Some(path) = &args.junit {

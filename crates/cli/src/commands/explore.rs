@@ -1,0 +1,166 @@
+//! `explore`: reads an image's layers once and shows them in the terminal.
+
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::signal::unix::{SignalKind, signal};
+use unbloat_explore::{App, Catalogue, Image, Layer, Limits, SquashCommand};
+use unbloat_oci::Reference;
+use unbloat_registry::{LayoutName, Location};
+use unbloat_squash::{Error, OpenedImage, Progress};
+
+use crate::args::ExploreArgs;
+use crate::exit::Usage;
+use crate::progress::watch;
+use crate::settings::Settings;
+
+pub(crate) async fn explore(settings: &Settings, args: ExploreArgs) -> anyhow::Result<()> {
+    if settings.is_json() {
+        return Err(Usage("explore prints no JSON; `unbloat analyze --output json` does".into()).into());
+    }
+    // Before anything is read: a layer may take minutes.
+    unbloat_explore::require_terminal().map_err(|error| Usage(error.to_string()))?;
+    let client = settings.client(48 << 20, None, true)?;
+    let progress = Arc::new(Progress::default());
+    let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    let limits = Limits {
+        jobs: args.jobs.map_or_else(cores, usize::from),
+        max_unpacked_bytes: args.max_unpacked,
+        max_paths: args.max_paths,
+    };
+    let reading = async {
+        let opened = OpenedImage::open(&client, &args.image, args.platform.as_deref(), &progress).await?;
+        let opened = Arc::new(opened);
+        catalogue(&opened, limits).await.map(|catalogue| (opened, catalogue))
+    };
+    let (opened, catalogue) = watch(&progress, settings.progress, reading).await?;
+    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let app = App::new(catalogue, image(settings, &args, &opened), colour);
+    let stop = stop_on_signals()?;
+    // The browser's progress is its own: what Ctrl-C means while layers are read must not end an extraction.
+    let again = opened.with_progress(&Arc::new(Progress::default()));
+    let shown =
+        tokio::task::spawn_blocking(move || unbloat_explore::run(app, |layer| again.open_one(layer), &stop));
+    shown.await??.print()?;
+    Ok(())
+}
+
+async fn catalogue(opened: &Arc<OpenedImage>, limits: Limits) -> Result<Catalogue, Error> {
+    let layers = opened.facts().layers.len();
+    let source = Arc::clone(opened);
+    let read = tokio::task::spawn_blocking(move || unbloat_explore::read(&*source, layers, &limits)).await;
+    let read = read.map_err(|panic| Error::Internal(panic.to_string()))?;
+    read.map_err(|error| opened.error(error))
+}
+
+/// A flag that is raised when the process shall end: the terminal has to be given back first.
+fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut terminations = signal(SignalKind::terminate())?;
+    let raised = Arc::clone(&stop);
+    tokio::spawn(async move {
+        if terminations.recv().await.is_some() {
+            raised.store(true, Ordering::Relaxed);
+        }
+    });
+    let mut hangups = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        if hangups.recv().await.is_some() {
+            // There is no terminal to give back, and waiting for a key of one that is gone never ends.
+            std::process::exit(HUNG_UP);
+        }
+    });
+    Ok(stop)
+}
+
+/// What a shell says of a process that SIGHUP ended.
+const HUNG_UP: i32 = 128 + 1;
+
+fn image(settings: &Settings, args: &ExploreArgs, opened: &OpenedImage) -> Image {
+    let facts = opened.facts();
+    let layers = facts.layers.iter().map(|layer| Layer {
+        digest: layer.digest.clone(),
+        compressed_bytes: layer.compressed_bytes,
+        created_by: layer.created_by.clone(),
+    });
+    Image {
+        reference: args.image.clone(),
+        digest: facts.digest.clone(),
+        platform: facts.platform.clone(),
+        layers: layers.collect(),
+        squash: SquashCommand {
+            source: args.image.clone(),
+            destination: destination(opened.location()),
+            options: options(settings, args),
+        },
+    }
+}
+
+/// The options that the same image needs again.
+fn options(settings: &Settings, args: &ExploreArgs) -> Vec<String> {
+    let mut options = Vec::new();
+    let mut option = |name: &str, value: &str| options.push(format!("{name}={value}"));
+    if let Some(platform) = &args.platform {
+        option("--platform", platform);
+    }
+    for file in &settings.ca_file {
+        option("--ca-file", &file.display().to_string());
+    }
+    if let Some(file) = &settings.authfile {
+        option("--authfile", &file.display().to_string());
+    }
+    if settings.plain_http {
+        options.push("--plain-http".to_owned());
+    }
+    if settings.insecure_skip_tls_verify {
+        options.push("--insecure-skip-tls-verify".to_owned());
+    }
+    options
+}
+
+/// A place beside the image for the result.
+fn destination(location: &Location) -> String {
+    let beside = |path: &Path| {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        format!("oci-archive:{}", path.with_file_name(format!("{stem}-flat.tar")).display())
+    };
+    match location {
+        Location::Registry(reference) => flat_tag(reference),
+        Location::OciDir { path, name: Some(LayoutName::Tag(tag)) } => {
+            format!("oci:{}:{tag}-flat", path.display())
+        }
+        Location::OciDir { path, .. } => format!("oci:{}:flat", path.display()),
+        Location::OciArchive { path, .. } | Location::DockerArchive { path, .. } => beside(path),
+    }
+}
+
+fn flat_tag(reference: &Reference) -> String {
+    let tag = reference.tag().map_or_else(|| "flat".to_owned(), |tag| format!("{tag}-flat"));
+    // Only a tag that is as long as a tag may be cannot grow.
+    reference
+        .with_tag(&tag)
+        .or_else(|_| reference.with_tag("flat"))
+        .map_or_else(|_| format!("{}:flat", reference.name()), |reference| reference.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_result_goes_beside_the_image_and_never_over_it() {
+        for (image, result) in [
+            ("localhost:5000/demo/devbox:bloated", "localhost:5000/demo/devbox:bloated-flat"),
+            ("oci:layout:v1", "oci:layout:v1-flat"),
+            ("oci:layout", "oci:layout:flat"),
+            ("oci-archive:/tmp/a.tar", "oci-archive:/tmp/a-flat.tar"),
+            ("docker-archive:a.tar", "oci-archive:a-flat.tar"),
+        ] {
+            assert_eq!(destination(&image.parse().unwrap()), result, "{image}");
+        }
+        let digest = format!("localhost:5000/a@sha256:{}", "0".repeat(64));
+        assert_eq!(destination(&digest.parse().unwrap()), "localhost:5000/a:flat");
+    }
+}

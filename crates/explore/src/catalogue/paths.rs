@@ -1,0 +1,220 @@
+//! Paths as they are met: a tree with interned names, found again by parent and name.
+
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+use memchr::memmem::Finder;
+use unbloat_layers::LayerError;
+
+use super::bits::Bits;
+
+/// The root of the image, before and after numbering.
+pub(crate) const ROOT: u32 = 0;
+
+/// Byte strings, each kept once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    bytes: Vec<u8>,
+    ends: Vec<u64>,
+    index: HashTable<u32>,
+    hasher: foldhash::fast::RandomState,
+}
+
+impl Names {
+    pub(crate) fn get(&self, id: u32) -> &[u8] {
+        let start = if id == 0 { 0 } else { self.ends[id as usize - 1] };
+        &self.bytes[start as usize..self.ends[id as usize] as usize]
+    }
+
+    pub(crate) fn intern(&mut self, name: &[u8]) -> u32 {
+        let hash = self.hasher.hash_one(name);
+        if let Some(id) = self.index.find(hash, |id| self.get(*id) == name) {
+            return *id;
+        }
+        let id = self.ends.len() as u32;
+        self.bytes.extend_from_slice(name);
+        self.ends.push(self.bytes.len() as u64);
+        let Self { bytes, ends, index, hasher } = self;
+        index.insert_unique(hash, id, |id| {
+            let start = if *id == 0 { 0 } else { ends[*id as usize - 1] };
+            hasher.hash_one(&bytes[start as usize..ends[*id as usize] as usize])
+        });
+        id
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The names in which `finder` finds its text of `length` bytes, in lower case if `any_case`.
+    ///
+    /// All names lie in one buffer, which is searched at once: that is several times faster than one name at a time.
+    pub(crate) fn holding(&self, finder: &Finder<'_>, length: usize, any_case: bool) -> Bits {
+        let mut hits = Bits::new(self.len());
+        let lower = if any_case { self.bytes.to_ascii_lowercase() } else { Vec::new() };
+        let bytes = if any_case { &lower } else { &self.bytes };
+        let (mut from, mut name) = (0, 0);
+        while let Some(found) = finder.find(&bytes[from..]) {
+            let at = from + found;
+            while self.ends[name] <= at as u64 {
+                name += 1;
+            }
+            let end = self.ends[name] as usize;
+            // A text that two names make together is in neither.
+            if at + length <= end {
+                hits.set(name as u32);
+                from = end;
+            } else {
+                from = at + 1;
+            }
+        }
+        hits
+    }
+
+    /// Gives up what only interning needs.
+    pub(crate) fn freeze(&mut self) {
+        self.index = HashTable::new();
+        self.bytes.shrink_to_fit();
+        self.ends.shrink_to_fit();
+    }
+}
+
+/// Every path that a layer names, in the order in which they were met.
+#[derive(Debug)]
+pub(crate) struct Paths {
+    pub(crate) names: Names,
+    parents: Vec<u32>,
+    name_ids: Vec<u32>,
+    /// AUFS bookkeeping, which no runtime shows.
+    invisible: Vec<bool>,
+    index: HashTable<u32>,
+    hasher: foldhash::fast::RandomState,
+    max: u64,
+}
+
+impl Paths {
+    pub(crate) fn new(max: u64) -> Self {
+        let mut names = Names::default();
+        let root = names.intern(b"");
+        Self {
+            names,
+            parents: vec![ROOT],
+            name_ids: vec![root],
+            invisible: vec![false],
+            index: HashTable::new(),
+            hasher: foldhash::fast::RandomState::default(),
+            max: max.min(u64::from(u32::MAX) - 1),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.parents.len()
+    }
+
+    pub(crate) fn parent(&self, id: u32) -> u32 {
+        self.parents[id as usize]
+    }
+
+    pub(crate) fn is_invisible(&self, id: u32) -> bool {
+        self.invisible[id as usize]
+    }
+
+    pub(crate) fn name_id(&self, id: u32) -> u32 {
+        self.name_ids[id as usize]
+    }
+
+    pub(crate) fn find(&self, parent: u32, name: &[u8]) -> Option<u32> {
+        let hash = self.hasher.hash_one((parent, name));
+        let same = |id: &u32| self.parent(*id) == parent && self.names.get(self.name_id(*id)) == name;
+        self.index.find(hash, same).copied()
+    }
+
+    /// The path of `name` below `parent`, made when it is new.
+    pub(crate) fn child(&mut self, parent: u32, name: &[u8], invisible: bool) -> Result<u32, LayerError> {
+        if let Some(found) = self.find(parent, name) {
+            return Ok(found);
+        }
+        if self.len() as u64 >= self.max {
+            return Err(LayerError::PathLimit { limit: self.max });
+        }
+        let id = self.len() as u32;
+        let name_id = self.names.intern(name);
+        self.parents.push(parent);
+        self.name_ids.push(name_id);
+        self.invisible.push(invisible || self.is_invisible(parent));
+        let hash = self.hasher.hash_one((parent, name));
+        let Self { parents, name_ids, names, hasher, index, .. } = self;
+        index.insert_unique(hash, id, |id| {
+            hasher.hash_one((parents[*id as usize], names.get(name_ids[*id as usize])))
+        });
+        Ok(id)
+    }
+
+    /// The order in which a walk meets the paths, parents first and siblings by name: position to path.
+    pub(crate) fn walk_order(&self) -> Vec<u32> {
+        let mut by_name: Vec<u32> = (0..self.names.len() as u32).collect();
+        by_name.sort_unstable_by(|a, b| self.names.get(*a).cmp(self.names.get(*b)));
+        let mut rank = vec![0_u32; by_name.len()];
+        for (at, name) in by_name.into_iter().enumerate() {
+            rank[name as usize] = at as u32;
+        }
+        // Largest first, so that taking from the end of the stack gives the smallest.
+        let key = |id: u32| (self.parent(id), rank[self.name_id(id) as usize]);
+        let mut children: Vec<u32> = (1..self.len() as u32).collect();
+        children.sort_unstable_by_key(|id| std::cmp::Reverse(key(*id)));
+        let mut first = vec![(0_u32, 0_u32); self.len()];
+        for (at, id) in children.iter().enumerate() {
+            let span = &mut first[self.parent(*id) as usize];
+            if span.0 == span.1 {
+                span.0 = at as u32;
+            }
+            span.1 = at as u32 + 1;
+        }
+        let mut order = Vec::with_capacity(self.len());
+        let mut stack = vec![ROOT];
+        while let Some(id) = stack.pop() {
+            order.push(id);
+            let (start, end) = first[id as usize];
+            stack.extend_from_slice(&children[start as usize..end as usize]);
+        }
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_meets_parents_first_and_siblings_by_name() {
+        let mut paths = Paths::new(100);
+        let usr = paths.child(ROOT, b"usr", false).unwrap();
+        let etc = paths.child(ROOT, b"etc", false).unwrap();
+        let lib = paths.child(usr, b"lib", false).unwrap();
+        let bin = paths.child(usr, b"bin", false).unwrap();
+        assert_eq!(paths.child(usr, b"lib", false).unwrap(), lib);
+        assert_eq!(paths.walk_order(), [ROOT, etc, usr, bin, lib]);
+    }
+
+    #[test]
+    fn a_text_is_found_in_names_and_not_between_them() {
+        let mut names = Names::default();
+        let [ab, cab, empty, bc] = ["ab", "Cab", "", "bc"].map(|name| names.intern(name.as_bytes()));
+        let found = |text: &str, any_case| {
+            let hits = names.holding(&Finder::new(text), text.len(), any_case);
+            [ab, cab, empty, bc].map(|name| hits.get(name))
+        };
+        assert_eq!(found("ab", true), [true, true, false, false]);
+        assert_eq!(found("cab", true), [false, true, false, false]);
+        assert_eq!(found("Cab", false), [false, true, false, false]);
+        assert_eq!(found("abb", true), [false; 4]);
+        assert_eq!(found("bc", true), [false, false, false, true]);
+    }
+
+    #[test]
+    fn the_limit_of_paths_is_an_error() {
+        let mut paths = Paths::new(2);
+        paths.child(ROOT, b"a", false).unwrap();
+        assert!(matches!(paths.child(ROOT, b"b", false), Err(LayerError::PathLimit { limit: 2 })));
+    }
+}
