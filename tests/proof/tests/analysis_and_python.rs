@@ -74,7 +74,7 @@ fn every_sum_of_a_result_fits_and_threads_change_nothing() {
         let totals = &one.totals;
         assert_eq!(totals.unpacked_bytes, totals.merged_bytes + totals.wasted_bytes);
         let sum = |of: &dyn Fn() -> u64, whole: u64, what: &str| {
-            assert_eq!(of(), whole, "{what}\n{}", stack.describe())
+            assert_eq!(of(), whole, "{what}\n{}", stack.describe());
         };
         sum(
             &|| one.layers.iter().map(|layer| layer.wasted_bytes).sum(),

@@ -153,13 +153,13 @@ pub(super) struct Inode {
     /// Hash of mode, owner and attributes.
     pub(super) meta: u32,
     pub(super) layer: u16,
-    kind: EntryKind,
+    /// The kind stands in the upper half.
     pub(super) flags: InodeFlags,
     pub(super) ratio: Ratio,
 }
 
 /// What else is known of an inode.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct InodeFlags(u8);
 
 impl InodeFlags {
@@ -191,23 +191,22 @@ impl Inode {
             meta: 0,
             // At most `MAX_LAYERS`.
             layer: layer as u16,
-            kind,
-            flags: InodeFlags::default(),
+            flags: InodeFlags((kind as u8) << 4),
             ratio: Ratio::default(),
         }
     }
 
     pub(super) fn kind(&self) -> EntryKind {
-        self.kind
+        KINDS[usize::from(self.flags.0 >> 4)]
     }
 
     pub(super) fn is_directory(&self) -> bool {
-        self.kind == EntryKind::Directory
+        self.kind() == EntryKind::Directory
     }
 
     /// Content, of a regular file.
     pub(super) fn bytes(&self) -> u64 {
-        if self.kind == EntryKind::File { self.size } else { 0 }
+        if self.kind() == EntryKind::File { self.size } else { 0 }
     }
 }
 
