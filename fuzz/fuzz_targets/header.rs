@@ -107,7 +107,10 @@ fuzz_target!(|input: Input| {
     let whole = first(tar.clone(), tar.len());
     match (&whole, first(tar, 7)) {
         (Ok(Some((one, a))), Ok(Some((other, b)))) => {
-            assert_eq!((&one.path, &one.link, one.kind, one.meta), (&other.path, &other.link, other.kind, other.meta));
+            assert_eq!(
+                (&one.path, &one.link, one.kind, one.meta),
+                (&other.path, &other.link, other.kind, other.meta)
+            );
             assert_eq!(a, &b);
         }
         (Ok(None), Ok(None)) => {}
@@ -127,7 +130,10 @@ fuzz_target!(|input: Input| {
     }
     again.extend(TRAILER);
     let (read, same) = first(again, BLOCK).expect("what is written can be read").expect("an entry");
-    assert_eq!((trimmed(&read.path), &read.link, read.kind, read.meta), (trimmed(path), &header.link, header.kind, header.meta));
+    assert_eq!(
+        (trimmed(&read.path), &read.link, read.kind, read.meta),
+        (trimmed(path), &header.link, header.kind, header.meta)
+    );
     assert_eq!((&read.user, &read.group), (&header.user, &header.group));
     if matches!(header.kind, Kind::CharDevice | Kind::BlockDevice) {
         assert_eq!(read.device, header.device);

@@ -56,24 +56,36 @@ enum Writing {
 }
 
 impl Name {
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        [Some(self.first), self.second, self.third].into_iter().flatten()
+    }
+
+    /// The name with no whiteout in it.
+    fn plain(&self) -> Vec<u8> {
+        self.parts().map(plain).collect::<Vec<_>>().join(&b'/')
+    }
+
+    /// The name. The engine refuses a whiteout's name as a directory; the model, which only says what is visible, does not:
+    /// so only the last part may be one.
     fn bytes(&self) -> Vec<u8> {
-        let parts: Vec<Part> = [Some(self.first), self.second, self.third].into_iter().flatten().collect();
+        let parts: Vec<Part> = self.parts().collect();
         let (last, parents) = parts.split_last().expect("a name has a first part");
-        // The engine refuses a whiteout's name as a directory; the model, which only says what is visible, does not.
-        let parents = parents.iter().map(|part| match part {
-            Part::A | Part::WhiteoutA => &b"a"[..],
-            Part::B | Part::WhiteoutB => b"b",
-            Part::C | Part::Opaque => b"c",
-        });
         let last = match last {
-            Part::A => &b"a"[..],
-            Part::B => b"b",
-            Part::C => b"c",
-            Part::WhiteoutA => b".wh.a",
+            Part::WhiteoutA => &b".wh.a"[..],
             Part::WhiteoutB => b".wh.b",
             Part::Opaque => b".wh..wh..opq",
+            part => plain(*part),
         };
-        parents.chain([last]).collect::<Vec<_>>().join(&b'/')
+        parents.iter().map(|part| plain(*part)).chain([last]).collect::<Vec<_>>().join(&b'/')
+    }
+}
+
+/// A part of a name that is no whiteout's.
+fn plain(part: Part) -> &'static [u8] {
+    match part {
+        Part::A | Part::WhiteoutA => b"a",
+        Part::B | Part::WhiteoutB => b"b",
+        Part::C | Part::Opaque => b"c",
     }
 }
 
@@ -81,8 +93,8 @@ fn record(entry: Entry) -> Record {
     let body = match entry.kind {
         Kind::File(content) => Body::File(content),
         Kind::Directory => Body::Directory,
-        Kind::Symlink(to) => Body::Symlink(to.bytes()),
-        Kind::HardLink(to) => Body::HardLink(to.bytes()),
+        Kind::Symlink(to) => Body::Symlink(to.plain()),
+        Kind::HardLink(to) => Body::HardLink(to.plain()),
         Kind::Fifo => Body::Fifo,
         Kind::Device(major, minor) => Body::Character(major.into(), minor.into()),
     };
