@@ -276,12 +276,19 @@ impl InLayer {
         }
         let link = header.kind == Kind::HardLink;
         // A link is resolved before its own name is taken.
-        let belongs = if link { Some(self.resolve_link(tree, header, node)?) } else { None };
+        let resolved = if link { Some(self.resolve_link(tree, header, node)?) } else { None };
+        let (belongs, linked) = resolved.unzip();
         self.imply_parents(tree, node, ord)?;
         let sort = if link { Sort::Link } else { Sort::Content };
         self.names.insert(node, Local::new(ord, sort, self.print(header)));
-        if header.kind == Kind::Symlink {
-            self.symlinks.insert(node, header.link.clone());
+        // A link to a symlink of this layer is one itself, and leads paths below it where that one would from here.
+        let leads_to = match header.kind {
+            Kind::Symlink => Some(header.link.clone()),
+            Kind::HardLink => linked.flatten(),
+            _ => None,
+        };
+        if let Some(to) = leads_to {
+            self.symlinks.insert(node, to);
             self.cached = None;
         } else if self.symlinks.remove(&node).is_some() {
             self.cached = None;
@@ -497,7 +504,13 @@ impl InLayer {
         !self.is_below_superseded(tree, node, ord)
     }
 
-    fn resolve_link(&mut self, tree: &mut Tree, header: &Header, node: NodeId) -> Result<Belongs, Stop> {
+    /// What a hard link belongs to, and where it leads when it is one to a symlink of this layer.
+    fn resolve_link(
+        &mut self,
+        tree: &mut Tree,
+        header: &Header,
+        node: NodeId,
+    ) -> Result<(Belongs, Option<Vec<u8>>), Stop> {
         let mut parts = Vec::with_capacity(16);
         name::components(&header.link, &mut parts)
             .map_err(|reason| LayerError::Name { path: display(&header.link), reason })?;
@@ -520,9 +533,9 @@ impl InLayer {
                 let (path, target) = names();
                 return Err(LayerError::LinkToDirectory { path, target }.into());
             }
-            return Ok(self.link_to_lower(tree, header, node, target));
+            return Ok((self.link_to_lower(tree, header, node, target), None));
         };
-        match local.sort() {
+        let belongs = match local.sort() {
             Sort::Directory => {
                 let (path, target) = names();
                 Err(LayerError::LinkToDirectory { path, target }.into())
@@ -543,7 +556,8 @@ impl InLayer {
                     Ok(Belongs::Lower(index))
                 }
             },
-        }
+        }?;
+        Ok((belongs, self.symlinks.get(&target).cloned()))
     }
 
     /// Whether a link's header repeats what is known of an inode that may already be written.
