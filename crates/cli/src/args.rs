@@ -130,8 +130,8 @@ pub(crate) struct LimitArgs {
     /// Threads that decode and encode [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Memory for buffers, as 48MiB; names of paths come on top (150 bytes a path)
-    #[arg(long, value_name = "SIZE", default_value = "48MiB", value_parser = crate::report::parse_size)]
+    /// Memory for buffers, as 16MiB; names of paths come on top (150 bytes a path)
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = crate::report::parse_size)]
     pub(crate) memory: u64,
     /// Folder for what a server makes us keep [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]

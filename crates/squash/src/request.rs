@@ -152,7 +152,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            memory_bytes: 48 << 20,
+            memory_bytes: 16 << 20,
             jobs: 0,
             scratch: None,
             cache: None,
