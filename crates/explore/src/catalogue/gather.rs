@@ -192,9 +192,15 @@ impl OwnLayer {
                 break;
             }
         }
-        self.symlinks.remove(&node);
-        if sort == Sort::Symlink {
-            self.symlinks.insert(node, (ord, link));
+        // A link to a symlink of this layer leads the paths below it as that one does.
+        let leads_to = match sort {
+            Sort::Symlink => Some(link),
+            Sort::HardLink => self.symlink_at(&all.paths, link),
+            _ => None,
+        };
+        match leads_to {
+            Some(to) => drop(self.symlinks.insert(node, (ord, to))),
+            None => drop(self.symlinks.remove(&node)),
         }
         if sort != Sort::Directory && self.parents.remove(&node) {
             self.cuts.insert(node, ord);
