@@ -10,7 +10,7 @@ use serde_json::Value;
 use unbloat_proof::{
     command::{self, Run},
     image::{Layout, Packing},
-    stack::{Body, Dialect, Record, tarball},
+    stack::{Body, Record, tarball},
     tools::{self, fast_folder},
 };
 
@@ -21,22 +21,8 @@ const INVALID_IMAGE: i32 = 6;
 const LIMIT: i32 = 8;
 const LOCAL_FILE: i32 = 9;
 
-fn record(name: &str, body: Body) -> Record {
-    Record {
-        name: name.as_bytes().to_vec(),
-        body,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        mtime: (1, 0),
-        xattrs: Default::default(),
-        unknown: Vec::new(),
-        dialect: Dialect::Pax,
-    }
-}
-
 fn file(name: &str, size: usize) -> Record {
-    record(name, Body::File((0..size).map(|index| (index * 7 % 251) as u8).collect()))
+    Record::plain(name, Body::File((0..size).map(|index| (index * 7 % 251) as u8).collect()))
 }
 
 /// A layout with one image under the tag `i`.

@@ -20,17 +20,7 @@ const INVALID_IMAGE: i32 = 6;
 const LIMIT: i32 = 8;
 
 fn record(name: &str, body: Body) -> Record {
-    Record {
-        name: name.as_bytes().to_vec(),
-        body,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        mtime: (1, 0),
-        xattrs: Default::default(),
-        unknown: Vec::new(),
-        dialect: Dialect::Ustar,
-    }
+    Record { dialect: Dialect::Ustar, ..Record::plain(name, body) }
 }
 
 fn file(name: &str, size: usize) -> Record {

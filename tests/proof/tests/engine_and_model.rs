@@ -3,7 +3,7 @@
 use unbloat_proof::{
     engine::wrong,
     model,
-    stack::{Body, Dialect, Profile, Record, Stack, generate, shrink},
+    stack::{Body, Profile, Record, Stack, generate, shrink},
 };
 
 /// Stacks on which engine and model are known to differ: in one layer, a hard link to a lower layer's *symlink* and a path
@@ -40,23 +40,12 @@ fn a_thousand_portable_stacks_flatten_as_the_model_says() {
 /// Found by fuzzing: the link is a symlink as well, and leads the file below it to `b/b/a`.
 #[test]
 fn a_hard_link_to_a_symlink_of_its_layer_leads_paths_as_the_symlink_does() {
-    let record = |name: &str, body: Body| Record {
-        name: name.as_bytes().to_vec(),
-        body,
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-        mtime: (1_600_000_000, 0),
-        xattrs: Default::default(),
-        unknown: Vec::new(),
-        dialect: Dialect::Ustar,
-    };
     let upper = vec![
-        record("a", Body::Symlink(b"b".to_vec())),
-        record("a/a", Body::HardLink(b"a".to_vec())),
-        record("b/a/a", Body::File(b"content".to_vec())),
+        Record::plain("a", Body::Symlink(b"b".to_vec())),
+        Record::plain("a/a", Body::HardLink(b"a".to_vec())),
+        Record::plain("b/a/a", Body::File(b"content".to_vec())),
     ];
-    let stack = Stack { seed: 0, layers: vec![vec![record("other", Body::Fifo)], upper] };
+    let stack = Stack { seed: 0, layers: vec![vec![Record::plain("other", Body::Fifo)], upper] };
     let tree = model::merge(&stack.tars()).expect("the model takes it");
     assert!(tree.paths.contains_key(&b"b/b/a"[..]));
     assert_eq!(wrong(&stack), None);

@@ -6,27 +6,13 @@ use unbloat_proof::{
     command::{self, unbloat},
     image::{Layout, Packing},
     model::{self, Kind},
-    stack::{Body, Dialect, Record, tarball},
+    stack::{Body, Record, tarball},
     terminal::Terminal,
     tools::{fast_folder, workspace},
 };
 
-fn record(name: &str, body: Body) -> Record {
-    Record {
-        name: name.as_bytes().to_vec(),
-        body,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        mtime: (1, 0),
-        xattrs: Default::default(),
-        unknown: Vec::new(),
-        dialect: Dialect::Pax,
-    }
-}
-
 fn file(name: &str, size: usize) -> Record {
-    record(name, Body::File((0..size).map(|index| (index * 7 % 251) as u8).collect()))
+    Record::plain(name, Body::File((0..size).map(|index| (index * 7 % 251) as u8).collect()))
 }
 
 /// The incident, small: a log that every commit copies up.

@@ -10,7 +10,7 @@ use unbloat_proof::{
     browser::{Browser, Screen},
     command,
     image::{Layout, Packing},
-    stack::{Body, Dialect, Record, tarball},
+    stack::{Body, Record, tarball},
     tools::{cache, fast_folder},
 };
 use unbloat_report::{PATHS, PageFile};
@@ -27,23 +27,9 @@ const HOSTILE: [&str; 5] = [
     "evil\u{202e}gpj.exe\u{1b}[31m\u{2028}",
 ];
 
-fn record(name: &str, body: Body) -> Record {
-    Record {
-        name: name.as_bytes().to_vec(),
-        body,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        mtime: (1, 0),
-        xattrs: Default::default(),
-        unknown: Vec::new(),
-        dialect: Dialect::Pax,
-    }
-}
-
 /// A file whose content is its own: of `seed`.
 fn file(name: &str, size: usize, seed: usize) -> Record {
-    record(name, Body::File((0..size).map(|at| (at * (seed + 7) % 251) as u8).collect()))
+    Record::plain(name, Body::File((0..size).map(|at| (at * (seed + 7) % 251) as u8).collect()))
 }
 
 /// Layers with the command of each: a system, an application with its usual mistakes, and commits that copy a log up.

@@ -96,6 +96,21 @@ impl Stack {
 }
 
 impl Record {
+    /// A record of root's, mode 0644, dated one second after the epoch, in the PAX dialect: for cases made by hand.
+    pub fn plain(name: &str, body: Body) -> Self {
+        Self {
+            name: name.as_bytes().to_vec(),
+            body,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: (1, 0),
+            xattrs: BTreeMap::new(),
+            unknown: Vec::new(),
+            dialect: Dialect::Pax,
+        }
+    }
+
     /// One line: name, type, metadata.
     pub fn describe(&self) -> String {
         let body = match &self.body {
