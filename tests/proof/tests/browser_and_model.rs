@@ -10,7 +10,7 @@ use unbloat_layers::{
 };
 use unbloat_proof::{
     model::{self, Kind, Tree},
-    stack::{Body, Profile, Stack, generate, shrink},
+    stack::{Body, Profile, Record, Stack, generate, shrink},
 };
 
 fn catalogue(tars: &[Vec<u8>], jobs: usize) -> Result<Catalogue, String> {
@@ -184,4 +184,15 @@ fn the_number_of_threads_changes_nothing() {
         };
         assert_eq!(listed(&one), listed(&three), "seed {seed}");
     }
+}
+
+/// Found by fuzzing the merge.
+#[test]
+fn a_hard_link_to_a_symlink_of_its_layer_leads_paths_as_the_symlink_does() {
+    let layer = vec![
+        Record::plain("a", Body::Symlink(b"b".to_vec())),
+        Record::plain("a/a", Body::HardLink(b"a".to_vec())),
+        Record::plain("b/a/a", Body::File(b"content".to_vec())),
+    ];
+    assert_eq!(wrong(&Stack { seed: 0, layers: vec![layer] }), None);
 }
