@@ -16,9 +16,9 @@ const INPUT_SIZE: usize = 256 * 1024;
 /// Where a buffer's chunk ends, give or take one match.
 const SOFT_END: usize = WINDOW + CHUNK_SIZE;
 
-/// The largest block that is recorded, in uncompressed bytes. zlib's blocks make at most 4 MiB, and only when nearly
-/// everything is one long match, which costs nothing to encode; common blocks make 20 to 200 KiB.
-pub const MAX_RECORDED_OUTPUT: u64 = 1024 * 1024;
+/// The largest block that is recorded, in uncompressed bytes. zlib, Go and their kin end a block after 16,384 symbols of at
+/// most 258 bytes each, which is 4.2 MB; headers of many small files come near it, other content makes 20 to 200 KiB.
+pub const MAX_RECORDED_OUTPUT: u64 = 16_384 * 258;
 /// The largest block that is recorded, in compressed bytes.
 pub const MAX_RECORDED_COMPRESSED: u64 = 512 * 1024;
 /// A chunk ends early when it has so many blocks, or so many compressed bytes, whatever they make.
