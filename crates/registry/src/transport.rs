@@ -75,6 +75,8 @@ impl Transport {
     }
 
     fn build(&self, loopback: bool, https: bool) -> Result<reqwest::Client, ErrorKind> {
+        // A provider that the process chose before stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("unbloat/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())

@@ -18,6 +18,8 @@ pub(super) struct ProgressClient {
 
 impl ProgressClient {
     pub(super) fn new() -> Result<Self, reqwest::Error> {
+        // The HTTP library wants a TLS provider even of a client without TLS; one that is there stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .timeout(LIMIT)
             .redirect(reqwest::redirect::Policy::none())
