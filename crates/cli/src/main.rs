@@ -1,5 +1,6 @@
 //! The `unbloat` command.
 
 fn main() -> std::process::ExitCode {
+    unbloat_squash::share_one_heap();
     unbloat_cli::main()
 }

@@ -185,9 +185,8 @@ async fn check(
     progress: &Arc<Progress>,
 ) -> Result<Vec<String>, Error> {
     let count = layers.len();
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let options = Options {
-        jobs: if limits.jobs == 0 { cores } else { limits.jobs },
+        jobs: limits.threads(),
         hold_bytes: (limits.memory_bytes / 4) as usize,
         max_unpacked_bytes: limits.max_unpacked_bytes,
         max_paths: limits.max_paths,

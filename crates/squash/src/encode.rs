@@ -21,14 +21,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Levels are the codec's own: gzip 1 to 12 (default 6), zstd 1 to 19 (default 3).
+    /// Levels are the codec's own: gzip 1 to 12 (default 5, which makes less than zlib's 6), zstd 1 to 19 (default 3).
     ///
     /// # Errors
     /// A text for people, if there is no such level.
     pub(crate) fn new(compression: Compression, level: Option<i32>, threads: usize) -> Result<Self, String> {
         let (default, highest) = match compression {
             Compression::None => (0, 0),
-            Compression::Gzip => (6, 12),
+            Compression::Gzip => (5, 12),
             Compression::Zstd => (3, 19),
         };
         let level = level.unwrap_or(default);

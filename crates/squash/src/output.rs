@@ -15,11 +15,11 @@ use unbloat_oci::{Algorithm, Digest, Hasher};
 use crate::encode::{Encoder, Settings};
 use crate::progress::Progress;
 
-/// Bytes of a batch, and how many wait: 4 MiB between the merge and the codec.
-const BATCH: usize = 1 << 20;
+/// Bytes of a batch, and how many wait: 2 MiB between the merge and the codec.
+const BATCH: usize = 512 << 10;
 const BATCHES: usize = 3;
-/// Compressed buffers that wait for the upload, near 256 KiB each.
-const BUFFERS: usize = 16;
+/// Compressed buffers that wait for the upload, near 128 KiB each.
+const BUFFERS: usize = 8;
 
 /// A part of the merged stream.
 pub(crate) enum Segment {

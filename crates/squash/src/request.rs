@@ -147,6 +147,13 @@ impl Limits {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         if self.jobs == 0 { cores } else { self.jobs }
     }
+
+    /// Threads that encode: each needs buffers of its own, so that memory bounds them too. The output does not depend on it.
+    pub(crate) fn encoders(&self) -> usize {
+        const BYTES_EACH: u64 = 5 << 20;
+        let room = usize::try_from(self.memory_bytes / BYTES_EACH).unwrap_or(usize::MAX);
+        self.threads().min(room.max(1))
+    }
 }
 
 impl Default for Limits {

@@ -378,7 +378,8 @@ impl Run<'_> {
         codec: Codec,
     ) -> Result<(Encoded, Summary), Error> {
         let options = self.merge_options(kept);
-        let settings = Settings::new(codec, self.request.level, options.jobs).map_err(Error::Request)?;
+        let encoders = self.request.limits.encoders();
+        let settings = Settings::new(codec, self.request.level, encoders).map_err(Error::Request)?;
         let mut plan = Plan::default();
         loop {
             let prefetch = (self.request.limits.memory_bytes / 48).clamp(64 << 10, 4 << 20) as usize;
@@ -506,14 +507,13 @@ fn blobs_of(manifest: &[u8]) -> Vec<Descriptor> {
 /// The merge's options for a request.
 pub(crate) fn merge_options(request: &SquashRequest, kept: usize) -> Options {
     let limits = &request.limits;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Options {
         remove: request.remove.clone(),
         truncate: request.truncate.clone(),
         strict: request.strict,
         follow_symlinked_parents: request.follow_symlinked_parents,
         base_layers: kept,
-        jobs: if limits.jobs == 0 { cores } else { limits.jobs },
+        jobs: limits.threads(),
         hold_bytes: (limits.memory_bytes / 4) as usize,
         max_unpacked_bytes: limits.max_unpacked_bytes,
         max_paths: limits.max_paths,

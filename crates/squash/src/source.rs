@@ -81,7 +81,7 @@ impl Layers {
     ) -> Self {
         Self {
             runtime: Handle::current(),
-            pool: BufferPool::new(16),
+            pool: BufferPool::new(8),
             record,
             progress: Arc::clone(progress),
             requested: Mutex::new(Requested { streams: HashMap::new(), count: 0 }),

@@ -62,9 +62,8 @@ pub async fn verify(
     let a_image = image::single(&a, platform.as_ref(), true).await?;
     let b_image = image::single(&b, platform.as_ref(), true).await?;
     progress.enter(Stage::Verifying, "");
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let options = Options {
-        jobs: if request.limits.jobs == 0 { cores } else { request.limits.jobs },
+        jobs: request.limits.threads(),
         hold_bytes: (request.limits.memory_bytes / 4) as usize,
         max_unpacked_bytes: request.limits.max_unpacked_bytes,
         max_paths: request.limits.max_paths,

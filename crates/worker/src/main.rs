@@ -5,6 +5,7 @@ use tracing_subscriber::EnvFilter;
 use unbloat_worker::{args::Args, run};
 
 fn main() -> anyhow::Result<std::process::ExitCode> {
+    unbloat_squash::share_one_heap();
     let args = Args::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();

@@ -41,9 +41,9 @@ impl Workers {
         Self { threads: threads.max(1), jobs: None, handles: Vec::new() }
     }
 
-    /// How many pieces of work may be under way so that every thread has a next one.
+    /// How many pieces of work may be under way, so that a thread that is done finds a next one.
     pub(crate) fn depth(&self) -> usize {
-        self.threads * 2
+        self.threads + 1
     }
 
     /// Hands work to the threads; waits while all are busy and have a next one.

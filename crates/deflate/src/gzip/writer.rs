@@ -20,7 +20,7 @@ const FIRST_UNIT: u64 = 128 * 1024;
 /// Output is handed on in pieces of about this size.
 const OUTPUT_PIECE: usize = 128 * 1024;
 /// Copied bytes that may wait behind an encoder.
-const MAX_WAITING: usize = 4 * 1024 * 1024;
+const MAX_WAITING: usize = 2 * 1024 * 1024;
 
 /// RFC 1952, 2.3: magic, deflate, no flags, no time, no hint of the level, unknown system. The same for every output.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
@@ -91,8 +91,8 @@ enum Segment {
 /// that follow each other there are copied, when all that their matches refer to is part of the run. What is between them
 /// is encoded in units, together with whatever else lies between two copied blocks.
 ///
-/// `sink` receives the output, in order, in pieces of about 128 KiB. Held in memory are at most: 1 MiB that waits for the
-/// end of its block, 1 MiB that waits to be encoded, 2 units of 1 MiB and their output for each thread, 4 MiB of copied blocks.
+/// `sink` receives the output, in order, in pieces of about 128 KiB. Held in memory are at most: 4 MiB that wait for the
+/// end of their block, 1 MiB that waits to be encoded, 2 units of 1 MiB and their output for each thread, 2 MiB of copied blocks.
 pub struct GzipWriter<S> {
     options: GzipOptions,
     sink: S,
