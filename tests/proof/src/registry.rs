@@ -36,7 +36,7 @@ impl Registry {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let config = folder.path().join("config.yml");
         let text = format!(
-            "version: 0.1\nlog:\n  level: info\n  formatter: text\n  accesslog:\n    disabled: false\n\
+            "version: 0.1\nlog:\n  level: warn\n  formatter: text\n  accesslog:\n    disabled: false\n\
              storage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n  cache:\n    blobdescriptor: inmemory\n\
              http:\n  addr: 127.0.0.1:{port}\n  secret: of-no-importance\n",
             folder.path().join("storage").display()
@@ -76,6 +76,21 @@ impl Registry {
     /// Everything that was logged so far.
     pub fn log(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&fs::read(self.folder.path().join("log"))?).into_owned())
+    }
+
+    /// The address of a blob.
+    pub fn blob_url(&self, repository: &str, digest: &str) -> String {
+        format!("http://127.0.0.1:{}/v2/{repository}/blobs/{digest}", self.port)
+    }
+
+    /// User and system time that it has used so far.
+    pub fn cpu(&self) -> Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.server.id()))?;
+        // proc(5): fields 14 and 15, in ticks of 10 ms; the second field is a name in brackets.
+        let after = stat.rsplit_once(')').context("proc/stat")?.1;
+        let ticks: u64 =
+            after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        Ok(Duration::from_millis(ticks * 10))
     }
 
     /// Where its blobs lie.

@@ -9,14 +9,18 @@ use std::{
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
-use crate::{image::Image, model, stack::tarball};
+use crate::{
+    command,
+    image::{Image, Layout},
+    tools::fast_folder,
+};
 
 /// Survivors are encoded in pieces of this size, side by side.
 const PIECE: usize = 4 << 20;
 
-/// The time that the work itself takes for this image.
-pub fn floor(image: &Image) -> Result<Duration> {
-    let survivors = survivors(image)?;
+/// The time that the work itself takes for this image, which `reference` names.
+pub fn floor(image: &Image, reference: &str) -> Result<Duration> {
+    let survivors = survivors(reference)?;
     let sizes: Vec<usize> = image.tars.iter().map(Vec::len).collect();
     let mut shortest = Duration::MAX;
     for _ in 0..3 {
@@ -38,22 +42,13 @@ pub fn floor(image: &Image) -> Result<Duration> {
     Ok(shortest)
 }
 
-/// The content that survives, as one tar of plain files: what has to be encoded, without names and order.
-fn survivors(image: &Image) -> Result<Vec<u8>> {
-    let tree = model::merge(&image.tars).context("the source merges")?;
-    let mut seen = std::collections::BTreeSet::new();
-    let mut bytes = Vec::new();
-    for number in tree.paths.values() {
-        bytes.resize(bytes.len() + 512, 0);
-        if let model::Kind::File(content) = &tree.inodes[number].kind
-            && seen.insert(number)
-        {
-            bytes.extend_from_slice(content);
-            bytes.resize(bytes.len().next_multiple_of(512), 0);
-        }
-    }
-    bytes.extend(tarball::write(&[]));
-    Ok(bytes)
+/// What has to be encoded: the squashed image's tar, made without compression.
+fn survivors(reference: &str) -> Result<Vec<u8>> {
+    let folder = fast_folder()?;
+    let layout = Layout::create(folder.path().join("squashed"))?;
+    command::run(["squash", reference, &layout.reference("plain"), "--compression", "none"])?.success()?;
+    let mut image = layout.image("plain")?;
+    image.tars.pop().context("a squashed image has a layer")
 }
 
 fn inflate(blob: &[u8], tar: &mut [u8]) {

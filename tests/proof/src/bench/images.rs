@@ -33,11 +33,7 @@ pub fn make(name: &str) -> Result<Layout> {
     match name {
         "healthy" => healthy(&layout, name, Packing::Gzip(6))?,
         "healthy-from-zstd" => healthy(&layout, name, Packing::Zstd(3))?,
-        "million" => {
-            let layers: Vec<Layer<'_>> =
-                (0..8).map(|part| -> Layer<'_> { Box::new(move || small_files(part)) }).collect();
-            write_image(&layout, name, &layers, Packing::Gzip(6))?;
-        }
+        "million" => files(&layout, name, 125)?,
         "hidden" => hidden(&layout, name)?,
         "node" => application(
             &layout,
@@ -129,11 +125,11 @@ fn plain(name: String, body: Body) -> Record {
     Record { name: name.into_bytes(), body, mode, uid, gid, mtime, xattrs, unknown, dialect }
 }
 
-/// An eighth of a million files of some hundred bytes.
-fn small_files(part: usize) -> Vec<u8> {
+/// Part of an image of small files: folders of a thousand files of some hundred bytes each.
+fn small_files(part: usize, folders: usize) -> Vec<u8> {
     let mut random = Random::new(part as u64);
     let mut records = Vec::new();
-    for folder in 0..125 {
+    for folder in 0..folders {
         records.push(plain(format!("data/{part}-{folder}/"), Body::Directory));
         for file in 0..1000 {
             let words = random.between(3, 40);
@@ -143,6 +139,24 @@ fn small_files(part: usize) -> Vec<u8> {
         }
     }
     tarball::write(&records)
+}
+
+/// Eight layers of small files, so many thousands in each.
+pub fn files(layout: &Layout, tag: &str, thousands: usize) -> Result<()> {
+    let layers: Vec<Layer<'_>> =
+        (0..8).map(|part| -> Layer<'_> { Box::new(move || small_files(part, thousands)) }).collect();
+    write_image(layout, tag, &layers, Packing::Gzip(6)).map(drop)
+}
+
+/// So many layers of 100 kB: one file that each layer has, and one of its own.
+pub fn small_layers(layout: &Layout, tag: &str, count: usize) -> Result<()> {
+    let layer = |index: usize| {
+        let content = || Body::File((0..50_000).map(|at| (at * (index + 3) % 251) as u8).collect());
+        tarball::write(&[plain("log".into(), content()), plain(format!("file-{index}"), content())])
+    };
+    let layers: Vec<Layer<'_>> =
+        (0..count).map(|index| -> Layer<'_> { Box::new(move || layer(index)) }).collect();
+    write_image(layout, tag, &layers, Packing::Gzip(6)).map(drop)
 }
 
 /// Debian, one file of 2 GiB above it, and its removal.

@@ -1,27 +1,27 @@
 //! The benchmark against crane: what is measured, how, and how it is told.
 //!
-//! What happens here: images of six shapes, served by Debian's docker-registry from memory; `crane flatten` and
-//! `unbloat squash` run alternately, each as a process measured from outside; and the floor of the same work, measured in
-//! the same run. What does not: judging. A number depends on the machine, so no test asserts one.
+//! What happens here: images of seven shapes, served by Debian's docker-registry from memory; `crane flatten` and
+//! `unbloat squash` run alternately, each as a process measured from outside; curl, which reads the same blobs and does
+//! nothing with them; and the floor of the same work, measured in the same run. What does not: judging. A number depends on the machine, so no test asserts one.
 
 mod floor;
 mod images;
 mod report;
 
 pub use floor::floor;
-pub use images::{IMAGES, make};
-pub use report::{Line, write};
+pub use images::{IMAGES, files, make, small_layers};
+pub use report::{Line, Scaling, write};
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    command::{self, Run, measured, unbloat},
-    image::Layout,
+    command::{Run, measured, unbloat},
+    image::{Image, Layout},
     incident::push,
     registry::{Flavour, Registry},
-    tools::command as tool,
+    tools::{command as tool, fast_folder},
 };
 
 /// One row: an image, and how the result is compressed.
@@ -67,6 +67,8 @@ pub struct Measure {
     pub wall: Duration,
     /// CPU time of that run, all threads.
     pub cpu: Duration,
+    /// CPU time of the registry during that run.
+    pub registry_cpu: Duration,
     /// Most resident memory of all runs, in bytes.
     pub peak_memory: u64,
     /// Most bytes written to disk of all runs.
@@ -96,48 +98,84 @@ pub fn measure(case: &Case, rounds: usize) -> Result<Line> {
         own.env("TMPDIR", scratch.path());
         ours.push(timed(&registry, &target, || measured(&mut own))?);
     }
-    let image = layout.image(case.image);
-    let floor = match image {
-        Ok(image) => floor(&image)?,
-        Err(error) => return Err(error.context("the source image")),
-    };
-    Ok(Line { case: *case, ours: best(&ours), crane: best(&cranes), floor })
+    let image = layout.image(case.image).context("the source image")?;
+    let readings = (0..rounds).map(|_| read_all(&registry, &image)).collect::<Result<Vec<_>>>()?;
+    let reading = *readings.iter().min_by_key(|reading| reading.wall).context("at least one round")?;
+    let floor = floor(&image, &layout.reference(case.image))?;
+    Ok(Line { case: *case, ours: best(&ours), crane: best(&cranes), reading, floor })
 }
 
-fn timed(registry: &Registry, target: &str, run: impl FnOnce() -> Result<Run>) -> Result<(Run, u64, u64)> {
+/// What it takes to read every blob of the image and to do nothing with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Wall time.
+    pub wall: Duration,
+    /// CPU time of the reader.
+    pub cpu: Duration,
+    /// CPU time of the registry.
+    pub registry_cpu: Duration,
+}
+
+/// By curl, 16 blobs at once.
+fn read_all(registry: &Registry, image: &Image) -> Result<Reading> {
+    let mut list = String::from("silent\nfail\nparallel\nparallel-max = 16\n");
+    for layer in image.manifest["layers"].as_array().context("manifest without layers")? {
+        let digest = layer["digest"].as_str().context("layer without digest")?;
+        writeln!(list, "url = {}\noutput = /dev/null", registry.blob_url("bench/image", digest))?;
+    }
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), list)?;
+    let before = registry.cpu()?;
+    let run = measured(tool("curl").arg("--config").arg(file.path()))?.success()?;
+    Ok(Reading { wall: run.wall, cpu: run.cpu, registry_cpu: registry.cpu()? - before })
+}
+
+/// One run, with what the registry had to do for it.
+struct Timed {
+    run: Run,
+    registry_cpu: Duration,
+    read: u64,
+    output: u64,
+}
+
+fn timed(registry: &Registry, target: &str, run: impl FnOnce() -> Result<Run>) -> Result<Timed> {
     let since = registry.log()?.len();
+    let before = registry.cpu()?;
     let run = run()?.success()?;
+    let registry_cpu = registry.cpu()? - before;
     let read = registry.bytes_sent("bench/image", since)?;
     let mut inspect = tool("skopeo");
     inspect.args(["inspect", "--raw", "--tls-verify=false", &format!("docker://{target}")]);
     let manifest: serde_json::Value = serde_json::from_slice(&crate::tools::run(&mut inspect)?.stdout)?;
     let layers = manifest["layers"].as_array().context("manifest without layers")?;
     ensure!(layers.len() == 1, "{} layers are left", layers.len());
-    Ok((run, read, layers[0]["size"].as_u64().unwrap_or(0)))
+    Ok(Timed { run, registry_cpu, read, output: layers[0]["size"].as_u64().unwrap_or(0) })
 }
 
-fn best(runs: &[(Run, u64, u64)]) -> Measure {
-    let (run, read, output) = runs.iter().min_by_key(|(run, ..)| run.wall).expect("at least one round");
+fn best(runs: &[Timed]) -> Measure {
+    let best = runs.iter().min_by_key(|timed| timed.run.wall).expect("at least one round");
     Measure {
-        wall: run.wall,
-        cpu: run.cpu,
-        peak_memory: runs.iter().map(|(run, ..)| run.peak_memory).max().unwrap_or(0),
-        disk: runs.iter().map(|(run, ..)| run.disk_written).max().unwrap_or(0),
-        read: *read,
-        output: *output,
+        wall: best.run.wall,
+        cpu: best.run.cpu,
+        registry_cpu: best.registry_cpu,
+        peak_memory: runs.iter().map(|timed| timed.run.peak_memory).max().unwrap_or(0),
+        disk: runs.iter().map(|timed| timed.run.disk_written).max().unwrap_or(0),
+        read: best.read,
+        output: best.output,
     }
 }
 
-/// Wall seconds of one squash of the incident with so many jobs.
-pub fn with_jobs(layout: &Layout, tag: &str, jobs: usize) -> Result<f64> {
-    let registry = Registry::start(Flavour::Debian)?;
-    let source = registry.reference("bench/jobs:source");
-    push(layout, tag, &source)?;
-    let mut shortest = f64::MAX;
-    for round in 0..3 {
-        let target = registry.reference(&format!("bench/jobs:{jobs}-{round}"));
-        let run = command::run(["squash", &source, &target, "--jobs", &jobs.to_string()])?.success()?;
-        shortest = shortest.min(run.wall.as_secs_f64());
+/// The shortest of three squashes from folder to folder, both in memory, on so many cores: what scales, and no registry
+/// that takes part of the same cores.
+pub fn on_cores(layout: &Layout, tag: &str, cores: usize) -> Result<Duration> {
+    let mut shortest = Duration::MAX;
+    for _ in 0..3 {
+        let folder = fast_folder()?;
+        let target = Layout::create(folder.path().join("squashed"))?;
+        let mut own = tool("taskset");
+        own.arg("--cpu-list").arg(format!("0-{}", cores - 1)).arg(unbloat());
+        own.args(["squash", &layout.reference(tag), &target.reference("result"), "--progress", "none"]);
+        shortest = shortest.min(measured(&mut own)?.success()?.wall);
     }
     Ok(shortest)
 }

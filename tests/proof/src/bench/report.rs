@@ -4,7 +4,7 @@ use std::{fmt::Write as _, fs, time::Duration};
 
 use anyhow::Result;
 
-use super::{Case, Measure};
+use super::{Case, Measure, Reading};
 use crate::tools::{command, run, workspace};
 
 /// One measured case.
@@ -16,6 +16,8 @@ pub struct Line {
     pub ours: Measure,
     /// crane.
     pub crane: Measure,
+    /// Reading the blobs and nothing else.
+    pub reading: Reading,
     /// The work itself.
     pub floor: Duration,
 }
@@ -37,47 +39,75 @@ impl Line {
     }
 }
 
-/// Writes the page. `scaling` are (what, seconds) pairs.
-pub fn write(lines: &[Line], scaling: &[(String, f64)], rounds: usize) -> Result<()> {
+/// Wall times of one image on one core and on two.
+#[derive(Clone, Debug)]
+pub struct Scaling {
+    /// What was squashed.
+    pub what: String,
+    /// With one core, and with two.
+    pub wall: [Duration; 2],
+}
+
+/// Writes the page.
+pub fn write(lines: &[Line], scaling: &[Scaling], rounds: usize) -> Result<()> {
     let mut page = String::from(
         "# Benchmarks\n\nWritten by `cargo xtask bench`; do not edit.\n\n\
          Registry to registry on loopback (Debian's docker-registry, storage in memory), `crane flatten` and `unbloat squash` by \
-         turns.\n",
+         turns. ",
     );
     writeln!(
         page,
-        "The best wall time of {rounds} runs each, and the CPU time of that run; the most memory and disk of all runs."
+        "The best wall time of {rounds} run{} each, and the CPU time of that run, the registry's beside it, as all share the \
+         same cores; the most memory and disk of all runs.\n\n\
+         *Reading* is curl, which reads the same blobs, 16 at once, and does nothing with them: no squash on this machine \
+         with this registry can be faster.\n\n\
+         *Floor*: every stored byte hashed and inflated once (libdeflate), the survivors encoded as zstd level 3 and hashed \
+         once, on every core, from memory: no registry, no tar, no decision.\n",
+        if rounds == 1 { "" } else { "s" }
     )?;
-    page.push_str(
-        "*Floor*: every stored byte hashed and inflated once (libdeflate), the survivors encoded as \
-         zstd level 3 and hashed once, on every core, from memory, with nothing in between.\n\n",
-    );
     page.push_str(&machine()?);
     page.push_str(
-        "\n| case | | wall | CPU | memory | disk | read | output | times crane's speed | of the floor |\n\
-         |---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        "\n| case | | wall | CPU | registry's CPU | memory | disk | read | output | times crane's speed | of the floor |\n\
+         |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for line in lines {
+        let crane = line.crane.wall.as_secs_f64();
+        let floor = line.floor.as_secs_f64();
         for (name, of) in [("unbloat", &line.ours), ("crane", &line.crane)] {
-            let ratio = line.crane.wall.as_secs_f64() / of.wall.as_secs_f64();
+            let wall = of.wall.as_secs_f64();
             writeln!(
                 page,
-                "| {} | {name} | {:.2} s | {:.2} s | {} | {} | {} | {} | {ratio:.1} | {:.2} |",
+                "| {} | {name} | {wall:.2} s | {:.2} s | {:.2} s | {} | {} | {} | {} | {:.1} | {:.2} |",
                 if name == "unbloat" { line.case.about } else { "" },
-                of.wall.as_secs_f64(),
                 of.cpu.as_secs_f64(),
+                of.registry_cpu.as_secs_f64(),
                 megabytes(of.peak_memory),
                 megabytes(of.disk),
                 megabytes(of.read),
                 megabytes(of.output),
-                of.wall.as_secs_f64() / line.floor.as_secs_f64(),
+                crane / wall,
+                wall / floor,
             )?;
         }
+        let Reading { wall, cpu, registry_cpu } = line.reading;
+        let wall = wall.as_secs_f64();
+        writeln!(
+            page,
+            "| | reading | {wall:.2} s | {:.2} s | {:.2} s | | | | | {:.1} | {:.2} |",
+            cpu.as_secs_f64(),
+            registry_cpu.as_secs_f64(),
+            crane / wall,
+            wall / floor,
+        )?;
     }
     if !scaling.is_empty() {
-        page.push_str("\n## Scaling\n\n| | wall |\n|---|--:|\n");
-        for (what, seconds) in scaling {
-            writeln!(page, "| {what} | {seconds:.2} s |")?;
+        page.push_str(
+            "\n## Scaling\n\nFrom an OCI folder to another, both in memory: no registry that takes part of the same cores. The \
+             best of three runs each.\n\n| image | one core | two cores | ratio |\n|---|--:|--:|--:|\n",
+        );
+        for Scaling { what, wall } in scaling {
+            let [one, two] = wall.map(|wall| wall.as_secs_f64());
+            writeln!(page, "| {what} | {one:.2} s | {two:.2} s | {:.2} |", one / two)?;
         }
     }
     let path = workspace().join("docs/benchmarks.md");

@@ -2,9 +2,9 @@
 
 use anyhow::{Result, bail};
 use unbloat_proof::{
-    bench::{CASES, Case, make, measure, with_jobs, write},
-    image::{Layout, Packing},
-    stack::{Body, Dialect, Record, tarball},
+    bench::{CASES, Case, Scaling, files, make, measure, on_cores, small_layers, write},
+    image::Layout,
+    tools::fast_folder,
 };
 
 fn main() -> Result<()> {
@@ -49,35 +49,28 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// How the time grows with cores and layers.
-fn scaling() -> Result<Vec<(String, f64)>> {
-    let incident = make("incident")?;
+/// How the time changes with cores, layers and paths.
+fn scaling() -> Result<Vec<Scaling>> {
     let mut rows = Vec::new();
-    for jobs in [1, 2] {
-        rows.push((format!("the incident with {jobs} jobs"), with_jobs(&incident, "incident", jobs)?));
+    for name in ["incident", "healthy"] {
+        rows.push(on_one_and_two(&make(name)?, name, name.to_owned())?);
     }
-    let folder = unbloat_proof::tools::fast_folder()?;
+    let folder = fast_folder()?;
     let layout = Layout::create(folder.path().join("layout"))?;
     for count in [1, 10, 100, 1000] {
-        let tars: Vec<Vec<u8>> = (0..count).map(layer).collect();
         let tag = format!("layers-{count}");
-        layout.add(&tag, &tars, |_| Packing::Gzip(6))?;
-        rows.push((format!("{count} layers of 100 kB"), with_jobs(&layout, &tag, 2)?));
+        small_layers(&layout, &tag, count)?;
+        rows.push(on_one_and_two(&layout, &tag, format!("{count} layers of 100 kB"))?);
+    }
+    for thousands in [1, 10, 125] {
+        let tag = format!("files-{thousands}");
+        files(&layout, &tag, thousands)?;
+        rows.push(on_one_and_two(&layout, &tag, format!("{} paths", thousands * 8008))?);
     }
     Ok(rows)
 }
 
-fn layer(index: usize) -> Vec<u8> {
-    let record = |name: String| Record {
-        name: name.into_bytes(),
-        body: Body::File((0..50_000).map(|at| (at * (index + 3) % 251) as u8).collect()),
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        mtime: (1_600_000_000, 0),
-        xattrs: Default::default(),
-        unknown: Vec::new(),
-        dialect: Dialect::Ustar,
-    };
-    tarball::write(&[record("log".to_owned()), record(format!("file-{index}"))])
+fn on_one_and_two(layout: &Layout, tag: &str, what: String) -> Result<Scaling> {
+    println!("scaling: {what}");
+    Ok(Scaling { what, wall: [on_cores(layout, tag, 1)?, on_cores(layout, tag, 2)?] })
 }
