@@ -188,7 +188,13 @@ impl GzipDecoder {
         if self.input.len() >= INPUT_SIZE {
             let mut keep = self.bit / 8;
             if self.record && matches!(self.state, State::Body) {
-                let first = self.blocks.first().map_or(self.block_bit, |block| block.bits.start);
+                let at = self.input_offset * 8 + self.bit as u64;
+                let first = match self.blocks.first() {
+                    Some(block) => block.bits.start,
+                    // A block that is too large to be recorded is not kept: some encoders never end one.
+                    None if at - self.block_bit > 8 * MAX_RECORDED_COMPRESSED => at,
+                    None => self.block_bit,
+                };
                 keep = keep.min((first / 8).saturating_sub(self.input_offset) as usize);
             }
             self.input.drain(..keep);
@@ -298,17 +304,20 @@ impl GzipDecoder {
         self.block_bit = self.input_offset * 8 + self.bit as u64;
         let block = self.inflater.block();
         let output = block.start as u64..(self.base + self.at as i64) as u64;
-        if !self.record || output.is_empty() {
-            return false;
-        }
         let compressed = (self.block_bit - start).div_ceil(8);
-        if output.end - output.start > MAX_RECORDED_OUTPUT || compressed > MAX_RECORDED_COMPRESSED {
-            return false;
+        let size = output.end - output.start;
+        if self.record && (1..=MAX_RECORDED_OUTPUT).contains(&size) && compressed <= MAX_RECORDED_COMPRESSED {
+            let (kind, is_final, reach) = (block.kind, block.is_final, block.reach);
+            self.blocks.push(Block { kind, is_final, bits: start..self.block_bit, output, reach });
         }
-        let (kind, is_final, reach) = (block.kind, block.is_final, block.reach);
-        self.blocks.push(Block { kind, is_final, bits: start..self.block_bit, output, reach });
-        self.blocks.len() >= MAX_BLOCKS
-            || self.block_bit - self.blocks[0].bits.start >= 8 * MAX_RECORDED_COMPRESSED
+        let Some(first) = self.blocks.first() else { return false };
+        let much = self.blocks.len() >= MAX_BLOCKS
+            || self.block_bit - first.bits.start >= 8 * MAX_RECORDED_COMPRESSED;
+        if much && self.at == WINDOW {
+            // Blocks whose content went out with the chunk before: a chunk without content would look like the end.
+            self.blocks.clear();
+        }
+        much && self.at > WINDOW
     }
 
     fn trailer(&mut self) -> Result<Step, GzipError> {
@@ -377,4 +386,45 @@ enum Step {
     Continue,
     Chunk,
     NeedInput,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bits::BitWriter;
+
+    /// One block with the fixed code, of so many zero bytes as literals, between header and trailer.
+    fn one_block(length: usize) -> Vec<u8> {
+        let mut bits = BitWriter::default();
+        bits.extend(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
+        bits.push(0b011, 3);
+        // RFC 1951, 3.2.6: the literal 0 is 00110000, its first bit first; the end of the block is seven zeroes.
+        (0..length).for_each(|_| bits.push(0b0000_1100, 8));
+        bits.push(0, 7);
+        bits.align();
+        let crc = crc32fast::hash(&vec![0; length]);
+        bits.extend(&crc.to_le_bytes());
+        bits.extend(&(length as u32).to_le_bytes());
+        bits.take()
+    }
+
+    #[test]
+    fn the_input_of_a_block_without_end_is_not_kept() {
+        let data = one_block(8 << 20);
+        let mut decoder = GzipDecoder::new(&BufferPool::new(2), true);
+        let mut made = 0;
+        let mut most = 0;
+        let mut rest = &data[..];
+        while let Some(chunk) = decoder.decode(&mut rest).unwrap() {
+            made += chunk.data.len();
+            most = most.max(decoder.input.capacity());
+            assert!(chunk.blocks.blocks.is_empty(), "it is too large to be copied");
+        }
+        while let Some(chunk) = decoder.finish().unwrap() {
+            made += chunk.data.len();
+        }
+        assert_eq!(made, 8 << 20);
+        // What is kept in hope of an end, and as much again by the vector's growth.
+        assert!(most < 2 << 20, "{most} bytes of input were kept");
+    }
 }
