@@ -173,7 +173,7 @@ fn hidden(layout: &Layout, tag: &str) -> Result<()> {
     };
     let removal = || tarball::write(&[plain("srv/.wh.dump".to_owned(), Body::File(Vec::new()))]);
     let layers: [Layer<'_>; 3] = [Box::new(|| base.clone()), Box::new(large), Box::new(removal)];
-    write_image(layout, tag, &layers, Packing::Gzip(1)).map(drop)
+    write_image(layout, tag, &layers, Packing::Gzip(6)).map(drop)
 }
 
 /// Debian, an application's dependencies from the ordinary registry, and the same files once more with another owner.
