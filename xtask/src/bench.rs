@@ -10,7 +10,6 @@ use crate::{
 /// Always true: a benchmark has no verdict, only numbers.
 pub(crate) fn bench(arguments: &[String]) -> Result<bool> {
     tools::install()?;
-    tools::packages(&["curl"])?;
     tools::packages(&["python3-venv", "npm"]).or_else(|error| {
         // Machines with Node from elsewhere have no Debian package of npm; the case says so if npm is missing.
         println!("not every package for the Node and Python cases can be installed: {error:#}");

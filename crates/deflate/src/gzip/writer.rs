@@ -92,7 +92,8 @@ enum Segment {
 /// is encoded in units, together with whatever else lies between two copied blocks.
 ///
 /// `sink` receives the output, in order, in pieces of about 128 KiB. Held in memory are at most: 4 MiB that wait for the
-/// end of their block, 1 MiB that waits to be encoded, 2 units of 1 MiB and their output for each thread, 2 MiB of copied blocks.
+/// end of their block, 1 MiB that waits to be encoded, a unit of 1 MiB with its output for each thread and one more, 2 MiB of
+/// copied blocks.
 pub struct GzipWriter<S> {
     options: GzipOptions,
     sink: S,

@@ -2,7 +2,8 @@
 //!
 //! What happens here: images of seven shapes, served by Debian's docker-registry from memory; `crane flatten` and
 //! `unbloat squash` run alternately, each as a process measured from outside; curl, which reads the same blobs and does
-//! nothing with them; and the floor of the same work, measured in the same run. What does not: judging. A number depends on the machine, so no test asserts one.
+//! nothing with them; and the floor of the same work, measured in the same run. What does not: judging. A number depends on
+//! the machine, so no test asserts one.
 
 mod floor;
 mod images;
