@@ -9,7 +9,7 @@ use unbloat_api::Reason;
 use unbloat_api::worker::{Outcome, Termination};
 
 #[test]
-fn a_worker_that_is_told_to_end_does_so_at_once_and_says_why() {
+fn a_worker_that_is_told_to_end_does_so_within_a_second_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
     // A registry that takes connections and never answers.
     let registry = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -34,8 +34,7 @@ fn a_worker_that_is_told_to_end_does_so_at_once_and_says_why() {
     let kill = Command::new("kill").args(["-TERM", &worker.id().to_string()]).status().unwrap();
     assert!(kill.success());
     let status = worker.wait().unwrap();
-    // It waits for nothing; the rest is for a machine that is busy.
-    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
     assert_eq!(status.code(), Some(143));
     let message = std::fs::read_to_string(folder.path().join("termination")).unwrap();
     let Outcome::Failed(failed) = serde_json::from_str::<Termination>(&message).unwrap().outcome else {
