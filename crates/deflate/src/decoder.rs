@@ -393,14 +393,20 @@ mod tests {
     use super::*;
     use crate::bits::BitWriter;
 
-    /// One block with the fixed code, of so many zero bytes as literals, between header and trailer.
-    fn one_block(length: usize) -> Vec<u8> {
+    /// A block with the fixed code, of so many zero bytes as literals, then as many empty stored blocks, the last of all
+    /// final, between header and trailer.
+    fn blocks(length: usize, empty: usize) -> Vec<u8> {
         let mut bits = BitWriter::default();
         bits.extend(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
-        bits.push(0b011, 3);
+        bits.push(0b010 | u64::from(empty == 0), 3);
         // RFC 1951, 3.2.6: the literal 0 is 00110000, its first bit first; the end of the block is seven zeroes.
         (0..length).for_each(|_| bits.push(0b0000_1100, 8));
         bits.push(0, 7);
+        for index in 0..empty {
+            bits.push(u64::from(index + 1 == empty), 3);
+            bits.align();
+            bits.extend(&[0, 0, 0xff, 0xff]);
+        }
         bits.align();
         let crc = crc32fast::hash(&vec![0; length]);
         bits.extend(&crc.to_le_bytes());
@@ -408,23 +414,39 @@ mod tests {
         bits.take()
     }
 
-    #[test]
-    fn the_input_of_a_block_without_end_is_not_kept() {
-        let data = one_block(8 << 20);
+    /// Bytes that the stream makes, blocks that are recorded, and the most input that was kept.
+    fn decode(data: &[u8]) -> (usize, usize, usize) {
         let mut decoder = GzipDecoder::new(&BufferPool::new(2), true);
-        let mut made = 0;
-        let mut most = 0;
-        let mut rest = &data[..];
-        while let Some(chunk) = decoder.decode(&mut rest).unwrap() {
+        let (mut made, mut recorded) = (0, 0);
+        let mut count = |chunk: Chunk| {
             made += chunk.data.len();
-            most = most.max(decoder.input.capacity());
-            assert!(chunk.blocks.blocks.is_empty(), "it is too large to be copied");
+            recorded += chunk.blocks.blocks.len();
+        };
+        let mut rest = data;
+        while let Some(chunk) = decoder.decode(&mut rest).unwrap() {
+            count(chunk);
         }
         while let Some(chunk) = decoder.finish().unwrap() {
-            made += chunk.data.len();
+            count(chunk);
         }
-        assert_eq!(made, 8 << 20);
-        // What is kept in hope of an end, and as much again by the vector's growth.
-        assert!(most < 2 << 20, "{most} bytes of input were kept");
+        // A vector's capacity never shrinks here.
+        (made, recorded, decoder.input.capacity())
+    }
+
+    /// What is kept in hope of an end, and as much again by the vector's growth.
+    const MOST: usize = 2 << 20;
+
+    #[test]
+    fn the_input_of_a_block_without_end_is_not_kept() {
+        let (made, recorded, kept) = decode(&blocks(8 << 20, 0));
+        assert_eq!((made, recorded), (8 << 20, 0), "it is too large to be copied");
+        assert!(kept < MOST, "{kept} bytes of input were kept");
+    }
+
+    #[test]
+    fn the_input_of_blocks_that_make_nothing_is_not_kept() {
+        let (made, recorded, kept) = decode(&blocks(1000, 2_000_000));
+        assert_eq!((made, recorded), (1000, 1));
+        assert!(kept < MOST, "{kept} bytes of input were kept");
     }
 }

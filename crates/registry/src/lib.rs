@@ -43,6 +43,7 @@ pub use options::{ClientOptions, Retry, Timeouts, UploadMode, UploadPolicy};
 pub use secret::Secret;
 pub use source::{Fetched, Source};
 pub use stream::{BlobReader, BlobStream};
+pub use transport::install_tls_provider;
 pub use upload::{BlobUpload, UploadOptions};
 
 /// Results of this crate.

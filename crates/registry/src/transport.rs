@@ -31,6 +31,12 @@ pub(crate) struct Transport {
     scratch_used: AtomicU64,
 }
 
+/// Makes the workspace's TLS provider the process's own, unless it has one. The HTTP library wants one before it builds any
+/// client, even one without TLS.
+pub fn install_tls_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 impl Transport {
     pub(crate) fn new(options: ClientOptions) -> Self {
         Self { options, http: Default::default(), hosts: Mutex::default(), scratch_used: AtomicU64::new(0) }
@@ -75,8 +81,7 @@ impl Transport {
     }
 
     fn build(&self, loopback: bool, https: bool) -> Result<reqwest::Client, ErrorKind> {
-        // A provider that the process chose before stays.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        install_tls_provider();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("unbloat/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())

@@ -18,8 +18,7 @@ pub(super) struct ProgressClient {
 
 impl ProgressClient {
     pub(super) fn new() -> Result<Self, reqwest::Error> {
-        // The HTTP library wants a TLS provider even of a client without TLS; one that is there stays.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        unbloat_registry::install_tls_provider();
         let http = reqwest::Client::builder()
             .timeout(LIMIT)
             .redirect(reqwest::redirect::Policy::none())
