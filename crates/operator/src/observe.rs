@@ -116,6 +116,8 @@ pub struct WorkerPod {
     pub terminated: Option<Terminated>,
     /// Why the cluster took the pod away: eviction, preemption, taints.
     pub disruption: Option<String>,
+    /// Whether this is the last that was seen of a pod that was deleted.
+    pub gone: bool,
 }
 
 /// How a container ended.
@@ -202,12 +204,13 @@ impl WorkerPod {
                 .is_some_and(|c| c.state.as_ref().is_some_and(|s| s.running.is_some())),
             terminated: container.as_ref().and_then(terminated),
             disruption,
+            gone: false,
         }
     }
 
     /// Whether nothing of it runs any more. Its only container ends a moment before its phase says so.
     pub fn has_ended(&self) -> bool {
-        self.terminated.is_some() || matches!(self.phase.as_str(), "Succeeded" | "Failed")
+        self.gone || self.terminated.is_some() || matches!(self.phase.as_str(), "Succeeded" | "Failed")
     }
 }
 

@@ -242,6 +242,9 @@ mod tests {
         };
         assert_eq!(reason(&job(None), Some(&never_started)), (Reason::WorkerEvicted, true));
 
+        let gone = WorkerPod { phase: "Running".into(), gone: true, ..never_started };
+        assert_eq!(reason(&failed_job("BackoffLimitExceeded"), Some(&gone)), (Reason::WorkerEvicted, true));
+
         assert_eq!(reason(&failed_job("DeadlineExceeded"), None), (Reason::DeadlineExceeded, false));
         assert_eq!(reason(&failed_job("BackoffLimitExceeded"), None), (Reason::WorkerLost, true));
         assert_eq!(reason(&job(Some(JobEnd::Complete)), None), (Reason::WorkerLost, true));

@@ -12,6 +12,7 @@ use kube::{Client, ResourceExt};
 use tokio::sync::mpsc::UnboundedSender;
 use unbloat_api::{ImageSquashJob, labels};
 
+use super::departed::Departed;
 use super::memory::Memory;
 use super::progress::ProgressClient;
 use super::resolve::Resolver;
@@ -47,6 +48,7 @@ pub struct Context {
     pub(super) progress: ProgressClient,
     pub(super) resolver: Resolver,
     pub(super) queue: UnboundedSender<ObjectRef<ImageSquashJob>>,
+    pub(super) departed: Departed,
     pub(super) memory: Mutex<Memory>,
 }
 
@@ -112,6 +114,7 @@ impl Context {
     pub(super) fn sweep(&self) {
         let cached = self.squash_jobs.state();
         self.memory().sweep(&cached);
+        self.departed.sweep(&cached);
         let mut counts: HashMap<&'static str, i64> = STATES.iter().map(|state| (*state, 0)).collect();
         for job in &cached {
             *counts.entry(state(job)).or_default() += 1;

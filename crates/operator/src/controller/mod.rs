@@ -11,6 +11,7 @@
 
 mod apply;
 mod context;
+mod departed;
 mod memory;
 mod observe;
 mod progress;

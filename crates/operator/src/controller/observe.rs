@@ -28,7 +28,10 @@ pub(super) async fn observe<'a>(
     let (mut ours, others): (Vec<_>, Vec<_>) =
         pods.into_iter().partition(|pod| attempt_of(pod) == attempt && attempt.is_some());
     ours.sort_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
-    let pod = ours.last().map(|pod| WorkerPod::of(pod));
+    let pod = ours
+        .last()
+        .map(|pod| WorkerPod::of(pod))
+        .or_else(|| attempt.and_then(|attempt| context.departed.of(&uid, attempt)));
     let current = job.status.as_ref().and_then(|status| status.worker.as_ref()).map(|worker| worker.attempt);
     // A pod of an attempt that was given up is a stray, though its Job may still be there.
     let given_up =

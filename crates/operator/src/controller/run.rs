@@ -57,6 +57,7 @@ pub async fn run(
         progress: ProgressClient::new().context("cannot make the client for workers' progress")?,
         resolver,
         queue,
+        departed: caches.departed.clone(),
         memory: std::sync::Mutex::new(Memory::default()),
     });
 

@@ -7,13 +7,16 @@ use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use unbloat_api::{ImageSquashJob, labels};
+
+use super::departed::Departed;
 
 type Queue = UnboundedSender<ObjectRef<ImageSquashJob>>;
 
@@ -22,6 +25,7 @@ pub(super) struct Caches {
     pub(super) squash_jobs: Store<ImageSquashJob>,
     pub(super) jobs: Store<Job>,
     pub(super) pods: Store<Pod>,
+    pub(super) departed: Departed,
     pub(super) tasks: Vec<JoinHandle<()>>,
 }
 
@@ -34,10 +38,17 @@ pub(super) fn start(client: &Client, namespace: Option<&str>, queue: &Queue) -> 
         queue,
         prune_squash_job,
         |job| Some(ObjectRef::from_obj(job)),
+        |_| {},
     );
-    let (jobs, of_jobs) = cache(api::<Job>(client, namespace), ours.clone(), queue, prune_job, owner::<Job>);
-    let (pods, of_pods) = cache(api::<Pod>(client, namespace), ours, queue, prune_pod, owner::<Pod>);
-    Caches { squash_jobs, jobs, pods, tasks: vec![own, of_jobs, of_pods] }
+    let (jobs, of_jobs) =
+        cache(api::<Job>(client, namespace), ours.clone(), queue, prune_job, owner::<Job>, |_| {});
+    let departed = Departed::default();
+    let keeper = departed.clone();
+    let (pods, of_pods) =
+        cache(api::<Pod>(client, namespace), ours, queue, prune_pod, owner::<Pod>, move |pod| {
+            keeper.keep(pod);
+        });
+    Caches { squash_jobs, jobs, pods, departed, tasks: vec![own, of_jobs, of_pods] }
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -57,6 +68,7 @@ fn cache<K>(
     queue: &Queue,
     prune: fn(&mut K),
     about: fn(&K) -> Option<ObjectRef<ImageSquashJob>>,
+    deleted: impl Fn(&K) + Send + 'static,
 ) -> (Store<K>, JoinHandle<()>)
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -65,7 +77,12 @@ where
     let (store, writer) = reflector::store();
     let queue = queue.clone();
     let kind = std::any::type_name::<K>().rsplit("::").next().unwrap_or_default();
-    let stream = watcher(api, config).default_backoff().modify(prune).reflect(writer).touched_objects();
+    let events = watcher(api, config).default_backoff().modify(prune).inspect(move |event| {
+        if let Ok(Event::Delete(object)) = event {
+            deleted(object);
+        }
+    });
+    let stream = events.reflect(writer).touched_objects();
     let task = tokio::spawn(async move {
         let mut stream = std::pin::pin!(stream);
         while let Some(event) = stream.next().await {
