@@ -158,13 +158,25 @@ impl Program {
         }
     }
 
-    /// Sends `signal` to the program and waits, at most 30 s, for its end.
-    pub fn kill(&mut self, signal: Signal) -> Result<()> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
+    /// Sends `signal` to the program, if it runs.
+    pub fn signal(&self, signal: Signal) {
+        let Some(child) = &self.child else { return };
         // The child is nsenter, which ends with its own child: the program.
         for program in children_of(child.id()).into_iter().filter_map(ProcessId::of) {
             program.signal(signal);
         }
+        // It stopped itself when its child was stopped.
+        if signal == Signal::CONT
+            && let Some(nsenter) = ProcessId::of(child.id())
+        {
+            nsenter.signal(signal);
+        }
+    }
+
+    /// Sends `signal` to the program and waits, at most 30 s, for its end.
+    pub fn kill(&mut self, signal: Signal) -> Result<()> {
+        self.signal(signal);
+        let Some(mut child) = self.child.take() else { return Ok(()) };
         let deadline = Instant::now() + Duration::from_secs(30);
         while child.try_wait().map_err(Error::io("wait for a program"))?.is_none() {
             if Instant::now() > deadline {

@@ -173,6 +173,16 @@ impl Operator {
         self.program.kill(Signal::TERM)
     }
 
+    /// Takes its processor away, until [`Operator::resume`].
+    pub fn pause(&self) {
+        self.program.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Operator::pause`].
+    pub fn resume(&self) {
+        self.program.signal(Signal::CONT);
+    }
+
     /// All that it wrote.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.program.log()).unwrap_or_default()

@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use kube::api::EvictParams;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use unbloat_cluster::{RegistryOptions, Result};
-use unbloat_operator_tests::{Gates, Ground, Jobs, Layered, Stage, reason};
+use unbloat_cluster::{Cluster, Look, RegistryOptions, Result};
+use unbloat_operator_tests::{Gates, Ground, Jobs, Layered, Operator, Stage, reason};
 
 const LONG: Duration = Duration::from_secs(120);
 const NOBODY: u32 = 65532;
@@ -37,7 +37,7 @@ async fn workers_run_where_and_with_what_the_platform_team_says() -> Result<()> 
     a_claim_that_was_prepared_is_scratch_too(&ground).await?;
     a_registry_is_found_by_its_name(&ground).await?;
     registries_with_certificates_of_the_platforms_own(&ground, &image).await?;
-    an_evicted_worker_is_said_to_be_and_tried_again(&ground).await?;
+    an_evicted_worker_is_said_to_be_and_tried_again(&ground, &operator).await?;
     operator.terminate()?;
     ground.cluster.check_parts()
 }
@@ -174,11 +174,11 @@ async fn registries_with_certificates_of_the_platforms_own(
     Ok(())
 }
 
-async fn an_evicted_worker_is_said_to_be_and_tried_again(ground: &Ground) -> Result<()> {
+async fn an_evicted_worker_is_said_to_be_and_tried_again(ground: &Ground, operator: &Operator) -> Result<()> {
     let cluster = &ground.cluster;
     let jobs = Jobs::of(cluster, "team").await?;
     let gates = Gates::open(ground).await?;
-    for case in ["drained", "over-its-disk"] {
+    for case in ["drained", "drained-unseen", "over-its-disk"] {
         let stage = Stage::Reading;
         let name = Gates::name(case, stage);
         let mut spec = gates.spec(case, stage);
@@ -187,16 +187,27 @@ async fn an_evicted_worker_is_said_to_be_and_tried_again(ground: &Ground) -> Res
         jobs.apply(&name, &spec).await?;
         gates.wait_for(case, stage).await?;
         let pod = jobs.pods(&name).await?.remove(0);
-        if case == "drained" {
-            // As `kubectl drain` does.
-            let pods: Api<Pod> = Api::namespaced(cluster.client().await?, "team");
-            let evicted = pods.evict(&pod.name_any(), &EvictParams::default()).await;
-            evicted.map_err(unbloat_cluster::Error::kube("evict a pod"))?;
-        } else {
+        match case {
+            "drained" => evict(cluster, &pod).await?,
+            // The operator is so slow that the pod is gone before it looks.
+            "drained-unseen" => {
+                operator.pause();
+                evict(cluster, &pod).await?;
+                let gone = cluster
+                    .wait_for("team", "the evicted pod to go", LONG, async || {
+                        let left = jobs.pods(&name).await?.len();
+                        Ok(if left == 0 { Look::Done(()) } else { Look::NotYet(format!("{left} left")) })
+                    })
+                    .await;
+                operator.resume();
+                gone?;
+            }
             // As a worker would that needs more than it was given.
-            let uid = pod.uid().unwrap_or_default();
-            let scratch = format!("kubelet-0/pods/{uid}/volumes/kubernetes.io~empty-dir/scratch/filler");
-            std::fs::write(cluster.folder().join(scratch), vec![1; 4 << 20]).expect("kubelet made it");
+            _ => {
+                let uid = pod.uid().unwrap_or_default();
+                let scratch = format!("kubelet-0/pods/{uid}/volumes/kubernetes.io~empty-dir/scratch/filler");
+                std::fs::write(cluster.folder().join(scratch), vec![1; 4 << 20]).expect("kubelet made it");
+            }
         }
         let failed = jobs.wait_for_reason(&name, "Retrying", LONG).await?;
         let failure = failed.status.unwrap_or_default().last_failure.expect("it failed");
@@ -208,4 +219,11 @@ async fn an_evicted_worker_is_said_to_be_and_tried_again(ground: &Ground) -> Res
         assert_eq!(done.status.unwrap_or_default().attempts, 2, "{case}");
     }
     Ok(())
+}
+
+/// As `kubectl drain` does.
+async fn evict(cluster: &Cluster, pod: &Pod) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client().await?, "team");
+    let evicted = pods.evict(&pod.name_any(), &EvictParams::default()).await;
+    evicted.map(drop).map_err(unbloat_cluster::Error::kube("evict a pod"))
 }
