@@ -11,7 +11,7 @@ use std::sync::Mutex;
 
 use crate::chunk::Piece;
 use crate::collections::HashMap;
-use crate::error::BoxError;
+use crate::error::{BoxError, Error};
 use crate::hardlink::{Belongs, Demand, Override};
 use crate::inlayer::{InLayer, Stop};
 use crate::name;
@@ -85,6 +85,8 @@ pub(crate) enum Body {
 pub(crate) struct Front<'o> {
     output: &'o mut (dyn Output + Send),
     pub(crate) demands: Vec<Demand>,
+    /// Why the result is refused, unless a lower layer shows that paths were taken wrongly.
+    pub(crate) refused: Option<Error>,
     pub(crate) warnings: Warnings,
     pub(crate) written: Written,
     used_remove: Vec<bool>,
@@ -112,6 +114,7 @@ impl<'o> Front<'o> {
         Self {
             output,
             demands: Vec::new(),
+            refused: None,
             warnings: Warnings::default(),
             written: Written::default(),
             used_remove: vec![false; remove.len()],

@@ -93,6 +93,9 @@ pub enum LayerError {
         /// Its target.
         target: String,
     },
+    /// Paths that lead through too many hard links to symlinks of lower layers.
+    #[error("paths lead through too many hard links to symlinks of lower layers")]
+    LinksToSymlinks,
     /// More bytes than allowed.
     #[error("the layers unpack to more than {limit} bytes; raise --max-unpacked if this is no bomb")]
     UnpackedLimit {

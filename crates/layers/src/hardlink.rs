@@ -1,5 +1,7 @@
 //! Hard links: names of one inode, within a layer and across layers (`layer-semantics` rule 12).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::error::display;
 use crate::tar::{Header, Meta, Record, Records};
 use crate::tree::{NodeId, Tree};
@@ -106,7 +108,15 @@ pub(crate) struct Demand {
     pub(crate) truncated: bool,
     /// Symlinks that the target was led through.
     pub(crate) hops: u32,
+    /// Link entries that have paths below them, and lead these paths on if the target is a symlink.
+    pub(crate) led: BTreeSet<LinkEntry>,
 }
+
+/// A link entry: its layer, and its number there.
+pub(crate) type LinkEntry = (u32, u32);
+
+/// Where hard links to symlinks of lower layers lead.
+pub(crate) type Leads = BTreeMap<LinkEntry, Vec<u8>>;
 
 impl Demand {
     pub(crate) fn paths(&self, tree: &Tree) -> (String, String) {

@@ -10,10 +10,12 @@
 //! what lower layers have there, so the first record must hide nothing, and what was told to other layers cannot be taken
 //! back. When its names are read first, a layer tells what its entries hide only at its end.
 
+use std::collections::BTreeSet;
+
 use crate::collections::{HashMap, HashSet};
 
 use crate::error::{LayerError, display};
-use crate::hardlink::{Belongs, Demand, Inode, Override};
+use crate::hardlink::{Belongs, Demand, Inode, Leads, Override};
 use crate::name::{self, Mark, NameError};
 use crate::tar::{Header, Kind};
 use crate::tree::{Event, NodeId, ROOT, Tree};
@@ -102,6 +104,10 @@ pub(crate) struct InLayer {
     next_ord: u32,
     names: HashMap<NodeId, Local>,
     symlinks: HashMap<NodeId, Vec<u8>>,
+    /// Links to symlinks of lower layers, as far as they are known from a merge before.
+    leads: Leads,
+    /// The same of higher layers' links, as this layer tells it.
+    pub(crate) learnt: Leads,
     /// Directories that paths below them make, with the first record that did, or the latest since short cuts are off.
     parents: HashMap<NodeId, u32>,
     whiteouts: HashSet<NodeId>,
@@ -130,7 +136,7 @@ pub(crate) struct InLayer {
 }
 
 impl InLayer {
-    pub(crate) fn new(layer: u32, in_base: bool, names_first: bool) -> Self {
+    pub(crate) fn new(layer: u32, in_base: bool, names_first: bool, leads: &Leads) -> Self {
         Self {
             layer,
             in_base,
@@ -140,6 +146,8 @@ impl InLayer {
             next_ord: 0,
             names: HashMap::default(),
             symlinks: HashMap::default(),
+            leads: leads.range((layer, 0)..=(layer, u32::MAX)).map(|(at, to)| (*at, to.clone())).collect(),
+            learnt: Leads::new(),
             parents: HashMap::default(),
             whiteouts: HashSet::default(),
             opaques: HashSet::default(),
@@ -281,10 +289,10 @@ impl InLayer {
         self.imply_parents(tree, node, ord)?;
         let sort = if link { Sort::Link } else { Sort::Content };
         self.names.insert(node, Local::new(ord, sort, self.print(header)));
-        // A link to a symlink of this layer is one itself, and leads paths below it where that one would from here.
+        // A link to a symlink is one itself, and leads paths below it where that one would from here.
         let leads_to = match header.kind {
             Kind::Symlink => Some(header.link.clone()),
-            Kind::HardLink => linked.flatten(),
+            Kind::HardLink => linked.flatten().or_else(|| self.leads.get(&(self.layer, ord)).cloned()),
             _ => None,
         };
         if let Some(to) = leads_to {
@@ -425,7 +433,7 @@ impl InLayer {
     }
 
     /// Walks down `dir` through symlinks of this layer. `raw` is for messages.
-    fn walk(&self, tree: &mut Tree, raw: &[u8], dir: &[&[u8]]) -> Result<(NodeId, bool), LayerError> {
+    fn walk(&mut self, tree: &mut Tree, raw: &[u8], dir: &[&[u8]]) -> Result<(NodeId, bool), LayerError> {
         let refuse = |reason: NameError| LayerError::Name { path: display(raw), reason };
         let mut at = ROOT;
         let mut followed = 0;
@@ -455,6 +463,7 @@ impl InLayer {
             let aufs = name::is_aufs_directory(part).map_err(refuse)?;
             let node = tree.child(at, part, aufs)?;
             let Some(target) = self.symlink_at(tree, node) else {
+                self.go_below(tree, node);
                 at = node;
                 continue;
             };
@@ -469,6 +478,21 @@ impl InLayer {
                 at = ROOT;
             }
             pending.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
+        }
+    }
+
+    /// A path leads below `node`. Where that is a link to a file of a lower layer, it may be a symlink, as only that layer
+    /// can tell.
+    fn go_below(&mut self, tree: &Tree, node: NodeId) {
+        if self.lower.is_empty() {
+            return;
+        }
+        let Some(local) = self.names.get(&node).copied().filter(|local| self.stands(tree, node, *local))
+        else {
+            return;
+        };
+        if let Some((_, Belongs::Lower(index))) = self.links.get(&local.ord) {
+            self.lower[*index].led.insert((self.layer, local.ord));
         }
     }
 
@@ -594,6 +618,7 @@ impl InLayer {
                 upper: Override::default(),
                 truncated: false,
                 hops: 0,
+                led: BTreeSet::new(),
             });
             self.lower.len() - 1
         });
@@ -621,6 +646,9 @@ impl InLayer {
             return Ok(Some(demand));
         }
         self.bound.insert(target);
+        if let Some(to) = self.symlinks.get(&target) {
+            self.learnt.extend(demand.led.iter().map(|link| (*link, to.clone())));
+        }
         match local.sort() {
             Sort::Directory => return link_to_directory(tree, &demand),
             Sort::Content => {
@@ -647,6 +675,7 @@ impl InLayer {
                     let lower = &mut self.lower[index];
                     lower.upper.precede(&demand.says);
                     lower.truncated |= demand.truncated;
+                    lower.led.extend(demand.led);
                     self.joining.entry(local.ord).or_default().extend(demand.names);
                 }
             },

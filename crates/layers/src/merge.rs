@@ -15,8 +15,10 @@
 //! # Caveats
 //! A streaming layer may say late that something it already wrote must be otherwise (a duplicate name, a link with other
 //! metadata). Above a kept base, a directory may turn out to stand where the base has a file, after things below it were
-//! written, which unpackers refuse. Both are [`Outcome::Again`]: the result so far is void, and the merge is run again with what was learnt: a
-//! layer to be read once for its names and once for its content, or directories to be written first. Layers that fit in what may be held never need it.
+//! written, which unpackers refuse. A lower layer may show that a hard link of a higher one is a symlink, and that paths below
+//! it were taken wrongly. All three are [`Outcome::Again`]: the result so far is void, and the merge is run again with what was
+//! learnt: a layer to be read once for its names and once for its content, directories to be written first, where links
+//! lead. Layers that fit in what may be held never need it for the first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -26,7 +28,7 @@ use crate::collections::HashMap;
 use crate::emit::{Body, EmitError, Entry, Front, Output, Written, lock};
 use crate::error::{BoxError, Error, LayerError};
 use crate::follow::{Follower, Rewrites};
-use crate::hardlink::Demand;
+use crate::hardlink::{Demand, Leads};
 use crate::inlayer::{InLayer, Passage, Registered, Stop};
 use crate::known::{self, HeaderSink, Known};
 use crate::name;
@@ -129,14 +131,21 @@ pub struct Plan {
     wanted: BTreeSet<Vec<u8>>,
     /// Their entries, by path.
     directories_first: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Hard links that turned out to be symlinks with paths below them.
+    leads: Leads,
+    /// How often some were found.
+    leads_rounds: usize,
 }
+
+/// Most rounds that only find out where links lead: each may show more of them, and no runtime unpacks such layers.
+const MAX_LEADS_ROUNDS: usize = 40;
 
 /// How a merge ended.
 #[derive(Debug)]
 pub enum Outcome {
     /// The result is whole.
     Done(Summary),
-    /// What was written is void; merge again with this plan. There are at most two more rounds than layers.
+    /// What was written is void; merge again with this plan. There are at most 42 more rounds than layers.
     Again(Plan),
 }
 
@@ -296,7 +305,7 @@ impl<'a, S: LayerSource> Merge<'a, S> {
         let names_first = self.plan.names_first.contains(&layer);
         let mut mode = if in_base || names_first { Mode::Names } else { Mode::Hold };
         let mut reader = self.open(layer)?;
-        let mut pass = Pass::new(InLayer::new(layer as u32, in_base, names_first));
+        let mut pass = Pass::new(InLayer::new(layer as u32, in_base, names_first, &self.plan.leads));
         let mut front = None;
         let mut raw = Vec::new();
         while let Some(mut header) = reader.next(&mut raw)? {
@@ -367,7 +376,7 @@ impl<'a, S: LayerSource> Merge<'a, S> {
         self.meter.add(known.unpacked_bytes)?;
         let mut reader = TarReader::new(known.headers, layer, Arc::new(Meter::new(u64::MAX)));
         let names_first = self.plan.names_first.contains(&layer);
-        let mut pass = Pass::new(InLayer::new(layer as u32, true, names_first));
+        let mut pass = Pass::new(InLayer::new(layer as u32, true, names_first, &self.plan.leads));
         let mut raw = Vec::new();
         while let Some(mut header) = reader.next(&mut raw)? {
             known::restore(&mut header)?;
@@ -649,15 +658,21 @@ impl<'a, S: LayerSource> Merge<'a, S> {
 
     /// Sends the links that this layer could not satisfy further down, with its own.
     fn finish_links(&self, front: &mut Front<'_>, pass: &mut Pass) -> Result<(), Halt> {
+        let learnt = std::mem::take(&mut pass.inlayer.learnt);
+        if !learnt.is_empty() {
+            return Err(Halt::Leads(learnt));
+        }
         let mut tree = lock(&self.tree);
         pass.inlayer.warn_of_replaced_symlinks(&mut tree)?;
         for warning in std::mem::take(&mut pass.inlayer.warnings) {
             front.warnings.add(warning);
         }
+        // What took a target away may turn out to be elsewhere, behind a link.
+        let unsure = front.demands.iter().chain(&pass.inlayer.lower).any(|demand| !demand.led.is_empty());
         for mut demand in std::mem::take(&mut front.demands) {
             match pass.inlayer.passes(&tree, demand.target) {
                 Passage::Clear => front.demands.push(demand),
-                Passage::Gone => self.drop_demand(&tree, &demand)?,
+                Passage::Gone => drop_demand(front, unsure, &tree, &demand)?,
                 Passage::Through { symlink, to } => {
                     demand.hops += 1;
                     let target = follow(&mut tree, symlink, &to, demand.target);
@@ -666,12 +681,12 @@ impl<'a, S: LayerSource> Merge<'a, S> {
                             demand.target = target;
                             // Nothing of this layer is written any more, so a match here can only be taken as gone.
                             if pass.inlayer.latest(target).is_some() {
-                                self.drop_demand(&tree, &demand)?;
+                                drop_demand(front, unsure, &tree, &demand)?;
                             } else {
                                 front.demands.push(demand);
                             }
                         }
-                        _ => self.drop_demand(&tree, &demand)?,
+                        _ => drop_demand(front, unsure, &tree, &demand)?,
                     }
                 }
             }
@@ -682,15 +697,6 @@ impl<'a, S: LayerSource> Merge<'a, S> {
             front.demands.push(demand);
         }
         Ok(())
-    }
-
-    /// A link whose target does not exist matters only where the link itself survives.
-    fn drop_demand(&self, tree: &Tree, demand: &Demand) -> Result<(), Halt> {
-        if demand.names.is_empty() {
-            return Ok(());
-        }
-        let (path, target) = demand.paths(tree);
-        Err(Halt::Error(LayerError::LinkTarget { path, target }.at(demand.layer as usize)))
     }
 
     fn finish(self) -> Result<Outcome, Error> {
@@ -705,10 +711,27 @@ impl<'a, S: LayerSource> Merge<'a, S> {
                 }
                 return Ok(Outcome::Again(plan));
             }
+            Some(End::Leads(learnt)) => {
+                let mut plan = self.plan.clone();
+                let layer = learnt.keys().next().map_or(0, |(layer, _)| *layer as usize);
+                let known = plan.leads.len();
+                plan.leads.extend(learnt);
+                plan.leads_rounds += 1;
+                if plan.leads.len() == known {
+                    return Err(LayerError::Changed.at(layer));
+                }
+                if plan.leads_rounds > MAX_LEADS_ROUNDS {
+                    return Err(LayerError::LinksToSymlinks.at(layer));
+                }
+                return Ok(Outcome::Again(plan));
+            }
             None => {}
         }
         let tree = self.tree.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut front = self.front.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = front.refused.take() {
+            return Err(error);
+        }
         for demand in &front.demands {
             if !demand.names.is_empty() {
                 let (path, target) = demand.paths(&tree);
@@ -721,9 +744,9 @@ impl<'a, S: LayerSource> Merge<'a, S> {
             return Ok(Outcome::Again(Plan { wanted, ..self.plan.clone() }));
         }
         if let Some(found) = front.found() {
-            let Plan { names_first, mut directories_first, .. } = self.plan.clone();
-            directories_first.extend(found);
-            return Ok(Outcome::Again(Plan { names_first, wanted: BTreeSet::new(), directories_first }));
+            let mut plan = Plan { wanted: BTreeSet::new(), ..self.plan.clone() };
+            plan.directories_first.extend(found);
+            return Ok(Outcome::Again(plan));
         }
         for pattern in front.unmatched(&tree) {
             if self.options.strict {
@@ -738,6 +761,20 @@ impl<'a, S: LayerSource> Merge<'a, S> {
         (summary.warnings, summary.more_warnings) = front.warnings.into_parts();
         Ok(Outcome::Done(summary))
     }
+}
+
+/// A link whose target does not exist matters only where the link itself survives.
+fn drop_demand(front: &mut Front<'_>, unsure: bool, tree: &Tree, demand: &Demand) -> Result<(), Halt> {
+    if demand.names.is_empty() {
+        return Ok(());
+    }
+    let (path, target) = demand.paths(tree);
+    let error = LayerError::LinkTarget { path, target }.at(demand.layer as usize);
+    if unsure {
+        front.refused.get_or_insert(error);
+        return Ok(());
+    }
+    Err(Halt::Error(error))
 }
 
 /// Where `target` is when `symlink`, one of its parents, leads to `to`. `None` for a name that no file can have.

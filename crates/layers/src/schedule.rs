@@ -4,6 +4,7 @@ use crate::chunk::Piece;
 use crate::collections::HashMap;
 use crate::emit::EmitError;
 use crate::error::{Error, LayerError};
+use crate::hardlink::Leads;
 use crate::inlayer::{InLayer, Stop};
 use crate::merge::Summary;
 use crate::tar::Header;
@@ -27,6 +28,8 @@ pub(crate) struct Schedule {
 pub(crate) enum End {
     Error(Error),
     Conflict(usize),
+    /// Paths lead through links in another way than they were taken.
+    Leads(Leads),
 }
 
 impl Schedule {
@@ -75,6 +78,8 @@ pub(crate) enum Halt {
     Layer(LayerError),
     /// What was written of the layer at hand has to be written otherwise.
     Conflict,
+    /// Paths of higher layers lead through links in another way than they were taken.
+    Leads(Leads),
 }
 
 impl Halt {
@@ -85,6 +90,7 @@ impl Halt {
             Self::Error(error) => Some(End::Error(error)),
             Self::Layer(error) => Some(End::Error(error.at(layer))),
             Self::Conflict => Some(End::Conflict(layer)),
+            Self::Leads(leads) => Some(End::Leads(leads)),
         }
     }
 }

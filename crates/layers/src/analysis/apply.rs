@@ -16,7 +16,7 @@ use super::places::{Inode, InodeFlags, NONE, Place, Places, Standing, Tag};
 use super::result::{Attributes, Change, EntryKind, Tally};
 use crate::collections::HashMap;
 use crate::error::{Error, LayerError, display};
-use crate::hardlink::Belongs;
+use crate::hardlink::{Belongs, Leads};
 use crate::inlayer::{InLayer, Registered, Stop};
 use crate::merge::follow;
 use crate::name::NameError;
@@ -84,7 +84,7 @@ impl Current {
     fn new(layer: u32) -> Self {
         Self {
             layer,
-            inlayer: InLayer::new(layer, false, true),
+            inlayer: InLayer::new(layer, false, true, &Leads::new()),
             records: Chunked::default(),
             attributes: Vec::new(),
             released: Vec::new(),
