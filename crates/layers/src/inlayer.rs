@@ -695,7 +695,8 @@ impl InLayer {
             if let Some(link) = self.symlink_at(tree, at) {
                 return Passage::Through { symlink: at, to: link.to_vec() };
             }
-            let blocked = self.names.get(&at).is_some_and(|local| local.sort() != Sort::Directory);
+            let local = self.names.get(&at).filter(|local| local.sort() != Sort::Directory);
+            let blocked = local.is_some_and(|local| self.stands(tree, at, *local));
             if blocked || self.whiteouts.contains(&at) || self.opaques.contains(&at) {
                 return Passage::Gone;
             }

@@ -44,6 +44,22 @@ fn a_hard_link_to_a_symlink_of_its_layer_leads_paths_as_the_symlink_does() {
     assert_eq!(wrong(&stack), None);
 }
 
+/// What hid the link's target from above was taken away in the same layer.
+#[test]
+fn a_file_that_its_own_layer_took_away_blocks_no_link_of_a_higher_layer() {
+    let file = || Body::File(b"one".to_vec());
+    let middle = vec![
+        Record::plain("lib/e", Body::Fifo),
+        Record::plain("lib", file()),
+        Record::plain("lib", Body::Directory),
+    ];
+    let upper = vec![Record::plain("c", Body::HardLink(b"lib/e/c".to_vec()))];
+    let stack = Stack { seed: 0, layers: vec![vec![Record::plain("lib/e/c", file())], middle, upper] };
+    let tree = model::merge(&stack.tars()).expect("the model takes it");
+    assert!(tree.paths.contains_key(&b"c"[..]));
+    assert_eq!(wrong(&stack), None);
+}
+
 /// The link is a symlink, as a layer below tells; with another such link below that one.
 #[test]
 fn a_hard_link_to_a_lower_layers_symlink_leads_paths_as_the_symlink_does() {
