@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
+
 use bytes::Bytes;
 use support::tarlike;
 use unbloat_deflate::{BufferPool, ZstdDecoder, ZstdError, ZstdOptions, ZstdWriter};
@@ -84,4 +86,31 @@ fn a_window_past_the_limit_is_refused() {
     let packed = pack(&tarlike(14, 3_000_000), ZstdOptions::default(), 100_000);
     let mut decoder = ZstdDecoder::new(&BufferPool::new(1), 15).unwrap();
     assert!(matches!(decoder.decode(&mut &packed[..]), Err(ZstdError::Corrupt { .. })));
+}
+
+#[test]
+fn each_frames_window_is_told_before_it_is_decoded() {
+    let data = tarlike(15, 9_000_000);
+    let small = zstd::bulk::compress(&data[..70_000], 3).unwrap();
+    let frames = [pack(&data, ZstdOptions { level: 3, threads: 1 }, data.len()), skippable(&[1; 99]), small];
+    let stream = frames.concat();
+    for step in [1, 7, 100_000] {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let pool = BufferPool::new(1);
+        let note = Arc::clone(&told);
+        let decoder = ZstdDecoder::new(&pool, ZstdDecoder::DEFAULT_WINDOW_LOG).unwrap();
+        let mut decoder = decoder.before_frames(move |bytes| note.lock().unwrap().push(bytes));
+        let mut length = 0;
+        for mut part in stream.chunks(step) {
+            while let Some(chunk) = decoder.decode(&mut part).unwrap() {
+                length += chunk.data.len();
+            }
+        }
+        while let Some(chunk) = decoder.finish().unwrap() {
+            length += chunk.data.len();
+        }
+        assert_eq!(length, data.len() + 70_000);
+        // Level 3 has a window of 2 MiB; a frame that is made at once knows its size.
+        assert_eq!(*told.lock().unwrap(), [2 << 20, 0, 70_000]);
+    }
 }

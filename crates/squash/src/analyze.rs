@@ -52,7 +52,9 @@ pub async fn analyze(
     progress.expect(descriptors.len() as u64, descriptors.iter().map(Descriptor::size).sum());
     let Limits { memory_bytes, max_unpacked_bytes, max_paths, .. } = request.limits;
     let prefetch = (memory_bytes / 48).clamp(64 << 10, 4 << 20) as usize;
-    let layers = Layers::new(&source, &descriptors, false, prefetch, progress).in_order(Order::LowestFirst);
+    let layers = Layers::new(&source, &descriptors, false, prefetch, progress)
+        .in_order(Order::LowestFirst)
+        .with_windows(memory_bytes);
     let options = AnalysisOptions {
         top: request.top,
         detailed: request.detailed,

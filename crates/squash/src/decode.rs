@@ -8,6 +8,7 @@ use unbloat_layers::{BoxError, Chunk, ChunkSource};
 use unbloat_registry::BlobReader;
 
 use crate::progress::Progress;
+use crate::windows::Share;
 
 /// The codec that a blob's first bytes show, whatever its media type says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,18 +46,24 @@ pub struct LayerStream {
 }
 
 enum Decoder {
-    /// The first bytes decide.
-    Unknown,
+    /// The first bytes decide; only zstd needs a share.
+    Unknown(Option<Share>),
     Gzip(Box<GzipDecoder>),
     Zstd(Box<ZstdDecoder>),
     Plain,
 }
 
 impl LayerStream {
-    pub(crate) fn new(blob: BlobReader, pool: &BufferPool, record: bool, progress: &Arc<Progress>) -> Self {
+    pub(crate) fn new(
+        blob: BlobReader,
+        pool: &BufferPool,
+        record: bool,
+        progress: &Arc<Progress>,
+        share: Share,
+    ) -> Self {
         Self {
             blob,
-            decoder: Decoder::Unknown,
+            decoder: Decoder::Unknown(Some(share)),
             input: Bytes::new(),
             received: 0,
             offset: 0,
@@ -79,7 +86,7 @@ impl LayerStream {
         Ok(true)
     }
 
-    fn begin(&mut self) -> Result<(), BoxError> {
+    fn begin(&mut self, share: Option<Share>) -> Result<(), BoxError> {
         while self.input.len() < 4 {
             if !self.refill()? {
                 self.ended = true;
@@ -89,7 +96,12 @@ impl LayerStream {
         self.decoder = match sniff(&self.input) {
             Sniffed::Gzip => Decoder::Gzip(Box::new(GzipDecoder::new(&self.pool, self.record))),
             Sniffed::Zstd => {
-                Decoder::Zstd(Box::new(ZstdDecoder::new(&self.pool, ZstdDecoder::DEFAULT_WINDOW_LOG)?))
+                let decoder = ZstdDecoder::new(&self.pool, ZstdDecoder::DEFAULT_WINDOW_LOG)?;
+                Decoder::Zstd(Box::new(decoder.before_frames(move |bytes| {
+                    if let Some(share) = &share {
+                        share.grow_to(bytes);
+                    }
+                })))
             }
             Sniffed::Plain => Decoder::Plain,
         };
@@ -104,7 +116,10 @@ impl LayerStream {
     fn next_data(&mut self) -> Result<Option<Chunk>, BoxError> {
         loop {
             match &mut self.decoder {
-                Decoder::Unknown => self.begin()?,
+                Decoder::Unknown(share) => {
+                    let share = share.take();
+                    self.begin(share)?;
+                }
                 Decoder::Plain => {
                     if self.input.is_empty() && !self.refill()? {
                         return Ok(None);

@@ -29,6 +29,7 @@ pub mod result;
 mod run;
 mod source;
 mod verify;
+mod windows;
 
 pub use analyze::{AnalyzeRequest, analyze};
 pub use decode::LayerStream;

@@ -385,6 +385,7 @@ impl Run<'_> {
             let prefetch = (self.request.limits.memory_bytes / 48).clamp(64 << 10, 4 << 20) as usize;
             let cache = self.request.limits.cache.as_deref().map(HeaderCache::new);
             let source = Layers::new(self.source, layers, codec == Codec::Gzip, prefetch, self.progress)
+                .with_windows(self.request.limits.memory_bytes)
                 .with_cache(cache, kept);
             let (batches, mut buffers, thread) = output::start(settings, self.progress);
             let (count, chosen, first) = (layers.len(), options.clone(), plan.clone());

@@ -12,6 +12,7 @@ use unbloat_registry::{BlobStream, Source};
 use crate::cache::HeaderCache;
 use crate::decode::LayerStream;
 use crate::progress::Progress;
+use crate::windows::Windows;
 
 /// Layers that are on their way before a decoder asks for them, beyond those being decoded.
 const AHEAD: usize = 6;
@@ -37,6 +38,7 @@ pub(crate) struct Layers {
     order: Order,
     /// Bytes of one layer that may arrive before they are asked for.
     prefetch_bytes: usize,
+    windows: Arc<Windows>,
     /// Kept layers, as far as they are known from before.
     cache: Option<HeaderCache>,
     kept: usize,
@@ -87,6 +89,7 @@ impl Layers {
             requested: Mutex::new(Requested { streams: HashMap::new(), count: 0 }),
             order: Order::default(),
             prefetch_bytes,
+            windows: Windows::new(u64::MAX),
             cache: None,
             kept: 0,
             blobs,
@@ -96,6 +99,12 @@ impl Layers {
     /// The same layers for somebody who asks for them in another order.
     pub(crate) fn in_order(self, order: Order) -> Self {
         Self { order, ..self }
+    }
+
+    /// The same layers, whose decoders' windows together keep to a budget. Only for readers that open layers in the order
+    /// said and need the first open one to get on.
+    pub(crate) fn with_windows(self, budget: u64) -> Self {
+        Self { windows: Windows::new(budget), ..self }
     }
 
     /// The same layers, of whose lowest `kept` the headers are taken from a cache, and put there.
@@ -123,7 +132,8 @@ impl Layers {
         let _inside = self.runtime.enter();
         let (source, descriptor) = self.blobs.get(layer).ok_or("no such layer")?;
         let reader = source.blob(descriptor).prefetch(self.prefetch_bytes).into_reader(self.runtime.clone());
-        Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress))
+        let share = self.windows.share(layer);
+        Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress, share))
     }
 }
 
@@ -150,7 +160,8 @@ impl LayerSource for Layers {
         }
         drop(requested);
         let reader = stream.into_reader(self.runtime.clone());
-        Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress))
+        let share = self.windows.share(place(layer));
+        Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress, share))
     }
 
     fn known(&self, layer: usize) -> Result<Option<Known>, BoxError> {

@@ -1,5 +1,6 @@
 //! Zstandard to chunks of uncompressed bytes.
 
+use super::frame::{self, Start};
 use crate::decoder::Chunk;
 use crate::inflate::WINDOW;
 use crate::pool::{Buffer, BufferPool, CHUNK_SIZE};
@@ -43,7 +44,7 @@ impl ZstdError {
 /// An incremental zstd decoder: all frames, skippable frames before, between and after them, checksums where there are any.
 /// Anything else after a frame is an error. Used like [`GzipDecoder`](crate::GzipDecoder).
 ///
-/// Memory is one chunk and the frame's window, whose size the data itself asks for.
+/// Memory is one chunk and the frame's window, whose size the data itself asks for: see [`ZstdDecoder::before_frames`].
 pub struct ZstdDecoder {
     decoder: Decoder<'static>,
     pool: BufferPool,
@@ -55,6 +56,9 @@ pub struct ZstdDecoder {
     used: u64,
     /// Whether a frame has begun that has not ended. True at first: a stream has at least one frame.
     inside: bool,
+    /// The header of the next frame, as far as it is here; `None` inside a frame.
+    header: Option<Vec<u8>>,
+    before_frame: Option<Box<dyn FnMut(u64) + Send>>,
 }
 
 impl ZstdDecoder {
@@ -69,7 +73,25 @@ impl ZstdDecoder {
         let mut decoder = Decoder::new().map_err(ZstdError::Setup)?;
         decoder.set_parameter(DParameter::WindowLogMax(window_log)).map_err(ZstdError::Setup)?;
         let (buffer, pool) = (pool.take(), pool.clone());
-        Ok(Self { decoder, pool, buffer, at: WINDOW, offset: 0, used: 0, inside: true })
+        Ok(Self {
+            decoder,
+            pool,
+            buffer,
+            at: WINDOW,
+            offset: 0,
+            used: 0,
+            inside: true,
+            header: Some(Vec::new()),
+            before_frame: None,
+        })
+    }
+
+    /// Calls `before_frame` before each frame with the bytes of its window, or of its content where that is less, which are
+    /// allocated when it returns. It may wait until that much memory is free.
+    #[must_use]
+    pub fn before_frames(mut self, before_frame: impl FnMut(u64) + Send + 'static) -> Self {
+        self.before_frame = Some(Box::new(before_frame));
+        self
     }
 
     /// Decodes from the front of `input`, which is advanced, until a chunk is full (call again) or `input` is empty
@@ -86,8 +108,38 @@ impl ZstdDecoder {
             if input.is_empty() {
                 return Ok(None);
             }
-            self.run(input)?;
+            match self.header.take() {
+                None => self.run(input)?,
+                Some(header) => self.begin(header, input)?,
+            }
         }
+    }
+
+    /// Reads the header of a frame, and decodes it when it is whole.
+    fn begin(&mut self, mut header: Vec<u8>, input: &mut &[u8]) -> Result<(), ZstdError> {
+        let keeps = loop {
+            let needs = match frame::start(&header) {
+                Start::Keeps(bytes) => break bytes,
+                Start::Needs(bytes) => bytes,
+            };
+            let part = input.split_off(..input.len().min(needs - header.len())).unwrap_or_default();
+            header.extend_from_slice(part);
+            if header.len() < needs {
+                self.header = Some(header);
+                return Ok(());
+            }
+        };
+        if let Some(before_frame) = &mut self.before_frame {
+            before_frame(keeps);
+        }
+        self.run_all(&header)
+    }
+
+    fn run_all(&mut self, mut input: &[u8]) -> Result<(), ZstdError> {
+        while !input.is_empty() {
+            self.run(&mut input)?;
+        }
+        Ok(())
     }
 
     /// Says that the stream is complete, and returns what is left: call it until it returns `None`, which means that
@@ -96,6 +148,9 @@ impl ZstdDecoder {
     /// # Errors
     /// [`ZstdError`].
     pub fn finish(&mut self) -> Result<Option<Chunk>, ZstdError> {
+        // A header that is cut off.
+        let header = self.header.take().unwrap_or_default();
+        self.run_all(&header)?;
         while self.inside && self.at < WINDOW + CHUNK_SIZE {
             // The decoder may hold output that had no room.
             let before = self.at;
@@ -121,6 +176,7 @@ impl ZstdDecoder {
         self.used += read as u64;
         let hint = hint.map_err(|cause| ZstdError::Corrupt { offset: self.used, cause })?;
         self.inside = hint != 0;
+        self.header = (!self.inside).then(Vec::new);
         self.at += written;
         *input = &input[read..];
         Ok(())

@@ -3,6 +3,7 @@
 //! The codec is the reference library; here are the rules that layers need on top of it.
 
 mod decoder;
+mod frame;
 mod writer;
 
 pub use decoder::{ZstdDecoder, ZstdError};
