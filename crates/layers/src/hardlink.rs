@@ -1,6 +1,7 @@
 //! Hard links: names of one inode, within a layer and across layers (`layer-semantics` rule 12).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::error::display;
 use crate::tar::{Header, Meta, Record, Records};
@@ -115,8 +116,11 @@ pub(crate) struct Demand {
 /// A link entry: its layer, and its number there.
 pub(crate) type LinkEntry = (u32, u32);
 
+/// Where a symlink leads, as written. The hard links to it share it.
+pub(crate) type Target = Arc<[u8]>;
+
 /// Where hard links to symlinks of lower layers lead.
-pub(crate) type Leads = BTreeMap<LinkEntry, Vec<u8>>;
+pub(crate) type Leads = BTreeMap<LinkEntry, Target>;
 
 impl Demand {
     pub(crate) fn paths(&self, tree: &Tree) -> (String, String) {

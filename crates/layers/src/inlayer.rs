@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use crate::collections::{HashMap, HashSet};
 
 use crate::error::{LayerError, display};
-use crate::hardlink::{Belongs, Demand, Inode, Leads, Override};
+use crate::hardlink::{Belongs, Demand, Inode, Leads, Override, Target};
 use crate::name::{self, Mark, NameError};
 use crate::tar::{Header, Kind};
 use crate::tree::{Event, NodeId, ROOT, Tree};
@@ -103,7 +103,7 @@ pub(crate) struct InLayer {
     superseded: HashMap<NodeId, u32>,
     next_ord: u32,
     names: HashMap<NodeId, Local>,
-    symlinks: HashMap<NodeId, Vec<u8>>,
+    symlinks: HashMap<NodeId, Target>,
     /// Links to symlinks of lower layers, as far as they are known from a merge before.
     leads: Leads,
     /// The same of higher layers' links, as this layer tells it.
@@ -291,7 +291,7 @@ impl InLayer {
         self.names.insert(node, Local::new(ord, sort, self.print(header)));
         // A link to a symlink is one itself, and leads paths below it where that one would from here.
         let leads_to = match header.kind {
-            Kind::Symlink => Some(header.link.clone()),
+            Kind::Symlink => Some(header.link.as_slice().into()),
             Kind::HardLink => linked.flatten().or_else(|| self.leads.get(&(self.layer, ord)).cloned()),
             _ => None,
         };
@@ -500,7 +500,7 @@ impl InLayer {
     fn symlink_at(&self, tree: &Tree, node: NodeId) -> Option<&[u8]> {
         let target = self.symlinks.get(&node)?;
         let local = self.names.get(&node)?;
-        self.stands(tree, node, *local).then_some(target.as_slice())
+        self.stands(tree, node, *local).then_some(&**target)
     }
 
     /// Whether no later record of this layer took away what `local` is.
@@ -534,7 +534,7 @@ impl InLayer {
         tree: &mut Tree,
         header: &Header,
         node: NodeId,
-    ) -> Result<(Belongs, Option<Vec<u8>>), Stop> {
+    ) -> Result<(Belongs, Option<Target>), Stop> {
         let mut parts = Vec::with_capacity(16);
         name::components(&header.link, &mut parts)
             .map_err(|reason| LayerError::Name { path: display(&header.link), reason })?;
