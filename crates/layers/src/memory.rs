@@ -5,7 +5,8 @@ use bytes::Bytes;
 use crate::chunk::{Chunk, ChunkSource, Piece};
 use crate::emit::Output;
 use crate::error::{BoxError, Error};
-use crate::merge::{LayerSource, Options, Outcome, Plan, Summary, merge};
+use crate::merge::{LayerSource, Options, Outcome, Summary, merge};
+use crate::plan::Plan;
 
 /// Layers as tar bytes, lowest first, handed out in chunks of a chosen size.
 #[derive(Clone, Debug)]

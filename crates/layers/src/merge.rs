@@ -20,7 +20,7 @@
 //! learnt: a layer to be read once for its names and once for its content, directories to be written first, where links
 //! lead. Layers that fit in what may be held never need it for the first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::chunk::{ChunkSource, Piece};
@@ -28,11 +28,12 @@ use crate::collections::HashMap;
 use crate::emit::{Body, EmitError, Entry, Front, Output, Written, lock};
 use crate::error::{BoxError, Error, LayerError};
 use crate::follow::{Follower, Rewrites};
-use crate::hardlink::{Demand, Leads};
+use crate::hardlink::Demand;
 use crate::inlayer::{InLayer, Passage, Registered, Stop};
 use crate::known::{self, HeaderSink, Known};
 use crate::name;
 use crate::pattern::Patterns;
+use crate::plan::Plan;
 use crate::schedule::{End, HELD_OVERHEAD, Halt, Held, Pass, Schedule};
 use crate::tar::{Header, Kind, Meter, TRAILER, TarReader};
 use crate::tree::{NodeId, ROOT, Tree};
@@ -122,30 +123,12 @@ pub struct Summary {
     pub read_again: BTreeSet<usize>,
 }
 
-/// What a merge has to know before it begins, learnt from one that came to nothing. Empty at first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// Layers that are read for their names before they are read for their content.
-    pub names_first: BTreeSet<usize>,
-    /// Directories to write before all else, whose entries have to be found yet.
-    wanted: BTreeSet<Vec<u8>>,
-    /// Their entries, by path.
-    directories_first: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Hard links that turned out to be symlinks with paths below them.
-    leads: Leads,
-    /// How often some were found.
-    leads_rounds: usize,
-}
-
-/// Most rounds that only find out where links lead: each may show more of them, and no runtime unpacks such layers.
-const MAX_LEADS_ROUNDS: usize = 40;
-
 /// How a merge ended.
 #[derive(Debug)]
 pub enum Outcome {
     /// The result is whole.
     Done(Summary),
-    /// What was written is void; merge again with this plan. There are at most 42 more rounds than layers.
+    /// What was written is void; merge again with this plan. See [`Plan`] for how often that can be.
     Again(Plan),
 }
 
@@ -704,26 +687,10 @@ impl<'a, S: LayerSource> Merge<'a, S> {
         match schedule.end {
             Some(End::Error(error)) => return Err(error),
             Some(End::Conflict(layer)) => {
-                let mut plan = self.plan.clone();
-                // A layer whose names are known first has nothing to contradict; if it does, it is not the same layer.
-                if !plan.names_first.insert(layer) {
-                    return Err(LayerError::Changed.at(layer));
-                }
-                return Ok(Outcome::Again(plan));
+                return self.plan.with_names_first(layer).map(Outcome::Again);
             }
             Some(End::Leads(learnt)) => {
-                let mut plan = self.plan.clone();
-                let layer = learnt.keys().next().map_or(0, |(layer, _)| *layer as usize);
-                let known = plan.leads.len();
-                plan.leads.extend(learnt);
-                plan.leads_rounds += 1;
-                if plan.leads.len() == known {
-                    return Err(LayerError::Changed.at(layer));
-                }
-                if plan.leads_rounds > MAX_LEADS_ROUNDS {
-                    return Err(LayerError::LinksToSymlinks.at(layer));
-                }
-                return Ok(Outcome::Again(plan));
+                return self.plan.with_leads(learnt).map(Outcome::Again);
             }
             None => {}
         }

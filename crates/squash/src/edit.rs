@@ -165,7 +165,8 @@ pub async fn rebase(
         .collect();
     kept.extend(image.manifest.layers()[below..].iter().map(|layer| (&source, layer)));
     let lower = layers.len() - (image.manifest.layers().len() - below);
-    let both = Layers::two(&new_source, &source, &layers, lower, progress);
+    let both =
+        Layers::two(&new_source, &source, &layers, lower, progress).with_windows(request.limits.memory_bytes);
     let warnings = check(both, &layers, &request.limits, progress).await?;
 
     progress.enter(Stage::Publishing, "");

@@ -449,6 +449,7 @@ impl Run<'_> {
             (made, &made_image, &Options { jobs: self.merge_options(0).jobs, ..Options::default() }),
             if kept > 0 { crate::listing::Links::MaySplit } else { crate::listing::Links::Same },
             &[],
+            self.request.limits.memory_bytes,
             self.progress,
         )
         .await?;

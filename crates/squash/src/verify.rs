@@ -70,7 +70,8 @@ pub async fn verify(
         ..Options::default()
     };
     let links = if request.allow_split_links { Links::MaySplit } else { Links::Same };
-    compare_images((&a, &a_image, &options), (&b, &b_image, &options), links, &request.paths, progress).await
+    let (a, b) = ((&a, &a_image, &options), (&b, &b_image, &options));
+    compare_images(a, b, links, &request.paths, request.limits.memory_bytes, progress).await
 }
 
 pub(crate) async fn compare_images(
@@ -78,10 +79,11 @@ pub(crate) async fn compare_images(
     b: (&Source, &Image, &Options),
     links: Links,
     paths: &[String],
+    memory_bytes: u64,
     progress: &Arc<Progress>,
 ) -> Result<VerifyResult, Error> {
-    let a = list(a, progress).await?;
-    let b = list(b, progress).await?;
+    let a = list(a, memory_bytes, progress).await?;
+    let b = list(b, memory_bytes, progress).await?;
     let prefixes: Vec<&[u8]> = paths.iter().map(|path| path.trim_matches('/').as_bytes()).collect();
     let wanted = |path: &[u8]| {
         let below = |prefix: &&[u8]| {
@@ -97,11 +99,12 @@ pub(crate) async fn compare_images(
 
 async fn list(
     (source, image, options): (&Source, &Image, &Options),
+    memory_bytes: u64,
     progress: &Arc<Progress>,
 ) -> Result<Listing, Error> {
     let descriptors = image.manifest.layers().to_vec();
     progress.expect(descriptors.len() as u64, descriptors.iter().map(unbloat_oci::Descriptor::size).sum());
-    let layers = Layers::new(source, &descriptors, false, 1 << 20, progress);
+    let layers = Layers::new(source, &descriptors, false, 1 << 20, progress).with_windows(memory_bytes);
     // Removing and truncating are part of what is expected; a base is not.
     let options = Options { base_layers: 0, strict: false, ..options.clone() };
     let count = descriptors.len();
