@@ -49,10 +49,19 @@ impl LocalImages {
             Location::Registry(_) => {
                 return Err(fault(ErrorKind::Unsupported("a registry is not a local place".to_owned())));
             }
-            Location::OciDir { path, .. } => {
+            Location::OciDir { path, name } => {
                 let read = |name: &str| read_file(&path.join(name));
                 let layout = read("oci-layout").map_err(&io)?;
-                let index = read("index.json").map_err(&io)?;
+                // A new layout has no index before its first image is published, which may be read back by digest before.
+                let index = match read("index.json") {
+                    Err(error)
+                        if error.kind() == std::io::ErrorKind::NotFound
+                            && matches!(name, Some(LayoutName::Digest(_))) =>
+                    {
+                        Bytes::from_static(br#"{"schemaVersion": 2, "manifests": []}"#)
+                    }
+                    index => index.map_err(&io)?,
+                };
                 (read_layout(&layout, &index).map_err(&fault)?, Blobs::Folder(path.clone()))
             }
             Location::OciArchive { path, .. } => {

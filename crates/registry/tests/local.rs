@@ -73,6 +73,19 @@ async fn a_tag_of_a_folder_is_replaced_and_others_stay() {
     assert!(unknown.to_string().contains("a, b"), "{unknown}");
 }
 
+/// As a new folder is before its first image is published, when `squash --verify` reads the result back.
+#[tokio::test]
+async fn a_folder_without_an_index_is_read_by_digest_alone() {
+    let temporary = tempfile::tempdir().unwrap();
+    let place = format!("oci:{}/layout", temporary.path().display());
+    let digest = publish(&to(&format!("{place}:a")).await, &[noise(1, 10)]).await;
+    fs::remove_file(temporary.path().join("layout/index.json")).unwrap();
+    let by_digest = from(&format!("{place}@{digest}")).await.unwrap();
+    assert_eq!(read_layer(&by_digest).await.unwrap(), noise(1, 10));
+    let Err(by_tag) = from(&format!("{place}:a")).await else { panic!("no tag without an index") };
+    assert_eq!(by_tag.category(), Category::NotFound);
+}
+
 #[tokio::test]
 async fn an_upload_that_is_dropped_leaves_nothing() {
     let temporary = tempfile::tempdir().unwrap();
