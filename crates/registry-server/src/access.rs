@@ -66,7 +66,7 @@ impl Access {
     pub(crate) fn check(
         &self,
         tokens: &Tokens,
-        address: &str,
+        origin: &str,
         method: &Method,
         repository: Option<&str>,
         headers: &HeaderMap,
@@ -99,7 +99,7 @@ impl Access {
                     format!(",scope=\"repository:{name}:{actions}\"")
                 });
                 let scope = scope.unwrap_or_default();
-                refused(&format!("Bearer realm=\"http://{address}/token\",service=\"unbloat\"{scope}"))
+                refused(&format!("Bearer realm=\"{origin}/token\",service=\"unbloat\"{scope}"))
             }
         }
     }

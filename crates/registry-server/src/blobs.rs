@@ -3,7 +3,8 @@
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use unbloat_oci::Digest;
 
-use crate::reply::{self, Body, Harm};
+use crate::deviation::Deviation;
+use crate::reply::{self, Body};
 use crate::store::Store;
 
 /// HEAD and GET, with ranges, and DELETE.
@@ -13,7 +14,7 @@ pub(crate) fn handle(
     repository: &str,
     digest: &str,
     headers: &HeaderMap,
-    (harm, ignore_range): (Harm, bool),
+    deviation: &Deviation,
 ) -> Response<Body> {
     let Ok(digest) = digest.parse::<Digest>() else {
         return reply::error(StatusCode::BAD_REQUEST, "DIGEST_INVALID", "not a digest");
@@ -27,13 +28,16 @@ pub(crate) fn handle(
     }
     let size = blob.size();
     let range = headers.get("range").and_then(|value| parse_range(value.to_str().ok()?, size));
-    let (start, length, status) = match range.filter(|_| !ignore_range) {
+    let (start, length, status) = match range.filter(|_| !deviation.ignore_range) {
         None => (0, size, StatusCode::OK),
         Some(Some((first, last))) => (first, last - first + 1, StatusCode::PARTIAL_CONTENT),
         Some(None) => return reply::status(StatusCode::RANGE_NOT_SATISFIABLE),
     };
-    let body =
-        if *method == Method::HEAD { reply::full("") } else { reply::blob(&blob, start, length, harm) };
+    let body = if *method == Method::HEAD {
+        reply::full("")
+    } else {
+        reply::blob(&blob, start, length, deviation.harm)
+    };
     let content_range = format!("bytes {start}-{}/{size}", (start + length).saturating_sub(1));
     let mut response = reply::with(
         Response::new(body),

@@ -18,8 +18,10 @@ pub enum Fault {
     Stall(u64),
     /// Waits before doing anything.
     Delay(Duration),
-    /// Changes one byte of the body.
+    /// Changes the first byte of the body.
     Corrupt,
+    /// Changes the byte of this number.
+    CorruptAt(u64),
     /// Closes the connection without an answer.
     Reset,
     /// Forgets the upload session and answers 404.

@@ -1,26 +1,43 @@
 //! An OCI distribution server in this process: real HTTP on a free loopback port.
 //!
 //! What happens here: pull, push (in one piece, in chunks, mounts), tags, referrers, catalog, deletion, as the distribution
-//! spec 1.1 says; Docker, skopeo and crane work with it. And, for tests, faults on demand ([`Faults`]) and a record of every
-//! request ([`Recorded`]). What does not: TLS, persistence (blobs may be in a folder, the catalog is in memory), quotas.
+//! spec 1.1 says; Docker, skopeo and crane work with it; a record of every request ([`Recorded`]). With the feature `faults`,
+//! for tests: faults on demand (`Faults`), the quirks of real registries (`Quirk`), and TLS. What does not: persistence (blobs
+//! may be in a folder, the catalog is in memory), quotas.
 //!
 //! Invariants:
 //! - a blob that can be read has the digest it is named by (unless a fault says otherwise);
 //! - a manifest that can be read has all its blobs in its repository.
 
 mod access;
+#[cfg(feature = "faults")]
+mod behaviour;
+#[cfg(not(feature = "faults"))]
+#[path = "faithful.rs"]
+mod behaviour;
 mod blobs;
 mod catalog;
+mod deviation;
+#[cfg(feature = "faults")]
 mod faults;
 mod manifests;
+#[cfg(feature = "faults")]
+mod quirks;
 mod record;
 mod reply;
 mod server;
 mod store;
+#[cfg(feature = "faults")]
+mod tls;
 mod uploads;
 
 pub use access::Access;
+#[cfg(feature = "faults")]
 pub use faults::{Fault, Faults, Rule};
+#[cfg(feature = "faults")]
+pub use quirks::{LinkForm, Quirk, RetryForm};
 pub use record::Recorded;
 pub use server::{Options, Server};
 pub use store::Storage;
+#[cfg(feature = "faults")]
+pub use tls::{Authority, Identity, PlainOnTls, Tls};

@@ -47,15 +47,17 @@ pub(crate) fn with(
 }
 
 /// What a fault does to the body of a blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "only faults do harm"))]
 pub(crate) enum Harm {
+    #[default]
     None,
     /// Breaks off after so many bytes.
     Cut(u64),
     /// Stops after so many bytes without closing.
     Stop(u64),
-    /// Changes the first byte.
-    Corrupt,
+    /// Changes the byte of this number, or the last one.
+    Corrupt(u64),
 }
 
 /// `length` bytes of a blob from `start` on.
@@ -63,10 +65,7 @@ pub(crate) fn blob(blob: &Blob, start: u64, length: u64, harm: Harm) -> Body {
     let pieces = pieces(blob, start, length);
     let pieces = match harm {
         Harm::None => pieces.boxed(),
-        Harm::Corrupt => pieces
-            .enumerate()
-            .map(|(at, piece)| piece.map(|bytes| if at == 0 { changed(&bytes) } else { bytes }))
-            .boxed(),
+        Harm::Corrupt(at) => changed(pieces, at.min(length.saturating_sub(1))),
         Harm::Cut(after) => limited(pieces, after)
             .chain(stream::once(async {
                 // hyper drops what it has not yet written when a body fails: the pause lets it write.
@@ -84,12 +83,39 @@ pub(crate) fn blob(blob: &Blob, start: u64, length: u64, harm: Harm) -> Body {
     BodyExt::boxed_unsync(StreamBody::new(pieces.map(|piece| piece.map(Frame::data))))
 }
 
-fn changed(bytes: &[u8]) -> Bytes {
-    let mut copy = bytes.to_vec();
-    if let Some(first) = copy.first_mut() {
-        *first ^= 1;
-    }
-    copy.into()
+/// The same bytes but one.
+fn changed(
+    pieces: stream::BoxStream<'static, io::Result<Bytes>>,
+    at: u64,
+) -> stream::BoxStream<'static, io::Result<Bytes>> {
+    let mut left = Some(at);
+    let change = move |bytes: Bytes| match left {
+        Some(at) if at < bytes.len() as u64 => {
+            left = None;
+            let mut copy = bytes.to_vec();
+            if let Some(byte) = usize::try_from(at).ok().and_then(|at| copy.get_mut(at)) {
+                *byte ^= 1;
+            }
+            copy.into()
+        }
+        Some(at) => {
+            left = Some(at - bytes.len() as u64);
+            bytes
+        }
+        None => bytes,
+    };
+    let mut change = change;
+    pieces.map(move |piece| piece.map(&mut change)).boxed()
+}
+
+/// A body that breaks off after these bytes.
+#[cfg(feature = "faults")]
+pub(crate) fn broken(bytes: Bytes) -> Body {
+    let pieces = stream::once(async { Ok(bytes) }).chain(stream::once(async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Err(io::Error::new(io::ErrorKind::ConnectionReset, "cut off on demand"))
+    }));
+    BodyExt::boxed_unsync(StreamBody::new(pieces.map(|piece| piece.map(Frame::data))))
 }
 
 fn limited(

@@ -16,9 +16,10 @@ use tokio::task::JoinHandle;
 use unbloat_oci::{Digest, MAX_MANIFEST_BYTES};
 
 use crate::access::{Access, Tokens};
-use crate::faults::{Fault, Faults};
+use crate::behaviour::Behaviour;
+use crate::deviation::Deviation;
 use crate::record::Recorded;
-use crate::reply::{self, Body, Harm};
+use crate::reply::{self, Body};
 use crate::store::{Incoming, Storage, Store};
 use crate::{blobs, catalog, manifests, uploads};
 
@@ -33,6 +34,12 @@ pub struct Options {
     pub min_chunk: Option<usize>,
     /// Port; 0 takes a free one.
     pub port: u16,
+    /// How it departs from the specification.
+    #[cfg(feature = "faults")]
+    pub quirks: Vec<crate::Quirk>,
+    /// TLS instead of plain HTTP.
+    #[cfg(feature = "faults")]
+    pub tls: Option<crate::Tls>,
 }
 
 #[derive(Debug)]
@@ -42,7 +49,7 @@ pub(crate) struct State {
     pub(crate) uploads: Mutex<HashMap<String, Incoming>>,
     address: SocketAddr,
     tokens: Tokens,
-    faults: Faults,
+    behaviour: Behaviour,
     requests: Mutex<Vec<Recorded>>,
     ids: AtomicU64,
 }
@@ -80,13 +87,15 @@ impl Server {
 
     async fn with_store(options: Options, store: Arc<Mutex<Store>>) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", options.port)).await?;
+        #[cfg(feature = "faults")]
+        let acceptor = options.tls.as_ref().map(crate::tls::Acceptor::new).transpose()?;
         let state = Arc::new(State {
+            behaviour: Behaviour::new(&options),
             options,
             store,
             uploads: Mutex::default(),
             address: listener.local_addr()?,
             tokens: Tokens::default(),
-            faults: Faults::default(),
             requests: Mutex::default(),
             ids: AtomicU64::new(1),
         });
@@ -98,15 +107,16 @@ impl Server {
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 let _ = stream.set_nodelay(true);
                 let state = Arc::clone(&serving);
-                connections.spawn(async move {
-                    let service = service_fn(move |request| {
-                        let state = Arc::clone(&state);
-                        async move { state.serve(request).await }
+                #[cfg(feature = "faults")]
+                if let Some(acceptor) = acceptor.clone() {
+                    connections.spawn(async move {
+                        if let Ok(Some(stream)) = acceptor.accept(stream).await {
+                            state.converse(stream).await;
+                        }
                     });
-                    let mut http = hyper::server::conn::http1::Builder::new();
-                    // An error here is a connection that the client or a fault has closed.
-                    let _ = http.max_buf_size(1 << 20).serve_connection(TokioIo::new(stream), service).await;
-                });
+                    continue;
+                }
+                connections.spawn(state.converse(stream));
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -126,9 +136,22 @@ impl Server {
     }
 
     /// The faults of this server.
+    #[cfg(feature = "faults")]
     #[must_use]
-    pub fn faults(&self) -> &Faults {
-        &self.state.faults
+    pub fn faults(&self) -> &crate::Faults {
+        &self.state.behaviour.faults
+    }
+
+    /// `SCHEME://127.0.0.1:PORT`
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("{}://{}", self.state.scheme(), self.host())
+    }
+
+    /// Every request that carried this secret in any form: as it is, in Basic credentials, in the query or in a form.
+    #[must_use]
+    pub fn requests_with(&self, secret: &str) -> Vec<Recorded> {
+        self.requests().into_iter().filter(|request| request.carries(secret)).collect()
     }
 
     /// Every request so far, in the order of their answers.
@@ -242,63 +265,67 @@ impl State {
         format!("{:08}", self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
+    fn scheme(&self) -> &'static str {
+        #[cfg(feature = "faults")]
+        if self.options.tls.is_some() {
+            return "https";
+        }
+        "http"
+    }
+
+    /// Answers the requests of one connection.
+    async fn converse(
+        self: Arc<Self>,
+        stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    ) {
+        let service = service_fn(move |request| {
+            let state = Arc::clone(&self);
+            async move { state.serve(request).await }
+        });
+        let mut http = hyper::server::conn::http1::Builder::new();
+        // An error here is a connection that the client or a fault has closed.
+        let _ = http.max_buf_size(1 << 20).serve_connection(TokioIo::new(stream), service).await;
+    }
+
     async fn serve(&self, request: hyper::Request<Request>) -> io::Result<Response<Body>> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let headers = request.headers().clone();
-        let answer = self.answer(request).await;
+        let mut form = String::new();
+        let answer = self.answer(request, &mut form).await;
         let recorded = Recorded {
             method,
             path: uri.path().to_owned(),
             query: uri.query().unwrap_or_default().to_owned(),
             headers,
+            form,
             status: answer.as_ref().map_or(0, |response| response.status().as_u16()),
         };
         self.requests.lock().expect("no panic while held").push(recorded);
         answer
     }
 
-    async fn answer(&self, request: hyper::Request<Request>) -> io::Result<Response<Body>> {
-        let fault = self.faults.take(request.method(), request.uri().path());
-        match &fault {
-            Some(Fault::Status(status, headers)) => {
-                let headers = headers.clone();
-                drain(request.into_body()).await;
-                let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let response = reply::error(status, "FAULT", "this is a fault on demand");
-                let borrowed: Vec<(&'static str, &str)> =
-                    headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                return Ok(reply::with(response, &borrowed, status));
-            }
-            Some(Fault::Reset) => {
-                return Err(io::Error::new(io::ErrorKind::ConnectionReset, "reset on demand"));
-            }
-            Some(Fault::Redirect(origin)) => {
-                let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-                let location = format!("{origin}{path}");
-                let status = StatusCode::TEMPORARY_REDIRECT;
-                return Ok(reply::with(reply::status(status), &[("location", &location)], status));
-            }
-            Some(Fault::Delay(time)) => tokio::time::sleep(*time).await,
-            _ => {}
+    async fn answer(
+        &self,
+        request: hyper::Request<Request>,
+        form: &mut String,
+    ) -> io::Result<Response<Body>> {
+        let turn = self.behaviour.begin(request.method(), request.uri(), request.headers());
+        if let Some(instead) = turn.before().await? {
+            drain(request.into_body()).await;
+            return Ok(instead);
         }
-        let response = self.route(request, fault.as_ref()).await?;
-        match fault {
-            Some(Fault::DoneButStatus(status)) => {
-                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                Ok(reply::error(status, "FAULT", "this is a fault on demand"))
-            }
-            Some(Fault::ExpireTokens | Fault::TruncateAndExpire(_)) => {
-                self.tokens.expire_all();
-                Ok(response)
-            }
-            _ => Ok(response),
+        let response = self.route(request, &turn.deviation(), form).await?;
+        if turn.expires_tokens() {
+            self.tokens.expire_all();
         }
+        turn.after(response).await
     }
 
     async fn route(
         &self,
         request: hyper::Request<Request>,
-        fault: Option<&Fault>,
+        deviation: &Deviation,
+        sent_form: &mut String,
     ) -> io::Result<Response<Body>> {
         let (parts, body) = request.into_parts();
         let (method, headers) = (&parts.method, &parts.headers);
@@ -309,12 +336,13 @@ impl State {
         if path == "/token" {
             if let Some(form) = uploads::collect(body, 1 << 20).await? {
                 parameters.extend(url::form_urlencoded::parse(&form).into_owned());
+                *sent_form = String::from_utf8_lossy(&form).into_owned();
             }
             return Ok(self.options.access.issue(&self.tokens, headers, &parameters));
         }
         let split = split_path(&path);
         let repository = split.map(|(repository, _, _)| repository);
-        let address = self.address.to_string();
+        let address = format!("{}://{}", self.scheme(), self.address);
         let refused = self.options.access.check(&self.tokens, &address, method, repository, headers);
         if let Some(refused) = refused {
             drain(body).await;
@@ -332,17 +360,10 @@ impl State {
                 uploads::begin(self, name, &parameters, body).await?
             }
             (Some((name, "blobs/uploads", id)), _) if !id.is_empty() => {
-                uploads::handle(self, method, (name, id), (headers, &parameters), body, fault).await?
+                uploads::handle(self, method, (name, id), (headers, &parameters), body, deviation).await?
             }
             (Some((name, "blobs", digest)), "GET" | "HEAD" | "DELETE") => {
-                let harm = match fault {
-                    Some(Fault::Truncate(bytes) | Fault::TruncateAndExpire(bytes)) => Harm::Cut(*bytes),
-                    Some(Fault::Stall(bytes)) => Harm::Stop(*bytes),
-                    Some(Fault::Corrupt) => Harm::Corrupt,
-                    _ => Harm::None,
-                };
-                let ignore_range = matches!(fault, Some(Fault::IgnoreRange));
-                blobs::handle(&mut lock(), method, name, digest, headers, (harm, ignore_range))
+                blobs::handle(&mut lock(), method, name, digest, headers, deviation)
             }
             (Some((name, "manifests", reference)), "GET" | "HEAD" | "DELETE") => {
                 manifests::handle(&mut lock(), method, name, reference)

@@ -8,7 +8,7 @@ use hyper::body::Incoming as Request;
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use unbloat_oci::Digest;
 
-use crate::faults::Fault;
+use crate::deviation::Deviation;
 use crate::reply::{self, Body};
 use crate::server::State;
 use crate::store::Incoming;
@@ -107,7 +107,7 @@ pub(crate) async fn handle(
     (repository, id): (&str, &str),
     (headers, parameters): (&HeaderMap, &Parameters),
     body: Request,
-    fault: Option<&Fault>,
+    deviation: &Deviation,
 ) -> io::Result<Response<Body>> {
     // The session is taken out while it is worked on: two requests to one session are a client's mistake.
     let taken = state.uploads.lock().expect("no panic while held").remove(id);
@@ -115,7 +115,7 @@ pub(crate) async fn handle(
     let put_back = |incoming: Incoming| {
         state.uploads.lock().expect("no panic while held").insert(id.to_owned(), incoming);
     };
-    if matches!(fault, Some(Fault::LoseSession)) {
+    if deviation.lose_session {
         incoming.discard();
         return Ok(unknown());
     }
@@ -138,16 +138,13 @@ pub(crate) async fn handle(
                 let response = progress(state, repository, id, size, StatusCode::RANGE_NOT_SATISFIABLE);
                 return Ok(response);
             }
-            let limit = match fault {
-                Some(Fault::KeepOnly(bytes) | Fault::KeepThenReset(bytes)) => *bytes,
-                _ => u64::MAX,
-            };
+            let limit = deviation.keep.unwrap_or(u64::MAX);
             // A connection that breaks leaves what came, as in any registry.
             let outcome = receive(&mut incoming, body, limit).await;
             let size = incoming.size;
             put_back(incoming);
             outcome?;
-            if matches!(fault, Some(Fault::KeepThenReset(_))) {
+            if deviation.reset_after_chunk {
                 return Err(io::Error::new(io::ErrorKind::ConnectionReset, "reset on demand"));
             }
             Ok(progress(state, repository, id, size, StatusCode::ACCEPTED))

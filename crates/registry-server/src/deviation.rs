@@ -1,0 +1,18 @@
+//! How the handling of one request departs from what was asked. The default departs in nothing.
+
+use crate::reply::Harm;
+
+/// What the handlers do differently.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Deviation {
+    /// What happens to the body of a blob.
+    pub(crate) harm: Harm,
+    /// A `Range` is not looked at.
+    pub(crate) ignore_range: bool,
+    /// The upload session is forgotten.
+    pub(crate) lose_session: bool,
+    /// Most bytes of a chunk that are kept.
+    pub(crate) keep: Option<u64>,
+    /// The connection is closed once the chunk was read.
+    pub(crate) reset_after_chunk: bool,
+}

@@ -1,0 +1,132 @@
+//! Quirks: how real registries depart from the specification, one behaviour a variant, to be combined.
+//!
+//! `docs/registries.md` says which registry shows which, and what the client does about it.
+
+mod links;
+mod reading;
+mod tokens;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Mutex;
+
+use hyper::Response;
+
+use crate::behaviour::Head;
+use crate::deviation::Deviation;
+use crate::reply::Body;
+
+pub use links::LinkForm;
+pub use reading::RetryForm;
+
+/// One behaviour.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Quirk {
+    /// HEAD of a manifest answers with this status, GET as usual.
+    HeadOfManifests(u16),
+    /// HEAD of a blob answers with this status, GET as usual.
+    HeadOfBlobs(u16),
+    /// GET and HEAD of blobs are redirected to this origin, to URLs that are signed for GET.
+    SignedBlobs(String),
+    /// GET and HEAD of manifests are redirected to this origin, to URLs that are signed for GET.
+    SignedManifests(String),
+    /// GET and HEAD of blobs are redirected to the same path of this origin.
+    RedirectBlobs(String),
+    /// GET and HEAD of manifests are redirected to the same path of this origin.
+    RedirectManifests(String),
+    /// An object store: what is signed for GET refuses HEAD (403), and what carries a signature and an `Authorization` is
+    /// refused as well (400).
+    SignedForGet,
+    /// The first so many GETs of each blob have a changed byte.
+    CorruptBlobs(usize),
+    /// One in so many GETs has a changed byte, drawn from this seed; never more than twice in a row for one path.
+    CorruptOneIn(u64, u64),
+    /// The first so many GETs of each manifest have a changed byte.
+    CorruptManifests(usize),
+    /// The first so many GETs of each manifest and list break off in the middle.
+    BreakManifests(usize),
+    /// `Range` is not looked at.
+    NoRanges,
+    /// No `Docker-Content-Digest`.
+    NoDigestHeader,
+    /// HEAD tells a stale `Docker-Content-Digest`.
+    StaleDigestOnHead,
+    /// The first so many requests of each path are refused with 429 and this form of `Retry-After`.
+    TooMany(usize, RetryForm),
+    /// Lists of tags come in pages of so many, the next one told in this form, however many were asked for.
+    Pages(usize, LinkForm),
+    /// The referrers API is not there (404).
+    NoReferrers,
+    /// The referrers come in pages of so many.
+    ReferrerPages(usize),
+    /// The token server refuses (400) a request with more than one scope.
+    OneScope,
+    /// The token server refuses (403) scopes that hold this text.
+    RefuseScope(String),
+    /// The challenge names no scope.
+    NoScopeInChallenge,
+    /// `expires_in` of a token is this JSON text; empty leaves it out.
+    ExpiresIn(String),
+    /// The token is called `access_token`, and `token` is an empty string.
+    AccessToken,
+}
+
+/// The quirks of one server, and what they have counted.
+#[derive(Debug)]
+pub(crate) struct Quirks {
+    list: Vec<Quirk>,
+    counts: Mutex<HashMap<String, usize>>,
+}
+
+impl Quirks {
+    pub(crate) fn new(list: Vec<Quirk>) -> Self {
+        Self { list, counts: Mutex::default() }
+    }
+
+    /// How often this was asked before now.
+    fn count(&self, what: &str, path: &str) -> usize {
+        let mut counts = self.counts.lock().expect("no panic while held");
+        let count = counts.entry(format!("{what} {path}")).or_default();
+        *count += 1;
+        *count - 1
+    }
+
+    /// An answer instead of doing what was asked.
+    pub(crate) fn before(&self, head: &Head) -> Option<Response<Body>> {
+        self.list
+            .iter()
+            .find_map(|quirk| reading::before(self, quirk, head).or_else(|| tokens::before(quirk, head)))
+    }
+
+    /// What is done differently.
+    pub(crate) fn deviation(&self, head: &Head) -> Deviation {
+        let mut deviation = Deviation::default();
+        for quirk in &self.list {
+            reading::deviate(self, quirk, head, &mut deviation);
+        }
+        deviation
+    }
+
+    /// What becomes of the answer.
+    pub(crate) async fn after(
+        &self,
+        head: &Head,
+        mut response: Response<Body>,
+    ) -> io::Result<Response<Body>> {
+        for quirk in &self.list {
+            response = reading::after(self, quirk, head, response).await?;
+            response = links::after(quirk, head, response).await?;
+            response = tokens::after(quirk, head, response).await?;
+        }
+        Ok(response)
+    }
+
+    /// A number for this request that only seed, path and count determine.
+    fn draw(&self, seed: u64, path: &str, count: usize) -> u64 {
+        let mut state = seed ^ 0x9e37_79b9_7f4a_7c15;
+        for byte in path.bytes().chain(count.to_le_bytes()) {
+            state = (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        state ^ (state >> 29)
+    }
+}
