@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use schemars::{JsonSchema, schema_for};
-use unbloat_layers::analysis::{Analysis, CAUSES, Comparison};
+use unbloat_analysis::{Analysis, CAUSES, Comparison};
 
 use crate::generated::Generated;
 
@@ -22,7 +22,7 @@ fn schema<T: JsonSchema>() -> Result<String> {
 }
 
 const INTRODUCTION: &str = "\
-<!-- Generated from crates/layers/src/analysis/causes/table.rs by `cargo xtask generate`. -->
+<!-- Generated from crates/analysis/src/causes/table.rs by `cargo xtask generate`. -->
 
 # Causes
 

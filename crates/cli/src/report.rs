@@ -3,7 +3,7 @@
 use unbloat_squash::SquashResult;
 
 /// Bytes with a binary unit: `2.0 GiB`.
-pub(crate) use unbloat_layers::analysis::human_bytes as bytes;
+pub(crate) use unbloat_analysis::human_bytes as bytes;
 
 /// A size as people write it: `64MiB`, `1.5G`, `1048576`. K, M, G, T are binary, as Kubernetes' Ki, Mi, Gi, Ti.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {

@@ -114,7 +114,9 @@ pub enum LayerError {
 }
 
 impl LayerError {
-    pub(crate) fn at(self, layer: usize) -> Error {
+    /// As the error of an image, of whose layer number `layer` it is.
+    #[must_use]
+    pub fn at(self, layer: usize) -> Error {
         Error::Layer { layer, source: self }
     }
 }
@@ -128,6 +130,7 @@ impl Error {
 }
 
 /// A name for people: bytes that are not UTF-8 are replaced.
-pub(crate) fn display(name: &[u8]) -> String {
+#[must_use]
+pub fn display(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }

@@ -24,7 +24,7 @@ use crate::warning::{Warning, WarningKind};
 
 /// Why a record cannot be registered.
 #[derive(Debug)]
-pub(crate) enum Stop {
+pub enum Stop {
     Error(LayerError),
     /// A record of a higher layer turns out to be wrong.
     At(u32, LayerError),
@@ -40,7 +40,7 @@ impl From<LayerError> for Stop {
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Registered {
+pub enum Registered {
     /// A whiteout or opaque mark, or a directory said twice: nothing to write.
     Nothing,
     /// An entry.
@@ -91,12 +91,12 @@ impl Local {
 
 /// The state of one layer.
 #[derive(Debug)]
-pub(crate) struct InLayer {
-    pub(crate) layer: u32,
+pub struct InLayer {
+    pub layer: u32,
     /// Whether the layer is part of the kept base.
-    pub(crate) in_base: bool,
+    pub in_base: bool,
     /// Whether entries go out as soon as they are registered.
-    pub(crate) streaming: bool,
+    pub streaming: bool,
     /// With the names read first: the entries so far, whose effect is told at the end.
     deferred: Option<Vec<(NodeId, u32, bool)>>,
     /// Files that a directory of this layer replaced: they hide what this layer had below them before, nothing else.
@@ -107,7 +107,7 @@ pub(crate) struct InLayer {
     /// Links to symlinks of lower layers, as far as they are known from a merge before.
     leads: Leads,
     /// The same of higher layers' links, as this layer tells it.
-    pub(crate) learnt: Leads,
+    pub learnt: Leads,
     /// Directories that paths below them make, with the first record that did, or the latest since short cuts are off.
     parents: HashMap<NodeId, u32>,
     whiteouts: HashSet<NodeId>,
@@ -115,28 +115,28 @@ pub(crate) struct InLayer {
     /// A later record took away what earlier ones made, so short cuts are off.
     careful: bool,
     /// Inodes by the number of their content's entry.
-    pub(crate) inodes: HashMap<u32, Inode>,
+    pub inodes: HashMap<u32, Inode>,
     /// What each link entry belongs to.
-    pub(crate) links: HashMap<u32, (NodeId, Belongs)>,
+    pub links: HashMap<u32, (NodeId, Belongs)>,
     /// Links to files of lower layers.
-    pub(crate) lower: Vec<Demand>,
+    pub lower: Vec<Demand>,
     lower_by_target: HashMap<NodeId, usize>,
     /// Names that join at a link entry, from links of higher layers to it.
-    pub(crate) joining: HashMap<u32, Vec<NodeId>>,
+    pub joining: HashMap<u32, Vec<NodeId>>,
     /// Entries that a higher layer's link was bound to.
     bound: HashSet<NodeId>,
     /// Attributes of entries that have some, to tell whether a link changes them.
     xattrs: HashMap<u32, u64>,
     /// Names in the base that were asked to be truncated.
-    pub(crate) flagged: Vec<(u32, NodeId, Header)>,
-    pub(crate) warnings: Vec<Warning>,
+    pub flagged: Vec<(u32, NodeId, Header)>,
+    pub warnings: Vec<Warning>,
     hasher: foldhash::quality::RandomState,
     cached_dir: Vec<u8>,
     cached: Option<(NodeId, bool)>,
 }
 
 impl InLayer {
-    pub(crate) fn new(layer: u32, in_base: bool, names_first: bool, leads: &Leads) -> Self {
+    pub fn new(layer: u32, in_base: bool, names_first: bool, leads: &Leads) -> Self {
         Self {
             layer,
             in_base,
@@ -168,12 +168,12 @@ impl InLayer {
     }
 
     /// When entry `ord` happens.
-    pub(crate) fn moment(&self, ord: u32, directory: bool) -> Moment {
+    pub fn moment(&self, ord: u32, directory: bool) -> Moment {
         Moment::entry(self.layer, ord, directory)
     }
 
     /// Registers the next record.
-    pub(crate) fn register(&mut self, tree: &mut Tree, header: &Header) -> Result<Registered, Stop> {
+    pub fn register(&mut self, tree: &mut Tree, header: &Header) -> Result<Registered, Stop> {
         let ord = self.next_ord;
         self.next_ord += 1;
         let refuse = |reason: NameError| LayerError::Name { path: display(&header.path), reason };
@@ -333,7 +333,7 @@ impl InLayer {
     }
 
     /// All records are registered: tells what entries hide, where that had to wait.
-    pub(crate) fn complete(&mut self, tree: &mut Tree) {
+    pub fn complete(&mut self, tree: &mut Tree) {
         for (node, ord, directory) in self.deferred.take().unwrap_or_default() {
             let replaced = self.superseded.get(&node).is_some_and(|file| *file >= ord);
             if replaced || self.is_below_superseded(tree, node, ord) {
@@ -350,7 +350,7 @@ impl InLayer {
     }
 
     /// Whether entry `ord` at `node` is hidden, by other layers or its own.
-    pub(crate) fn is_hidden(&self, tree: &Tree, node: NodeId, ord: u32, directory: bool) -> bool {
+    pub fn is_hidden(&self, tree: &Tree, node: NodeId, ord: u32, directory: bool) -> bool {
         tree.is_hidden(node, self.moment(ord, directory), directory)
             || self.is_below_superseded(tree, node, ord)
     }
@@ -629,12 +629,7 @@ impl InLayer {
     /// Hands a higher layer's links to what this layer has at their target; gives them back when it has nothing there.
     ///
     /// While the layer is not `complete`, a directory at the target may still be replaced.
-    pub(crate) fn bind(
-        &mut self,
-        tree: &Tree,
-        demand: Demand,
-        complete: bool,
-    ) -> Result<Option<Demand>, Stop> {
+    pub fn bind(&mut self, tree: &Tree, demand: Demand, complete: bool) -> Result<Option<Demand>, Stop> {
         let target = demand.target;
         let standing = self.names.get(&target).copied().filter(|local| self.stands(tree, target, *local));
         let Some(local) = standing else {
@@ -685,7 +680,7 @@ impl InLayer {
 
     /// What this layer does to a higher layer's links whose target it does not have: takes the target away, replaces a
     /// parent by a symlink that has to be followed, or nothing.
-    pub(crate) fn passes(&self, tree: &Tree, target: NodeId) -> Passage {
+    pub fn passes(&self, tree: &Tree, target: NodeId) -> Passage {
         if self.whiteouts.contains(&target) {
             return Passage::Gone;
         }
@@ -708,7 +703,7 @@ impl InLayer {
     ///
     /// # Errors
     /// A symlink that leads to itself: no runtime can go through it, and the layer above needs it to.
-    pub(crate) fn warn_of_replaced_symlinks(&mut self, tree: &mut Tree) -> Result<(), LayerError> {
+    pub fn warn_of_replaced_symlinks(&mut self, tree: &mut Tree) -> Result<(), LayerError> {
         let replaced: Vec<NodeId> = self
             .symlinks
             .keys()
@@ -735,29 +730,29 @@ impl InLayer {
     }
 
     /// Paths that the layer whites out.
-    pub(crate) fn whiteouts(&self) -> impl Iterator<Item = NodeId> {
+    pub fn whiteouts(&self) -> impl Iterator<Item = NodeId> {
         self.whiteouts.iter().copied()
     }
 
     /// Directories that the layer makes opaque.
-    pub(crate) fn opaques(&self) -> impl Iterator<Item = NodeId> {
+    pub fn opaques(&self) -> impl Iterator<Item = NodeId> {
         self.opaques.iter().copied()
     }
 
     /// Number of records so far.
-    pub(crate) fn records(&self) -> u32 {
+    pub fn records(&self) -> u32 {
         self.next_ord
     }
 
     /// The number of the entry that stands at `node` after the whole layer.
-    pub(crate) fn latest(&self, node: NodeId) -> Option<u32> {
+    pub fn latest(&self, node: NodeId) -> Option<u32> {
         self.names.get(&node).map(|local| local.ord)
     }
 }
 
 /// What becomes of a link's target in a layer that does not have it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Passage {
+pub enum Passage {
     /// Look further down.
     Clear,
     /// It does not exist.

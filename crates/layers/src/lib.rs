@@ -11,14 +11,15 @@
 //! - The result depends on the layers and the options alone: not on threads, chunk sizes, memory or time.
 //! - Memory is [`Options::hold_bytes`], a few chunks for each thread, and at most 150 bytes a path.
 //! - Content is never copied: a [`Piece`] is a part of the decoder's own buffer.
-pub mod analysis;
 mod chunk;
 mod collections;
 mod emit;
 mod error;
 mod follow;
-mod hardlink;
-mod inlayer;
+#[doc(hidden)]
+pub mod hardlink;
+#[doc(hidden)]
+pub mod inlayer;
 mod known;
 mod memory;
 mod merge;
@@ -27,16 +28,21 @@ mod pattern;
 mod plan;
 mod schedule;
 pub mod tar;
-mod tree;
+#[doc(hidden)]
+pub mod tree;
 mod visibility;
 mod warning;
 pub use chunk::{Chunk, ChunkSource, Piece};
 pub use emit::{Output, Written};
-pub use error::{BoxError, Error, LayerError};
+pub use error::{BoxError, Error, LayerError, display};
 pub use known::{HeaderSink, Known};
 pub use memory::{MemoryLayers, MemoryStream, flatten};
+#[doc(hidden)]
+pub use merge::follow;
 pub use merge::{LayerSource, Options, Outcome, Summary, merge};
 pub use name::{MAX_NAME, NameError};
+#[doc(hidden)]
+pub use pattern::Patterns;
 pub use plan::Plan;
 pub use visibility::MAX_LAYERS;
-pub use warning::{Warning, WarningKind};
+pub use warning::{Warning, WarningKind, Warnings};

@@ -745,7 +745,7 @@ fn drop_demand(front: &mut Front<'_>, unsure: bool, tree: &Tree, demand: &Demand
 }
 
 /// Where `target` is when `symlink`, one of its parents, leads to `to`. `None` for a name that no file can have.
-pub(crate) fn follow(
+pub fn follow(
     tree: &mut Tree,
     symlink: NodeId,
     to: &[u8],

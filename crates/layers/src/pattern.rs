@@ -6,14 +6,14 @@ use crate::error::Error;
 
 /// A list of patterns and which of them matched something that the image shows.
 #[derive(Debug)]
-pub(crate) struct Patterns {
+pub struct Patterns {
     texts: Vec<String>,
     set: GlobSet,
 }
 
 impl Patterns {
     /// `*` and `?` stay within one component, `**` crosses; a leading `/` or `./` and a trailing `/` mean nothing.
-    pub(crate) fn new(texts: &[String]) -> Result<Self, Error> {
+    pub fn new(texts: &[String]) -> Result<Self, Error> {
         let mut builder = GlobSetBuilder::new();
         for text in texts {
             let bad = |reason: String| Error::Pattern { pattern: text.clone(), reason };
@@ -30,19 +30,27 @@ impl Patterns {
         Ok(Self { texts: texts.to_vec(), set })
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether it holds no pattern.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.texts.is_empty()
     }
 
-    pub(crate) fn is_match(&self, path: &[u8]) -> bool {
+    /// Whether any pattern is for `path`.
+    #[must_use]
+    pub fn is_match(&self, path: &[u8]) -> bool {
         self.set.is_match(as_path(path))
     }
 
-    pub(crate) fn matches(&self, path: &[u8]) -> Vec<usize> {
+    /// Which patterns are for `path`.
+    #[must_use]
+    pub fn matches(&self, path: &[u8]) -> Vec<usize> {
         self.set.matches(as_path(path))
     }
 
-    pub(crate) fn texts(&self) -> &[String] {
+    /// The patterns as written.
+    #[must_use]
+    pub fn texts(&self) -> &[String] {
         &self.texts
     }
 }

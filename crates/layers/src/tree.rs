@@ -10,10 +10,10 @@ use crate::pattern::Patterns;
 use crate::visibility::{Events, Moment, Standing};
 
 /// Index of a path.
-pub(crate) type NodeId = u32;
+pub type NodeId = u32;
 
 /// The root of the image.
-pub(crate) const ROOT: NodeId = 0;
+pub const ROOT: NodeId = 0;
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
@@ -39,7 +39,7 @@ const NAME_CHUNK: usize = 1 << 17;
 
 /// All paths.
 #[derive(Debug)]
-pub(crate) struct Tree {
+pub struct Tree {
     nodes: Vec<Vec<Node>>,
     len: u32,
     names: Vec<Vec<u8>>,
@@ -53,7 +53,7 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    pub(crate) fn new(max_paths: u64, remove: Patterns, truncate: Patterns, with_base: bool) -> Self {
+    pub fn new(max_paths: u64, remove: Patterns, truncate: Patterns, with_base: bool) -> Self {
         let mut tree = Self {
             nodes: Vec::new(),
             len: 0,
@@ -70,7 +70,7 @@ impl Tree {
     }
 
     /// Number of paths, the root among them.
-    pub(crate) fn len(&self) -> u32 {
+    pub fn len(&self) -> u32 {
         self.len
     }
 
@@ -102,16 +102,16 @@ impl Tree {
     }
 
     /// Last component of the path.
-    pub(crate) fn name(&self, id: NodeId) -> &[u8] {
+    pub fn name(&self, id: NodeId) -> &[u8] {
         self.name_of(self.node(id))
     }
 
-    pub(crate) fn parent(&self, id: NodeId) -> NodeId {
+    pub fn parent(&self, id: NodeId) -> NodeId {
         self.node(id).parent
     }
 
     /// The path below the root; empty for the root itself.
-    pub(crate) fn path(&self, id: NodeId) -> Vec<u8> {
+    pub fn path(&self, id: NodeId) -> Vec<u8> {
         let mut nodes = Vec::new();
         let mut at = id;
         while at != ROOT {
@@ -142,17 +142,12 @@ impl Tree {
     }
 
     /// The node of a plain path below the root, if any layer named it.
-    pub(crate) fn find(&self, path: &[u8]) -> Option<NodeId> {
+    pub fn find(&self, path: &[u8]) -> Option<NodeId> {
         path.split(|byte| *byte == b'/').try_fold(ROOT, |at, name| self.known(self.hash(at, name), at, name))
     }
 
     /// The node of `name` below `parent`, made when it is new.
-    pub(crate) fn child(
-        &mut self,
-        parent: NodeId,
-        name: &[u8],
-        invisible: bool,
-    ) -> Result<NodeId, LayerError> {
+    pub fn child(&mut self, parent: NodeId, name: &[u8], invisible: bool) -> Result<NodeId, LayerError> {
         let hash = self.hash(parent, name);
         if let Some(id) = self.known(hash, parent, name) {
             return Ok(id);
@@ -201,7 +196,7 @@ impl Tree {
     }
 
     /// The remove patterns, and those of them that hit `id` or a path above it.
-    pub(crate) fn remove_patterns(&self, id: NodeId) -> Vec<usize> {
+    pub fn remove_patterns(&self, id: NodeId) -> Vec<usize> {
         let mut hits = Vec::new();
         let mut at = id;
         while at != ROOT {
@@ -212,37 +207,37 @@ impl Tree {
     }
 
     /// The truncate patterns that hit `id`.
-    pub(crate) fn truncate_patterns(&self, id: NodeId) -> Vec<usize> {
+    pub fn truncate_patterns(&self, id: NodeId) -> Vec<usize> {
         self.truncate.matches(&self.path(id))
     }
 
-    pub(crate) fn patterns(&self) -> (&[String], &[String]) {
+    pub fn patterns(&self) -> (&[String], &[String]) {
         (self.remove.texts(), self.truncate.texts())
     }
 
     /// Whether it is AUFS bookkeeping, or below it.
-    pub(crate) fn is_invisible(&self, id: NodeId) -> bool {
+    pub fn is_invisible(&self, id: NodeId) -> bool {
         self.node(id).flags & INVISIBLE != 0
     }
 
-    pub(crate) fn is_removed(&self, id: NodeId) -> bool {
+    pub fn is_removed(&self, id: NodeId) -> bool {
         self.node(id).flags & REMOVED != 0
     }
 
-    pub(crate) fn is_truncated(&self, id: NodeId) -> bool {
+    pub fn is_truncated(&self, id: NodeId) -> bool {
         self.node(id).flags & TRUNCATED != 0
     }
 
-    pub(crate) fn is_file_in_base(&self, id: NodeId) -> bool {
+    pub fn is_file_in_base(&self, id: NodeId) -> bool {
         self.node(id).flags & FILE_IN_BASE != 0
     }
 
-    pub(crate) fn events(&self, id: NodeId) -> &Events {
+    pub fn events(&self, id: NodeId) -> &Events {
         &self.node(id).events
     }
 
     /// Notes an event. `in_base` keeps it also for the view of the base alone.
-    pub(crate) fn raise(&mut self, id: NodeId, in_base: bool, event: Event, moment: Moment) {
+    pub fn raise(&mut self, id: NodeId, in_base: bool, event: Event, moment: Moment) {
         event.raise(&mut self.node_mut(id).events, moment);
         if in_base && event == Event::Replace && moment.is_entry() {
             self.node_mut(id).flags |= FILE_IN_BASE;
@@ -254,7 +249,7 @@ impl Tree {
 
     /// Whether the entry of `moment` at `id` is hidden by something later. With remove patterns left out, it tells what
     /// the image shows.
-    pub(crate) fn is_hidden(&self, id: NodeId, moment: Moment, directory: bool) -> bool {
+    pub fn is_hidden(&self, id: NodeId, moment: Moment, directory: bool) -> bool {
         let node = self.node(id);
         node.events.claim != moment
             || node.flags & INVISIBLE != 0
@@ -263,7 +258,7 @@ impl Tree {
     }
 
     /// Whether something above `id` hides what was there at `moment`.
-    pub(crate) fn is_cut(&self, id: NodeId, moment: Moment) -> bool {
+    pub fn is_cut(&self, id: NodeId, moment: Moment) -> bool {
         let mut at = id;
         while at != ROOT {
             at = self.parent(at);
@@ -275,7 +270,7 @@ impl Tree {
     }
 
     /// What the merged image has at `id`, removals asked for included.
-    pub(crate) fn standing(&self, id: NodeId) -> Standing {
+    pub fn standing(&self, id: NodeId) -> Standing {
         let node = self.node(id);
         if node.flags & (REMOVED | INVISIBLE) != 0 {
             return Standing::Absent;
@@ -284,7 +279,7 @@ impl Tree {
     }
 
     /// What the kept base alone has at `id`.
-    pub(crate) fn base_standing(&self, id: NodeId) -> Standing {
+    pub fn base_standing(&self, id: NodeId) -> Standing {
         let Some(base) = &self.base else { return Standing::Absent };
         if self.node(id).flags & INVISIBLE != 0 {
             return Standing::Absent;
@@ -305,7 +300,7 @@ impl Tree {
 
 /// The sorts of event that are kept apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub enum Event {
     /// An entry that is a directory.
     Directory,
     /// Any other entry, or a whiteout.

@@ -15,51 +15,51 @@ pub const MAX_LAYERS: usize = 65_000;
 
 /// A point in the sequence of events. Larger is later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(u64);
+pub struct Moment(u64);
 
 const LAYER_SHIFT: u32 = 40;
 
 impl Moment {
     /// Entry number `ord` of layer `layer`; `directory` is remembered for whoever finds it.
-    pub(crate) fn entry(layer: u32, ord: u32, directory: bool) -> Self {
+    pub fn entry(layer: u32, ord: u32, directory: bool) -> Self {
         Self(((u64::from(layer) + 1) << LAYER_SHIFT) | ((u64::from(ord) + 1) << 1) | u64::from(directory))
     }
 
     /// Whiteouts and opaque marks act on lower layers only, wherever in their layer they stand: before all entries.
-    pub(crate) fn mark(layer: u32) -> Self {
+    pub fn mark(layer: u32) -> Self {
         Self((u64::from(layer) + 1) << LAYER_SHIFT)
     }
 
     /// Whether it is an entry, not a mark and not "never".
-    pub(crate) fn is_entry(self) -> bool {
+    pub fn is_entry(self) -> bool {
         self.0 & ((1 << LAYER_SHIFT) - 1) != 0
     }
 
     /// Whether it is a directory's entry.
-    pub(crate) fn is_directory(self) -> bool {
+    pub fn is_directory(self) -> bool {
         self.0 & 1 == 1
     }
 
     /// The layer, if it ever happened.
-    pub(crate) fn layer(self) -> Option<u32> {
+    pub fn layer(self) -> Option<u32> {
         ((self.0 >> LAYER_SHIFT) as u32).checked_sub(1)
     }
 }
 
 /// The latest events at one path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Events {
+pub struct Events {
     /// Entry or whiteout of the path itself.
-    pub(crate) claim: Moment,
+    pub claim: Moment,
     /// What hides everything below: a non-directory, a whiteout, an opaque mark.
-    pub(crate) cut: Moment,
+    pub cut: Moment,
     /// A path below that makes this one a directory.
-    pub(crate) implied: Moment,
+    pub implied: Moment,
 }
 
 /// What stands at a path in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub enum Standing {
     /// Nothing.
     Absent,
     /// Something that is no directory.
@@ -72,7 +72,7 @@ pub(crate) enum Standing {
 
 impl Events {
     /// What these events leave; `is_cut` tells whether something above hides what was there at a moment.
-    pub(crate) fn standing(&self, is_cut: impl Fn(Moment) -> bool) -> Standing {
+    pub fn standing(&self, is_cut: impl Fn(Moment) -> bool) -> Standing {
         let Self { claim, implied, cut: _ } = *self;
         if claim.is_entry() && claim.is_directory() && !is_cut(claim) {
             Standing::Directory

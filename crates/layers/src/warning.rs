@@ -71,13 +71,14 @@ const MAX_WARNINGS: usize = 1_000;
 
 /// The warnings of one merge.
 #[derive(Debug, Default)]
-pub(crate) struct Warnings {
+pub struct Warnings {
     kept: std::collections::BTreeSet<Warning>,
     dropped: usize,
 }
 
 impl Warnings {
-    pub(crate) fn add(&mut self, warning: Warning) {
+    /// One more; a second of the same is none.
+    pub fn add(&mut self, warning: Warning) {
         // Which ones are kept must not depend on the order in which layers were read: the smallest are.
         if self.kept.insert(warning) && self.kept.len() > MAX_WARNINGS {
             self.kept.pop_last();
@@ -85,7 +86,9 @@ impl Warnings {
         }
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<Warning>, usize) {
+    /// Those that are kept, and how many are not.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<Warning>, usize) {
         (self.kept.into_iter().collect(), self.dropped)
     }
 }

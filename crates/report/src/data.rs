@@ -1,7 +1,7 @@
 //! The analysis as the page's script reads it: JSON that cannot end the element that it stands in.
 
 use serde_json::{Value, json};
-use unbloat_layers::analysis::{Analysis, Change, EntryKind, PathReport};
+use unbloat_analysis::{Analysis, Change, EntryKind, PathReport};
 
 /// The data of the page. A row of `paths` is `[path, hex, copies, total, wasted, cause, shows, versions, shortened]` with a cause's number,
 /// a kind's number, and five numbers for each version: layer, change, kind, bytes, wasted bytes.

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use unbloat_layers::analysis::Analysis;
+use unbloat_analysis::Analysis;
 
 use crate::page::page;
 

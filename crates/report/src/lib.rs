@@ -14,4 +14,4 @@ mod page;
 pub use file::{PageError, PageFile};
 pub use page::{PATHS, page};
 #[doc(no_inline)]
-pub use unbloat_layers::analysis::Analysis;
+pub use unbloat_analysis::Analysis;

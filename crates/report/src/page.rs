@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
-use unbloat_layers::analysis::Analysis;
+use unbloat_analysis::Analysis;
 
 use crate::data;
 

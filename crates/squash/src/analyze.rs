@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use unbloat_layers::analysis::{self, Analysis, AnalysisOptions, ImageFacts, LayerFacts};
+use unbloat_analysis::{Analysis, AnalysisOptions, ImageFacts, LayerFacts};
 use unbloat_oci::Descriptor;
 use unbloat_registry::Client;
 
@@ -62,7 +62,8 @@ pub async fn analyze(
         max_unpacked_bytes,
         max_paths,
     };
-    let analysed = tokio::task::spawn_blocking(move || analysis::analyze(&layers, &facts, &options)).await;
+    let analysed =
+        tokio::task::spawn_blocking(move || unbloat_analysis::analyze(&layers, &facts, &options)).await;
     let analysed = analysed.map_err(|panic| Error::Internal(panic.to_string()))?;
     let mut analysis = analysed.map_err(|error| layer_error(error, &descriptors, progress))?;
     let seconds = started.elapsed().as_secs_f64();

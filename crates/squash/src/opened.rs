@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use unbloat_layers::analysis::ImageFacts;
+use unbloat_analysis::ImageFacts;
 use unbloat_layers::{BoxError, LayerSource};
 use unbloat_oci::Descriptor;
 use unbloat_registry::{Client, Location, Source};

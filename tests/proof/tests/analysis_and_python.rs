@@ -3,8 +3,8 @@
 use std::fs;
 
 use serde_json::Value;
+use unbloat_analysis::{Analysis, AnalysisOptions, ImageFacts, LayerFacts, analyze};
 use unbloat_layers::MemoryLayers;
-use unbloat_layers::analysis::{Analysis, AnalysisOptions, ImageFacts, LayerFacts, analyze};
 use unbloat_proof::{
     model,
     stack::{Body, Profile, Record, Stack, generate},

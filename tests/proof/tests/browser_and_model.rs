@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use unbloat_analysis::{AnalysisOptions, ImageFacts, LayerFacts, analyze};
 use unbloat_explore::{Catalogue, Limits, Scope, Sign, View, read};
-use unbloat_layers::{
-    MemoryLayers, Options,
-    analysis::{AnalysisOptions, ImageFacts, LayerFacts, analyze},
-    flatten,
-};
+use unbloat_layers::{MemoryLayers, Options, flatten};
 use unbloat_proof::{
     model::{self, Kind, Tree},
     stack::{Body, Profile, Record, Stack, generate, shrink},

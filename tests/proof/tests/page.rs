@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use unbloat_layers::{
-    MemoryLayers,
-    analysis::{Analysis, AnalysisOptions, ImageFacts, LayerFacts, analyze},
-};
+use unbloat_analysis::{Analysis, AnalysisOptions, ImageFacts, LayerFacts, analyze};
+use unbloat_layers::MemoryLayers;
 use unbloat_proof::{
     browser::{Browser, Screen},
     command,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use bytes::Bytes;
 use serde::Serialize;
-use unbloat_layers::analysis::{CauseReport, PathReport};
+use unbloat_analysis::{CauseReport, PathReport};
 use unbloat_oci::{Compression, Descriptor, Digest, Family, Manifest};
 use unbloat_registry::{Client, Location};
 use unbloat_registry_server::{Options, Server};

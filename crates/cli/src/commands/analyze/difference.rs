@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use unbloat_layers::analysis::{Comparison, LayerChange, PathChange, Totals};
+use unbloat_analysis::{Comparison, LayerChange, PathChange, Totals};
 
 use super::text::Page;
 use crate::escape;

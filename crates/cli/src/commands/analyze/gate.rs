@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use unbloat_layers::analysis::{Analysis, Totals};
+use unbloat_analysis::{Analysis, Totals};
 
 use crate::exit::Usage;
 use crate::report::{bytes, parse_size};

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use unbloat_layers::analysis::{Analysis, CauseReport};
+use unbloat_analysis::{Analysis, CauseReport};
 
 use crate::escape::terminal;
 use crate::report::bytes;
@@ -238,7 +238,7 @@ pub(super) fn text(file: &str, findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use unbloat_layers::analysis::{Evidence, LayerReport};
+    use unbloat_analysis::{Evidence, LayerReport};
 
     const DOCKERFILE: &str = "\
 # syntax=docker/dockerfile:1

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use unbloat_layers::analysis::{Analysis, compare};
+use unbloat_analysis::{Analysis, compare};
 use unbloat_registry::Client;
 use unbloat_report::PageFile;
 use unbloat_squash::{AnalyzeRequest, Progress};

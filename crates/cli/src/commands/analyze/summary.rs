@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use unbloat_layers::analysis::{Analysis, Totals};
+use unbloat_analysis::{Analysis, Totals};
 
 use super::gate::Check;
 use crate::escape::{markdown, xml};
@@ -39,7 +39,7 @@ pub(super) fn junit(analysis: &Analysis, checks: &[Check]) -> String {
 }
 
 fn causes(analysis: &Analysis) -> String {
-    let line = |cause: &unbloat_layers::analysis::CauseReport| {
+    let line = |cause: &unbloat_analysis::CauseReport| {
         format!("{}: {} wasted, {}", cause.title, bytes(cause.wasted_bytes), cause.advice)
     };
     analysis.causes.iter().take(3).map(line).collect::<Vec<_>>().join(" ")
@@ -129,7 +129,7 @@ pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use unbloat_layers::analysis::{PathReport, RiskReport};
+    use unbloat_analysis::{PathReport, RiskReport};
 
     fn hostile() -> Analysis {
         let name = "/<script>alert('x')</script>\u{1b}[31m|`a`\n![x](https://evil)";

@@ -1,6 +1,6 @@
 //! An analysis for a terminal.
 
-use unbloat_layers::analysis::{Analysis, CauseReport, LayerReport, PathReport};
+use unbloat_analysis::{Analysis, CauseReport, LayerReport, PathReport};
 
 use super::gate::Check;
 use crate::escape::{fit, shell, terminal, wrap};
@@ -176,7 +176,7 @@ fn bar(shown: u64, wasted: u64, largest: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use unbloat_layers::analysis::{Evidence, Totals};
+    use unbloat_analysis::{Evidence, Totals};
 
     fn example() -> Analysis {
         Analysis {

@@ -10,8 +10,8 @@ use super::result::{
     PathVersion, RiskReport, Totals, WhiteoutReport,
 };
 use super::{AnalysisOptions, ImageFacts};
-use crate::error::display;
-use crate::tree::{NodeId, ROOT};
+use unbloat_layers::display;
+use unbloat_layers::tree::{NodeId, ROOT};
 
 /// Paths that a cause names.
 const EVIDENCE: usize = 5;
@@ -367,7 +367,7 @@ impl<'a> Reporter<'a> {
             .map(|group| Evidence {
                 path: group.paths.first().cloned().unwrap_or_default(),
                 bytes: group.extra_bytes,
-                seen: format!("{} files of {} each", group.copies, super::human::bytes(group.bytes)),
+                seen: format!("{} files of {} each", group.copies, crate::human::bytes(group.bytes)),
                 layers: Vec::new(),
             })
             .collect();

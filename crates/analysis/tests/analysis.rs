@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use unbloat_layers::analysis::{
+use unbloat_analysis::{
     Analysis, AnalysisOptions, CAUSES, Change, EntryKind, ImageFacts, LayerFacts, PathReport, analyze,
 };
 use unbloat_layers::tar::{Kind, Meter, TarReader, simple_header};
@@ -446,7 +446,8 @@ fn content_of(tar: Vec<u8>) -> u64 {
 
 #[test]
 fn every_ready_case_has_the_content_that_its_merge_writes() {
-    let cases: BTreeMap<String, Case> = serde_json::from_str(include_str!("torture/cases.json")).unwrap();
+    let cases: BTreeMap<String, Case> =
+        serde_json::from_str(include_str!("../../layers/tests/torture/cases.json")).unwrap();
     let (mut agreed, mut refused) = (0, 0);
     for (name, case) in cases {
         let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).unwrap();

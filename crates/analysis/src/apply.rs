@@ -15,14 +15,14 @@ use super::feed::Seen;
 use super::places::{Inode, InodeFlags, NONE, Place, Places, Standing, Tag};
 use super::result::{Attributes, Change, EntryKind, Tally};
 use crate::collections::HashMap;
-use crate::error::{Error, LayerError, display};
-use crate::hardlink::{Belongs, Leads};
-use crate::inlayer::{InLayer, Registered, Stop};
-use crate::merge::follow;
-use crate::name::NameError;
-use crate::tar::{Header, Kind};
-use crate::tree::{NodeId, ROOT, Tree};
-use crate::warning::{Warning, WarningKind, Warnings};
+use unbloat_layers::NameError;
+use unbloat_layers::follow;
+use unbloat_layers::hardlink::{Belongs, Leads};
+use unbloat_layers::inlayer::{InLayer, Registered, Stop};
+use unbloat_layers::tar::{Header, Kind};
+use unbloat_layers::tree::{NodeId, ROOT, Tree};
+use unbloat_layers::{Error, LayerError, display};
+use unbloat_layers::{Warning, WarningKind, Warnings};
 
 /// Whiteouts of a layer that are reported.
 const WORST_WHITEOUTS: usize = 5;
@@ -202,7 +202,7 @@ impl Applier {
             return NONE;
         }
         let link = matches!(header.kind, Kind::Symlink | Kind::HardLink).then(|| display(&header.link));
-        let crate::tar::Meta { mode, uid, gid, mtime: _ } = header.meta;
+        let unbloat_layers::tar::Meta { mode, uid, gid, mtime: _ } = header.meta;
         current.attributes.push(Attributes { mode, uid, gid, link });
         current.attributes.len() as u32 - 1
     }

@@ -16,6 +16,7 @@
 mod apply;
 mod causes;
 mod chunked;
+mod collections;
 mod compare;
 mod content;
 mod feed;
@@ -32,11 +33,9 @@ pub use result::{
     PathReport, PathVersion, RiskReport, Tally, Totals, WhiteoutReport,
 };
 
-use crate::error::Error;
-use crate::merge::LayerSource;
-use crate::pattern::Patterns;
-use crate::tree::Tree;
-use crate::visibility::MAX_LAYERS;
+use unbloat_layers::tree::Tree;
+use unbloat_layers::{Error, LayerSource, MAX_LAYERS, Patterns};
+
 use apply::Applier;
 use feed::{Feed, Step};
 use report::Reporter;

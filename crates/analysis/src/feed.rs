@@ -10,9 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::content::{Content, ContentReader, Gauged};
 use crate::collections::HashMap;
-use crate::error::{Error, LayerError};
-use crate::merge::LayerSource;
-use crate::tar::{Header, Meter, TarReader};
+use unbloat_layers::LayerSource;
+use unbloat_layers::tar::{Header, Meter, TarReader};
+use unbloat_layers::{Error, LayerError};
 
 /// One record of a layer.
 #[derive(Debug)]

@@ -1,22 +1,22 @@
 //! What the layers did to one path, as rules ask for it.
 
-use crate::analysis::human;
-use crate::analysis::places::{Places, Version};
-use crate::analysis::result::{Change, EntryKind};
-use crate::tree::{NodeId, ROOT, Tree};
+use crate::human;
+use crate::places::{Places, Version};
+use crate::result::{Change, EntryKind};
+use unbloat_layers::tree::{NodeId, ROOT, Tree};
 
 /// One path's history.
-pub(in crate::analysis) struct Past {
-    pub(in crate::analysis) node: NodeId,
-    pub(in crate::analysis) versions: Vec<Version>,
-    pub(in crate::analysis) total: u64,
-    pub(in crate::analysis) wasted: u64,
+pub(crate) struct Past {
+    pub(crate) node: NodeId,
+    pub(crate) versions: Vec<Version>,
+    pub(crate) total: u64,
+    pub(crate) wasted: u64,
     /// Whether the image shows a file here.
-    pub(in crate::analysis) shown: bool,
+    pub(crate) shown: bool,
     /// Most of a copy's content are zeros.
-    pub(in crate::analysis) zeros: bool,
+    pub(crate) zeros: bool,
     /// A layer that upgrades packages replaced or deleted it, and it is a part of the system.
-    pub(in crate::analysis) upgraded: bool,
+    pub(crate) upgraded: bool,
 }
 
 /// Copies from which a file counts as copied again and again.
@@ -28,12 +28,12 @@ impl Past {
         self.versions.iter().filter(|version| version.tag.kind() == Some(EntryKind::File))
     }
 
-    pub(in crate::analysis) fn visible(&self) -> u64 {
+    pub(crate) fn visible(&self) -> u64 {
         self.total - self.wasted
     }
 
     /// Layers that play a part; of many, the first and the last ones.
-    pub(in crate::analysis) fn layers(&self) -> Vec<u32> {
+    pub(crate) fn layers(&self) -> Vec<u32> {
         let mut layers: Vec<u32> = self.versions.iter().map(|version| version.layer).collect();
         layers.dedup();
         if layers.len() > 8 {
@@ -186,11 +186,11 @@ const DATABASES: [&[u8]; 6] = [
 const SYSTEM: [&[u8]; 9] = [b"usr", b"lib", b"lib64", b"lib32", b"bin", b"sbin", b"etc", b"boot", b"opt"];
 
 /// Layers that rewrite the package database that a lower layer brought.
-pub(in crate::analysis) struct Upgrades(Vec<u32>);
+pub(crate) struct Upgrades(Vec<u32>);
 
 impl Upgrades {
     /// Whether one of them replaced or deleted a system's file.
-    pub(in crate::analysis) fn touch(&self, tree: &Tree, node: NodeId, versions: &[Version]) -> bool {
+    pub(crate) fn touch(&self, tree: &Tree, node: NodeId, versions: &[Version]) -> bool {
         let replaced = |version: &Version| {
             matches!(version.tag.change(), Change::Changed | Change::Removed)
                 && self.0.contains(&version.layer)
@@ -207,7 +207,7 @@ impl Upgrades {
 }
 
 /// Finds them.
-pub(in crate::analysis) fn upgrades(tree: &Tree, places: &Places) -> Upgrades {
+pub(crate) fn upgrades(tree: &Tree, places: &Places) -> Upgrades {
     let mut layers = Vec::new();
     for path in DATABASES {
         let Some(node) = tree.find(path) else { continue };

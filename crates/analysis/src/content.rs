@@ -6,9 +6,9 @@
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use crate::chunk::{Chunk, ChunkSource};
-use crate::error::{BoxError, LayerError};
-use crate::tar::{Header, Kind, TarReader};
+use unbloat_layers::tar::{Header, Kind, TarReader};
+use unbloat_layers::{BoxError, LayerError};
+use unbloat_layers::{Chunk, ChunkSource};
 
 /// Content of one record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -159,7 +159,7 @@ fn base_likeness(before: &Analysis, after: &Analysis) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::{Change, PathVersion};
+    use crate::{Change, PathVersion};
 
     fn image(layers: &[&str], paths: &[(&str, u64, u64)]) -> Analysis {
         let version = |bytes| PathVersion {

@@ -6,13 +6,13 @@
 
 use super::table::{Rule, TABLE};
 use crate::collections::HashMap;
-use crate::tree::{NodeId, ROOT, Tree};
+use unbloat_layers::tree::{NodeId, ROOT, Tree};
 
 /// No rule.
 const NOTHING: u8 = u8::MAX;
 
 /// The rules whose names fit each path.
-pub(in crate::analysis) struct Names {
+pub(crate) struct Names {
     /// For each path the rule of the folder that it is in, or is.
     folders: Vec<u8>,
     files: Files,
@@ -33,7 +33,7 @@ struct Files {
 }
 
 impl Names {
-    pub(in crate::analysis) fn new(tree: &Tree) -> Self {
+    pub(crate) fn new(tree: &Tree) -> Self {
         let folders = folder_table();
         let mut found = vec![NOTHING; tree.len() as usize];
         for node in 1..tree.len() {
@@ -49,7 +49,7 @@ impl Names {
     }
 
     /// The folder of `rule` that `node` is in.
-    pub(in crate::analysis) fn folder(&self, tree: &Tree, node: NodeId, rule: usize) -> Option<NodeId> {
+    pub(crate) fn folder(&self, tree: &Tree, node: NodeId, rule: usize) -> Option<NodeId> {
         let is_its = |node: NodeId| usize::from(self.folders[node as usize]) == rule;
         let mut at = node;
         while at != ROOT && is_its(tree.parent(at)) {
@@ -59,7 +59,7 @@ impl Names {
     }
 
     /// Rules whose names fit, in the order of the table.
-    pub(in crate::analysis) fn rules(&self, tree: &Tree, node: NodeId) -> [Option<usize>; 2] {
+    pub(crate) fn rules(&self, tree: &Tree, node: NodeId) -> [Option<usize>; 2] {
         let folder = self.folders[node as usize];
         let file = self.files.rule(tree.name(node));
         let (first, second) = (folder.min(file), folder.max(file));

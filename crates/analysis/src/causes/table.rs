@@ -19,18 +19,18 @@ pub struct Rule {
     /// Where that is written down.
     pub source: &'static str,
     /// Option of `unbloat squash` that mends one path.
-    pub(in crate::analysis) option: Option<&'static str>,
+    pub(crate) option: Option<&'static str>,
     /// Which bytes of a path count.
-    pub(in crate::analysis) scope: Scope,
+    pub(crate) scope: Scope,
     /// What must have happened to the path.
-    pub(in crate::analysis) when: fn(&Past) -> bool,
+    pub(crate) when: fn(&Past) -> bool,
     /// What was seen of it.
-    pub(in crate::analysis) seen: fn(&Past) -> String,
+    pub(crate) seen: fn(&Past) -> String,
 }
 
 /// Which bytes of a path a cause counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::analysis) enum Scope {
+pub(crate) enum Scope {
     /// Those that no squash keeps.
     Hidden,
     /// Also those that the image shows, which need not be there.
@@ -50,7 +50,7 @@ impl Rule {
         }
     }
 
-    pub(in crate::analysis) fn has_names(&self) -> bool {
+    pub(crate) fn has_names(&self) -> bool {
         !self.folders.is_empty() || !self.files.is_empty()
     }
 }
@@ -74,9 +74,9 @@ const PLAIN: Rule = Rule {
 const CACHE: Rule = Rule { scope: Scope::Visible, when: Past::always, option: Some("--remove"), ..PLAIN };
 
 /// The name of the rule for secrets.
-pub(in crate::analysis) const SECRETS: &str = "secret-left-behind";
+pub(crate) const SECRETS: &str = "secret-left-behind";
 /// The name of the rule for equal content.
-pub(in crate::analysis) const DUPLICATES: &str = "duplicate-content";
+pub(crate) const DUPLICATES: &str = "duplicate-content";
 
 /// Every cause.
 pub const TABLE: &[Rule] = &[
