@@ -3,6 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
+pub use unbloat_contract::text::bounded;
+
 use crate::Reason;
 
 /// The summary of bounded work: `Unknown` while it runs, then `True` or `False`.
@@ -73,19 +75,6 @@ pub fn set(
     }
 }
 
-/// At most `limit` bytes of a text, cut at a character and marked where it was.
-pub fn bounded(text: &str, limit: usize) -> String {
-    if text.len() <= limit {
-        return text.to_owned();
-    }
-    const MARK: &str = " …";
-    let mut end = limit.saturating_sub(MARK.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{MARK}", &text[..end])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,12 +93,5 @@ mod tests {
         assert_eq!(conditions[0].reason, "Running");
         set(&mut conditions, SUCCEEDED, State::True, Reason::Squashed, "done", Some(1), at(30));
         assert_eq!(conditions[0].last_transition_time, Time(at(30)));
-    }
-
-    #[test]
-    fn a_long_message_is_cut_at_a_character_and_marked() {
-        let cut = bounded(&"ü".repeat(2000), MESSAGE_LIMIT);
-        assert!(cut.len() <= MESSAGE_LIMIT && cut.ends_with('…'), "{} bytes", cut.len());
-        assert_eq!(bounded("short", MESSAGE_LIMIT), "short");
     }
 }

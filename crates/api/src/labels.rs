@@ -14,8 +14,8 @@ pub const SQUASH_JOB_UID: &str = "unbloat.dev/squash-job-uid";
 pub const SQUASH_JOB: &str = "unbloat.dev/squash-job";
 /// Number of the attempt, from 1.
 pub const ATTEMPT: &str = "unbloat.dev/attempt";
-/// Annotation of a worker pod that carries its [`crate::worker::WorkerSpec`]; projected into a file, so that a squash
-/// needs no ConfigMap.
+/// Annotation of a worker pod that carries its [`WorkerSpec`](unbloat_contract::worker::WorkerSpec); projected into a
+/// file, so that a squash needs no ConfigMap.
 pub const WORKER_SPEC: &str = "unbloat.dev/worker-spec";
 /// Annotation of a worker's Job with the digest that it reads, so that a restarted operator knows it.
 pub const SOURCE_DIGEST: &str = "unbloat.dev/source-digest";

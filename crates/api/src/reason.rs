@@ -5,6 +5,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use unbloat_contract::FailureKind;
 
 /// What comes of a failure with this reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +128,52 @@ impl Reason {
     pub fn is_retryable(self) -> bool {
         self.kind() == Kind::Retried
     }
+
+    /// The failure that the same squash would end with at a command line, and so its exit code; `None` of a reason that is
+    /// no failure.
+    pub fn failure(self) -> Option<FailureKind> {
+        Some(match self {
+            Reason::InvalidReference | Reason::InvalidSpec | Reason::OverrideNotAllowed => {
+                FailureKind::InvalidSpec
+            }
+            Reason::SecretNotFound => FailureKind::SecretNotFound,
+            Reason::PullUnauthorized => FailureKind::PullUnauthorized,
+            Reason::PushUnauthorized => FailureKind::PushUnauthorized,
+            Reason::ImageNotFound => FailureKind::ImageNotFound,
+            Reason::RegistryUnavailable => FailureKind::RegistryUnavailable,
+            Reason::TargetRefused => FailureKind::TargetRefused,
+            Reason::InvalidImage => FailureKind::InvalidImage,
+            Reason::SourceChanged => FailureKind::SourceChanged,
+            Reason::VerifyFailed => FailureKind::VerifyFailed,
+            Reason::LimitExceeded | Reason::WorkerOOMKilled | Reason::DeadlineExceeded => {
+                FailureKind::LimitExceeded
+            }
+            Reason::ScratchFailed => FailureKind::LocalFile,
+            _ if matches!(self.kind(), Kind::Final | Kind::Retried) => FailureKind::Internal,
+            _ => return None,
+        })
+    }
+}
+
+impl From<FailureKind> for Reason {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::InvalidSpec => Reason::InvalidSpec,
+            FailureKind::ImageNotFound => Reason::ImageNotFound,
+            FailureKind::SecretNotFound => Reason::SecretNotFound,
+            FailureKind::PullUnauthorized => Reason::PullUnauthorized,
+            FailureKind::PushUnauthorized => Reason::PushUnauthorized,
+            FailureKind::RegistryUnavailable => Reason::RegistryUnavailable,
+            FailureKind::TargetRefused => Reason::TargetRefused,
+            FailureKind::InvalidImage => Reason::InvalidImage,
+            FailureKind::SourceChanged => Reason::SourceChanged,
+            FailureKind::VerifyFailed => Reason::VerifyFailed,
+            FailureKind::LimitExceeded => Reason::LimitExceeded,
+            FailureKind::LocalFile => Reason::ScratchFailed,
+            FailureKind::Cancelled => Reason::WorkerLost,
+            FailureKind::Internal => Reason::WorkerFailed,
+        }
+    }
 }
 
 impl fmt::Display for Reason {
@@ -146,6 +193,21 @@ mod tests {
             assert!(name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric()), "{name}");
             assert_eq!(Reason::parse(name), Some(*reason));
             assert!(reason.meaning().ends_with('.') && reason.what_to_do().ends_with('.'), "{name}");
+            let failed = matches!(reason.kind(), Kind::Final | Kind::Retried);
+            assert_eq!(reason.failure().is_some(), failed, "{name}");
+        }
+    }
+
+    /// The termination message names the kind, the condition the reason: they are one word.
+    #[test]
+    fn a_workers_failure_has_the_name_of_its_reason_and_is_retried_as_it() {
+        for kind in FailureKind::ALL {
+            let reason = Reason::from(kind);
+            assert_eq!(serde_json::to_value(kind).unwrap(), reason.as_str());
+            assert_eq!(kind.is_retried(), reason.is_retryable(), "{reason}");
+            if !matches!(kind, FailureKind::Cancelled) {
+                assert_eq!(reason.failure(), Some(kind));
+            }
         }
     }
 }

@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use unbloat_cluster_cli::ClusterCommand;
-use unbloat_squash::SquashRequest;
-use unbloat_squash::request::{Base, Compression, Format, Limits};
+use clap::{Args, Parser, Subcommand};
+use unbloat_contract::{Base, Compression, Condition, Format, Limits, Shape, SquashRequest};
 
+use crate::cluster::ClusterCommand;
 use crate::commands::AnalyzeArgs;
-use crate::exit;
 use crate::settings::Settings;
+use crate::{exit, values};
 
 /// What `--help` says of images; in a documentation comment the brackets would be links.
 const ABOUT: &str = "\
@@ -20,7 +19,7 @@ oci-archive:FILE[:TAG] and docker-archive:FILE[:REF] (read only) in a file.";
 
 /// Finds and repairs bloated container images.
 #[derive(Debug, Parser)]
-#[command(name = "unbloat", long_about = ABOUT, version = crate::commands::version(), after_long_help = exit::TABLE, after_help = exit::TABLE)]
+#[command(name = "unbloat", long_about = ABOUT, version = crate::commands::version(), after_long_help = exit::table(), after_help = exit::table())]
 pub struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -97,14 +96,23 @@ pub(crate) struct SquashArgs {
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
     /// Compression of the new layer
-    #[arg(long, value_enum, default_value = "keep")]
-    compression: CompressionArg,
+    #[arg(long, value_parser = values::compression(), default_value = "keep")]
+    compression: Compression,
     /// Compression level, in the codec's own scale: gzip 1 to 12 [default: 5], zstd 1 to 19 [default: 3]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     level: Option<i32>,
     /// Manifest format of the result
-    #[arg(long, value_enum, default_value = "keep")]
-    format: FormatArg,
+    #[arg(long, value_parser = values::format(), default_value = "keep")]
+    format: Format,
+    /// Do nothing, and end well, when the image has fewer layers than this
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    if_layers: Option<u32>,
+    /// Do nothing, and end well, when upper layers hide fewer bytes than this, as 100MiB
+    #[arg(long, value_name = "SIZE", value_parser = crate::report::parse_size)]
+    if_wasted: Option<u64>,
+    /// Squash an image that is flat already
+    #[arg(long)]
+    force: bool,
     /// Tell what would be saved and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -157,32 +165,8 @@ impl LimitArgs {
     }
 }
 
-/// `--compression`
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum CompressionArg {
-    /// As the source's layers
-    Keep,
-    /// gzip, which every runtime reads
-    Gzip,
-    /// zstd; OCI manifests only
-    Zstd,
-    /// Plain tar
-    None,
-}
-
-/// `--format`
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum FormatArg {
-    /// As the source's manifest
-    Keep,
-    /// OCI image manifest
-    Oci,
-    /// Docker image manifest, version 2, schema 2
-    Docker,
-}
-
 impl SquashArgs {
-    pub(crate) fn request(self, settings: &Settings) -> SquashRequest {
+    pub(crate) fn request(self) -> SquashRequest {
         SquashRequest {
             source: self.source,
             destination: self.destination,
@@ -190,24 +174,18 @@ impl SquashArgs {
             truncate: self.truncate,
             strict: self.strict,
             base: self.base_layers.map(Base::Layers).or(self.base.map(Base::Image)),
+            shape: Shape::default(),
+            condition: Condition { min_layers: self.if_layers, min_wasted_bytes: self.if_wasted },
+            force: self.force,
+            copy_flat: true,
             platforms: self.platform,
-            compression: match self.compression {
-                CompressionArg::Keep => Compression::Keep,
-                CompressionArg::Gzip => Compression::Gzip,
-                CompressionArg::Zstd => Compression::Zstd,
-                CompressionArg::None => Compression::None,
-            },
+            compression: self.compression,
             level: self.level,
-            format: match self.format {
-                FormatArg::Keep => Format::Keep,
-                FormatArg::Oci => Format::Oci,
-                FormatArg::Docker => Format::Docker,
-            },
+            format: self.format,
             verify: self.verify,
             dry_run: self.dry_run,
             follow_symlinked_parents: self.follow_symlinked_parents,
             allow_foreign: self.allow_foreign,
-            plain_http: settings.plain_http,
             limits: Limits { cache: self.cache.clone(), ..self.limits.limits() },
         }
     }

@@ -2,21 +2,9 @@
 
 use std::process::ExitCode;
 
-/// Table of exit codes for `--help`.
-pub(crate) const TABLE: &str = "\
-Exit codes:
-  0    done
-  1    a check says no: the images differ, a threshold is exceeded
-  2    usage: an argument or a reference cannot be parsed, or asks for what cannot be
-  3    the image, tag or blob does not exist
-  4    the registry wants other credentials
-  5    the registry or the network failed; trying again can help
-  6    the image is corrupt, hostile or of an unsupported kind
-  7    the source changed meanwhile; no tag was moved
-  8    a limit was hit (--max-unpacked, --max-paths, scratch space)
-  9    a local file could not be read or written
-  70   a fault of this program
-  130  interrupted; nothing was published";
+use unbloat_contract::FailureKind;
+pub(crate) use unbloat_contract::exit::table;
+use unbloat_contract::exit::{CHECK_FAILED, INTERNAL, USAGE};
 
 /// A check that was asked for says no. What it found is printed already.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +14,7 @@ pub(crate) struct CheckFailed;
 pub(crate) fn code(ended: anyhow::Result<()>) -> ExitCode {
     let Err(error) = ended else { return ExitCode::SUCCESS };
     if error.is::<CheckFailed>() {
-        return ExitCode::from(1);
+        return ExitCode::from(CHECK_FAILED);
     }
     eprintln!("error: {error:#}");
     let code = error.chain().find_map(|cause| {
@@ -34,17 +22,17 @@ pub(crate) fn code(ended: anyhow::Result<()>) -> ExitCode {
             return Some(error.exit_code());
         }
         if let Some(error) = cause.downcast_ref::<unbloat_registry::Error>() {
-            return Some(unbloat_squash::registry_exit_code(error));
+            return Some(unbloat_squash::kind_of_registry(error).exit_code());
         }
-        if let Some(error) = cause.downcast_ref::<unbloat_cluster_cli::Error>() {
+        if let Some(error) = cause.downcast_ref::<crate::cluster::Error>() {
             return Some(error.exit_code());
         }
         if cause.is::<unbloat_registry::LocationError>() || cause.is::<Usage>() {
-            return Some(2);
+            return Some(USAGE);
         }
-        cause.is::<std::io::Error>().then_some(9)
+        cause.is::<std::io::Error>().then_some(FailureKind::LocalFile.exit_code())
     });
-    ExitCode::from(code.unwrap_or(70))
+    ExitCode::from(code.unwrap_or(INTERNAL))
 }
 
 /// An argument that parses but makes no sense.

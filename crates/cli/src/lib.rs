@@ -4,12 +4,14 @@
 //! codes. What does not: anything that the worker needs as well, which is in the `squash` crate.
 
 mod args;
+mod cluster;
 mod commands;
 mod escape;
 mod exit;
 mod progress;
 mod report;
 mod settings;
+mod values;
 
 use std::process::ExitCode;
 
@@ -24,7 +26,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            return ExitCode::from(if error.use_stderr() { unbloat_contract::exit::USAGE } else { 0 });
         }
     };
     settings::start_logging(cli.settings.verbose);
@@ -32,7 +34,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: the runtime cannot be started: {error}");
-            return ExitCode::from(70);
+            return ExitCode::from(unbloat_contract::exit::INTERNAL);
         }
     };
     let ended = runtime.block_on(commands::run(cli));

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as Style};
-use unbloat_squash::{Progress, Snapshot, Stage};
+use unbloat_contract::{Snapshot, Stage};
+use unbloat_squash::Progress;
 
 use crate::report::bytes;
 use crate::settings::ProgressStyle;
@@ -104,5 +105,6 @@ fn stage(stage: Stage) -> &'static str {
         Stage::Verifying => "verifying",
         Stage::Publishing => "publishing",
         Stage::Finished => "finished",
+        Stage::Unknown => "working",
     }
 }

@@ -1,6 +1,6 @@
 //! Numbers and results for people.
 
-use unbloat_squash::SquashResult;
+use unbloat_contract::{Figures, SquashResult};
 
 /// Bytes with a binary unit: `2.0 GiB`.
 pub(crate) use unbloat_analysis::human_bytes as bytes;
@@ -25,18 +25,16 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 
 /// What a squash did.
 pub(crate) fn squash(result: &SquashResult, dry_run: bool) -> String {
-    let SquashResult {
+    let SquashResult { figures, reclaimed_bytes, duration_seconds, warnings, .. } = result;
+    let Figures {
         layers_before,
         layers_after,
         compressed_bytes_before,
         compressed_bytes_after,
         unpacked_bytes_before,
         unpacked_bytes_after,
-        reclaimed_bytes,
-        duration_seconds,
-        warnings,
         ..
-    } = result;
+    } = figures;
     let mut lines = Vec::new();
     for warning in warnings {
         lines.push(format!("warning: {warning}"));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use unbloat_contract::Limits;
 use unbloat_registry::{Client, ClientOptions, Credential, Keyring, Secret};
 
 /// Options that every command takes.
@@ -93,8 +94,7 @@ impl Settings {
             scratch,
             ..ClientOptions::default()
         };
-        // Registries on object stores want chunks of 5 MiB at least; two are held.
-        options.upload.chunk_bytes = (memory_bytes / 8).clamp(5 << 20, 32 << 20) as usize;
+        options.upload.chunk_bytes = Limits { memory_bytes, ..Limits::default() }.chunk_bytes();
         Ok(Client::new(options))
     }
 }

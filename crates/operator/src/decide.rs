@@ -13,8 +13,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use unbloat_api::condition::{self, SOURCE_RESOLVED, SUCCEEDED, State, bounded};
 use unbloat_api::squash_job::{Failure, ImageFigures, Progress, WorkerRef};
-use unbloat_api::worker::ProgressReport;
 use unbloat_api::{ImageSquashJob, ImageSquashJobStatus, Reason};
+use unbloat_contract::ProgressReport;
 
 use crate::config::{Config, Resolve};
 use crate::observe::{AttemptFailure, Ended, Observed, Resolution, Slot, SourceFacts, WorkerJob, WorkerPod};
@@ -348,9 +348,9 @@ impl Turn<'_> {
                 self.status.progress = Some(Progress {
                     percent,
                     summary: format!("{percent}%"),
-                    bytes_read: saturated(report.bytes_read),
-                    bytes_total: saturated(report.bytes_total),
-                    bytes_written: saturated(report.bytes_written),
+                    bytes_read: saturated(report.snapshot.bytes_read),
+                    bytes_total: saturated(report.snapshot.bytes_total),
+                    bytes_written: saturated(report.snapshot.bytes_written),
                 });
                 if let Some(digest) = report.source_digest.clone().filter(|_| self.pinned_digest().is_none())
                 {

@@ -6,8 +6,9 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use unbloat_api::worker::{ProgressReport, Summary, Termination};
 use unbloat_api::{ImageSquashJob, Reason, labels};
+use unbloat_contract::worker::Termination;
+use unbloat_contract::{ProgressReport, SquashResult};
 
 /// Everything a decision about one job depends on, beside the time and the configuration.
 #[derive(Clone, Debug)]
@@ -242,9 +243,9 @@ fn terminated(container: &ContainerStatus) -> Option<Terminated> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
     /// The result is in the registry.
-    Squashed(Summary),
+    Squashed(SquashResult),
     /// There was nothing to do.
-    AlreadyFlat(Summary),
+    AlreadyFlat(SquashResult),
     /// It failed.
     Failed(AttemptFailure),
 }

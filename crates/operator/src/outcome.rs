@@ -5,7 +5,8 @@
 
 use unbloat_api::Reason;
 use unbloat_api::condition::bounded;
-use unbloat_api::worker::{CONTRACT_VERSION, Outcome};
+use unbloat_contract::worker::{CONTRACT_VERSION, Outcome, is_readable};
+use unbloat_contract::{FailureKind, exit};
 
 use crate::observe::{AttemptFailure, Ended, JobEnd, Terminated, WorkerJob, WorkerPod};
 
@@ -37,7 +38,7 @@ fn of_pod(job: &WorkerJob, pod: &WorkerPod) -> Option<Ended> {
         return pod.has_ended().then(|| Ended::Failed(without_container(job, pod)));
     };
     if let Some(termination) = &container.termination {
-        if termination.version == CONTRACT_VERSION {
+        if is_readable(termination.version) {
             return Some(of_message(&termination.outcome, container.exit_code, pod.disruption.as_deref()));
         }
         let message = format!(
@@ -66,8 +67,15 @@ fn of_message(outcome: &Outcome, exit_code: i32, disruption: Option<&str>) -> En
     match outcome {
         Outcome::Squashed(summary) => Ended::Squashed(summary.clone()),
         Outcome::AlreadyFlat(summary) => Ended::AlreadyFlat(summary.clone()),
+        Outcome::Analyzed(_) => Ended::Failed(AttemptFailure {
+            exit_code: Some(exit_code),
+            ..AttemptFailure::new(
+                Reason::WorkerFailed,
+                "the worker analysed the image instead of squashing it",
+            )
+        }),
         // The worker knows that it was told to end; the cluster knows why.
-        Outcome::Failed(failed) if failed.reason == Reason::WorkerLost && disruption.is_some() => {
+        Outcome::Failed(failed) if failed.reason == FailureKind::Cancelled && disruption.is_some() => {
             Ended::Failed(AttemptFailure {
                 exit_code: Some(exit_code),
                 source_digest: failed.source_digest.clone(),
@@ -75,7 +83,7 @@ fn of_message(outcome: &Outcome, exit_code: i32, disruption: Option<&str>) -> En
             })
         }
         Outcome::Failed(failed) => Ended::Failed(AttemptFailure {
-            reason: failed.reason,
+            reason: failed.reason.into(),
             message: failed.message.clone(),
             retryable: failed.retryable,
             exit_code: Some(exit_code),
@@ -97,21 +105,23 @@ fn without_container(job: &WorkerJob, pod: &WorkerPod) -> AttemptFailure {
     AttemptFailure::new(Reason::WorkerLost, "the worker's pod ended before its container started")
 }
 
+/// 128 and the number of SIGKILL.
+const SIGKILL: u8 = 137;
+
 /// Exit codes of the worker and of the command are the same; this is for a worker that left no message.
 fn of_exit_code(container: &Terminated) -> AttemptFailure {
-    let (reason, words) = match container.exit_code {
-        0 => (Reason::WorkerFailed, "the worker ended well but left no result"),
-        1 => (Reason::VerifyFailed, "the worker's check said no"),
-        2 => (Reason::InvalidSpec, "the worker refused the request"),
-        3 => (Reason::ImageNotFound, "the worker didn't find the image"),
-        4 => (Reason::PullUnauthorized, "a registry refused the worker's credentials"),
-        5 => (Reason::RegistryUnavailable, "a registry or the network failed"),
-        6 => (Reason::InvalidImage, "the image is invalid or unsupported"),
-        7 => (Reason::SourceChanged, "the source changed meanwhile"),
-        8 => (Reason::LimitExceeded, "a limit was hit"),
-        9 => (Reason::ScratchFailed, "the scratch volume failed"),
-        130 | 137 | 143 => (Reason::WorkerLost, "the worker was told to end before it was done"),
-        _ => (Reason::WorkerFailed, "the worker ended in a way that it shouldn't"),
+    let code = u8::try_from(container.exit_code).ok();
+    let (reason, words) = match code {
+        Some(0) => (Reason::WorkerFailed, "the worker ended well but left no result"),
+        Some(SIGKILL) => (Reason::WorkerLost, "the worker was ended before it was done"),
+        code => {
+            let kind = code.and_then(FailureKind::of_exit_code);
+            let words = code.and_then(exit::meaning);
+            (
+                kind.map_or(Reason::WorkerFailed, Reason::from),
+                words.unwrap_or("the worker ended in a way that it shouldn't"),
+            )
+        }
     };
     let left = container.message.as_deref().map(|text| format!("; it left: {}", bounded(text, 512)));
     let message = format!("{words} (exit code {}){}", container.exit_code, left.unwrap_or_default());
@@ -124,7 +134,8 @@ fn failure(reason: Reason, message: String, container: &Terminated) -> AttemptFa
 
 #[cfg(test)]
 mod tests {
-    use unbloat_api::worker::{Failed, Summary, Termination};
+    use unbloat_contract::worker::Termination;
+    use unbloat_contract::{Failure, Figures, SquashResult};
 
     use super::*;
 
@@ -161,7 +172,8 @@ mod tests {
     fn the_workers_own_message_wins_over_exit_code_and_disruption() {
         let mut pod = ended_pod(143);
         pod.disruption = Some("EvictionByEvictionAPI".into());
-        let summary = Summary { digest: "sha256:1".into(), ..Summary::default() };
+        let figures = Figures { digest: "sha256:1".into(), ..Figures::default() };
+        let summary = SquashResult { figures, ..SquashResult::default() };
         let termination =
             Termination { version: CONTRACT_VERSION, outcome: Outcome::Squashed(summary.clone()) };
         pod.terminated.as_mut().unwrap().termination = Some(termination);
@@ -173,8 +185,8 @@ mod tests {
         let mut pod = ended_pod(5);
         pod.terminated.as_mut().unwrap().termination = Some(Termination {
             version: CONTRACT_VERSION,
-            outcome: Outcome::Failed(Failed {
-                reason: Reason::RegistryUnavailable,
+            outcome: Outcome::Failed(Failure {
+                reason: FailureKind::RegistryUnavailable,
                 message: "503".into(),
                 retryable: true,
                 source_digest: Some("sha256:2".into()),
@@ -191,8 +203,8 @@ mod tests {
         let told = |disruption: Option<&str>| {
             let mut pod = ended_pod(143);
             pod.disruption = disruption.map(str::to_owned);
-            let failed = Failed {
-                reason: Reason::WorkerLost,
+            let failed = Failure {
+                reason: FailureKind::Cancelled,
                 message: "the worker was told to end".into(),
                 retryable: true,
                 source_digest: Some("sha256:3".into()),
@@ -216,7 +228,7 @@ mod tests {
     fn a_message_of_another_release_is_said_to_be_one() {
         let mut pod = ended_pod(0);
         pod.terminated.as_mut().unwrap().termination =
-            Some(Termination { version: 99, outcome: Outcome::Squashed(Summary::default()) });
+            Some(Termination { version: 99, outcome: Outcome::Squashed(SquashResult::default()) });
         assert_eq!(reason(&job(None), Some(&pod)), (Reason::WorkerFailed, true));
     }
 

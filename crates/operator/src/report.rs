@@ -3,7 +3,7 @@
 use unbloat_api::ImageSquashJobStatus;
 use unbloat_api::condition::bounded;
 use unbloat_api::squash_job::{ImageFigures, Progress};
-use unbloat_api::worker::Summary;
+use unbloat_contract::{Figures, SquashResult};
 
 use crate::human;
 use crate::observe::SourceFacts;
@@ -32,21 +32,28 @@ fn pinned_reference(image: &str, digest: &str) -> String {
 }
 
 /// Fills in what a worker reported.
-pub fn result(status: &mut ImageSquashJobStatus, summary: &Summary) {
-    let Summary {
+pub fn result(status: &mut ImageSquashJobStatus, result: &SquashResult) {
+    let SquashResult {
+        figures,
+        reference,
+        reclaimed_bytes,
+        bytes_read: _,
+        bytes_written: _,
+        duration_seconds,
+        warnings,
+        platforms: _,
+        nothing_to_do: _,
+    } = result;
+    let Figures {
         source_digest,
         digest,
-        reference,
         layers_before,
         layers_after,
         compressed_bytes_before,
         compressed_bytes_after,
         unpacked_bytes_before,
         unpacked_bytes_after,
-        reclaimed_bytes,
-        duration_seconds,
-        warnings,
-    } = summary;
+    } = figures;
     let source = status.source.get_or_insert_default();
     source.digest = Some(source_digest.clone());
     source.layers = Some(signed(*layers_before));
@@ -83,15 +90,16 @@ pub fn columns(status: &mut ImageSquashJobStatus) {
 }
 
 /// The summary of a squash in one line.
-pub fn squashed_message(summary: &Summary) -> String {
+pub fn squashed_message(result: &SquashResult) -> String {
+    let figures = &result.figures;
     format!(
         "{} layers are {} now, {} are {}: {} reclaimed in {}",
-        summary.layers_before,
-        summary.layers_after,
-        human::bytes(signed(summary.compressed_bytes_before)),
-        human::bytes(signed(summary.compressed_bytes_after)),
-        human::bytes(summary.reclaimed_bytes),
-        human::seconds(summary.duration_seconds.ceil() as i64)
+        figures.layers_before,
+        figures.layers_after,
+        human::bytes(signed(figures.compressed_bytes_before)),
+        human::bytes(signed(figures.compressed_bytes_after)),
+        human::bytes(result.reclaimed_bytes),
+        human::seconds(result.duration_seconds.ceil() as i64)
     )
 }
 

@@ -4,33 +4,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use unbloat_analysis::{Analysis, AnalysisOptions, ImageFacts, LayerFacts};
+use unbloat_contract::{AnalyzeRequest, Limits, Stage};
 use unbloat_oci::Descriptor;
 use unbloat_registry::Client;
 
 use crate::error::Error;
 use crate::history::parse_platform;
 use crate::image::{self, Image};
-use crate::progress::{Progress, Stage};
-use crate::request::Limits;
+use crate::progress::Progress;
 use crate::run::layer_error;
 use crate::source::{Layers, Order};
-
-/// What to analyse.
-#[derive(Clone, Debug, Default)]
-pub struct AnalyzeRequest {
-    /// Location of the image.
-    pub image: String,
-    /// The platform, where the location names several; the machine's own otherwise.
-    pub platform: Option<String>,
-    /// Paths to list, the worst first; `None` lists all of them.
-    pub top: Option<usize>,
-    /// Keep what each layer did to each path, with mode, owner and link target.
-    pub detailed: bool,
-    /// Fetch foreign layers too.
-    pub allow_foreign: bool,
-    /// Bounds.
-    pub limits: Limits,
-}
 
 /// Analyses an image. Each layer is read once, nothing is written.
 ///
@@ -51,7 +34,7 @@ pub async fn analyze(
     progress.enter(Stage::Analyzing, &facts.platform);
     progress.expect(descriptors.len() as u64, descriptors.iter().map(Descriptor::size).sum());
     let Limits { memory_bytes, max_unpacked_bytes, max_paths, .. } = request.limits;
-    let prefetch = (memory_bytes / 48).clamp(64 << 10, 4 << 20) as usize;
+    let prefetch = request.limits.prefetch_bytes();
     let layers = Layers::new(&source, &descriptors, false, prefetch, progress)
         .in_order(Order::LowestFirst)
         .with_windows(memory_bytes);

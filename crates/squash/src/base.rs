@@ -1,10 +1,10 @@
 //! Which of an image's lowest layers are kept.
 
+use unbloat_contract::{Base, SquashRequest};
 use unbloat_registry::Client;
 
 use crate::error::Error;
 use crate::image::{self, Image};
-use crate::request::{Base, SquashRequest};
 
 /// Number of layers to keep: as asked for, or the longest common prefix of diffIDs with the base image.
 pub(crate) async fn kept_layers(

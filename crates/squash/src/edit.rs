@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use unbloat_contract::{Figures, Limits, PlatformFigures, RebaseRequest, RemoveRequest, SquashResult, Stage};
 use unbloat_layers::Options;
 use unbloat_oci::{Compression, Descriptor, Digest, ImageConfig, Manifest, NewLayer};
 use unbloat_registry::{Client, Destination, Source, Unchanged};
@@ -16,41 +17,9 @@ use crate::error::Error;
 use crate::history::parse_platform;
 use crate::image::{self, Image};
 use crate::listing;
-use crate::progress::{Progress, Stage};
-use crate::request::Limits;
-use crate::result::{PlatformResult, SquashResult};
+use crate::progress::Progress;
 use crate::run::layer_error;
 use crate::source::Layers;
-
-/// Removing paths without touching what is there.
-#[derive(Clone, Debug)]
-pub struct RemoveRequest {
-    /// Location of the image.
-    pub source: String,
-    /// Where the result goes.
-    pub destination: String,
-    /// Paths, not patterns: knowing what a pattern matches needs the layers, and these are not read.
-    pub paths: Vec<String>,
-    /// The platform, where the source names several.
-    pub platform: Option<String>,
-}
-
-/// Swapping the base of an image.
-#[derive(Clone, Debug)]
-pub struct RebaseRequest {
-    /// Location of the image.
-    pub source: String,
-    /// Where the result goes.
-    pub destination: String,
-    /// The base that the image was made from.
-    pub old_base: String,
-    /// The base that it shall have.
-    pub new_base: String,
-    /// The platform, where the source names several.
-    pub platform: Option<String>,
-    /// Bounds on the check.
-    pub limits: Limits,
-}
 
 /// Puts one layer of whiteouts on an image. Bytes stay in the registry; what a container sees is gone.
 ///
@@ -65,7 +34,9 @@ pub async fn remove(
     progress.enter(Stage::Resolving, "");
     let source = client.source(&request.source.parse()?).await?;
     let destination = client.destination(&request.destination.parse()?).await?;
-    let image = image::single(&source, parse_platform(request.platform.as_deref())?.as_ref(), true).await?;
+    let image =
+        image::single(&source, parse_platform(request.platforms.first().map(String::as_str))?.as_ref(), true)
+            .await?;
     let tar = whiteouts(&request.paths)?;
     let family = image.manifest.family();
     let media_type = family
@@ -119,7 +90,9 @@ pub async fn rebase(
     let old_source = client.source(&request.old_base.parse()?).await?;
     let new_source = client.source(&request.new_base.parse()?).await?;
     let destination = client.destination(&request.destination.parse()?).await?;
-    let image = image::single(&source, parse_platform(request.platform.as_deref())?.as_ref(), true).await?;
+    let image =
+        image::single(&source, parse_platform(request.platforms.first().map(String::as_str))?.as_ref(), true)
+            .await?;
     let wanted = image.config.platform();
     let old = image::single(&old_source, Some(&wanted), true).await?;
     let new = image::single(&new_source, Some(&wanted), true).await?;
@@ -188,7 +161,7 @@ async fn check(
     let count = layers.len();
     let options = Options {
         jobs: limits.threads(),
-        hold_bytes: (limits.memory_bytes / 4) as usize,
+        hold_bytes: limits.hold_bytes(),
         max_unpacked_bytes: limits.max_unpacked_bytes,
         max_paths: limits.max_paths,
         ..Options::default()
@@ -236,8 +209,7 @@ async fn publish(edit: Edit<'_>) -> Result<SquashResult, Error> {
     let unchanged = Unchanged { source, digest: resolved.descriptor.digest() };
     let published = destination.publish(manifest.media_type(), bytes, Some(unchanged)).await?;
     let size = |layers: &[Descriptor]| layers.iter().map(Descriptor::size).sum::<u64>();
-    let figures = PlatformResult {
-        platform: image.platform(),
+    let figures = Figures {
         source_digest: image.descriptor.digest().to_string(),
         digest: published.descriptor.digest().to_string(),
         layers_before: image.manifest.layers().len() as u64,
@@ -248,18 +220,13 @@ async fn publish(edit: Edit<'_>) -> Result<SquashResult, Error> {
         unpacked_bytes_after: 0,
     };
     Ok(SquashResult {
-        source_digest: figures.source_digest.clone(),
-        digest: figures.digest.clone(),
         reference: published.reference,
-        layers_before: figures.layers_before,
-        layers_after: figures.layers_after,
-        compressed_bytes_before: figures.compressed_bytes_before,
-        compressed_bytes_after: figures.compressed_bytes_after,
-        reclaimed_bytes: figures.compressed_bytes_before as i64 - figures.compressed_bytes_after as i64,
+        reclaimed_bytes: figures.pull_bytes_saved(),
         bytes_read: source.bytes_read(),
         bytes_written: destination.bytes_written(),
         duration_seconds: started.elapsed().as_secs_f64(),
-        platforms: vec![figures],
+        platforms: vec![PlatformFigures { platform: image.platform(), figures: figures.clone() }],
+        figures,
         ..SquashResult::default()
     })
 }

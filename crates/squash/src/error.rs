@@ -1,6 +1,8 @@
 //! What can go wrong with a squash, told by what its caller can do about it.
 
+use unbloat_contract::FailureKind;
 use unbloat_oci::Digest;
+use unbloat_registry::{Category, ErrorKind};
 
 /// A failed squash, verification or edit.
 #[derive(Debug, thiserror::Error)]
@@ -58,45 +60,20 @@ pub enum Error {
     Internal(String),
 }
 
-/// What a caller can do about an [`Error`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// Mend the request.
-    Usage,
-    /// Name something that exists.
-    NotFound,
-    /// Give credentials that are allowed to.
-    Unauthorized,
-    /// Try again, or mend the network or the registry.
-    Network,
-    /// Mend the image.
-    InvalidImage,
-    /// Look at the source again: someone pushed meanwhile.
-    SourceChanged,
-    /// Raise a limit, if the image is trusted.
-    LimitExceeded,
-    /// Mend the local disk.
-    Io,
-    /// It was asked to end.
-    Cancelled,
-    /// Report it.
-    Internal,
-}
-
 impl Error {
     /// What a caller can do.
     #[must_use]
-    pub fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Registry(error) => registry_kind(error),
-            Self::Location(_) | Self::Request(_) => ErrorKind::Usage,
-            Self::Document { .. } | Self::Unsupported(_) | Self::Verification(_) => ErrorKind::InvalidImage,
-            Self::Layer { limit: true, .. } => ErrorKind::LimitExceeded,
-            Self::Layer { source: Some(error), .. } => registry_kind(error),
-            Self::Layer { .. } => ErrorKind::InvalidImage,
-            Self::Cancelled => ErrorKind::Cancelled,
-            Self::Output(_) | Self::Internal(_) => ErrorKind::Internal,
+            Self::Registry(error) => kind_of_registry(error),
+            Self::Location(_) | Self::Request(_) => FailureKind::InvalidSpec,
+            Self::Document { .. } | Self::Unsupported(_) => FailureKind::InvalidImage,
+            Self::Verification(_) => FailureKind::VerifyFailed,
+            Self::Layer { limit: true, .. } => FailureKind::LimitExceeded,
+            Self::Layer { source: Some(error), .. } => kind_of_registry(error),
+            Self::Layer { .. } => FailureKind::InvalidImage,
+            Self::Cancelled => FailureKind::Cancelled,
+            Self::Output(_) | Self::Internal(_) => FailureKind::Internal,
         }
     }
 
@@ -117,41 +94,29 @@ impl Error {
     }
 }
 
-impl ErrorKind {
-    /// The exit code of the command and of the worker.
-    #[must_use]
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Usage => 2,
-            Self::NotFound => 3,
-            Self::Unauthorized => 4,
-            Self::Network => 5,
-            Self::InvalidImage => 6,
-            Self::SourceChanged => 7,
-            Self::LimitExceeded => 8,
-            Self::Io => 9,
-            Self::Internal => 70,
-            Self::Cancelled => 130,
-        }
-    }
-}
-
-fn registry_kind(error: &unbloat_registry::Error) -> ErrorKind {
-    use unbloat_registry::Category;
-    match error.category() {
-        Category::Usage => ErrorKind::Usage,
-        Category::NotFound => ErrorKind::NotFound,
-        Category::Unauthorized => ErrorKind::Unauthorized,
-        Category::SourceChanged => ErrorKind::SourceChanged,
-        Category::Limit => ErrorKind::LimitExceeded,
-        Category::Image => ErrorKind::InvalidImage,
-        Category::Io => ErrorKind::Io,
-        Category::Registry => ErrorKind::Network,
-    }
-}
-
-/// The exit code for a registry's error.
+/// What a caller can do about a registry's error. Its operation tells source from target where both are on one host.
 #[must_use]
-pub fn registry_exit_code(error: &unbloat_registry::Error) -> u8 {
-    registry_kind(error).exit_code()
+pub fn kind_of_registry(error: &unbloat_registry::Error) -> FailureKind {
+    let writes = ["uploading", "mounting", "writing", "publishing", "copying"];
+    let is_write = writes.iter().any(|word| error.operation().starts_with(word));
+    match (error.category(), is_write) {
+        (Category::Usage, _) => FailureKind::InvalidSpec,
+        (Category::Unauthorized, true) => FailureKind::PushUnauthorized,
+        (Category::Unauthorized, false) => FailureKind::PullUnauthorized,
+        // Its store shows late what it took: that passes.
+        (Category::NotFound, true) if error.is_retryable() => FailureKind::RegistryUnavailable,
+        (Category::NotFound, true) => FailureKind::TargetRefused,
+        (Category::NotFound, false) => FailureKind::ImageNotFound,
+        (Category::Registry, true) => match error.kind() {
+            ErrorKind::Status { status, .. } if (400..500).contains(status) && !error.is_retryable() => {
+                FailureKind::TargetRefused
+            }
+            _ => FailureKind::RegistryUnavailable,
+        },
+        (Category::Registry, false) => FailureKind::RegistryUnavailable,
+        (Category::Image, _) => FailureKind::InvalidImage,
+        (Category::SourceChanged, _) => FailureKind::SourceChanged,
+        (Category::Limit, _) => FailureKind::LimitExceeded,
+        (Category::Io, _) => FailureKind::LocalFile,
+    }
 }

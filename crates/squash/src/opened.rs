@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use unbloat_analysis::ImageFacts;
+use unbloat_contract::Stage;
 use unbloat_layers::{BoxError, LayerSource};
 use unbloat_oci::Descriptor;
 use unbloat_registry::{Client, Location, Source};
@@ -12,7 +13,7 @@ use crate::decode::LayerStream;
 use crate::error::Error;
 use crate::history::parse_platform;
 use crate::image;
-use crate::progress::{Progress, Stage};
+use crate::progress::Progress;
 use crate::run::layer_error;
 use crate::source::Layers;
 

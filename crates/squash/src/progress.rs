@@ -4,28 +4,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use serde::{Deserialize, Serialize};
-
-/// What is being done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Stage {
-    /// Reading manifests and configs.
-    #[default]
-    Resolving,
-    /// Reading, merging and writing layers.
-    Merging,
-    /// Reading layers for what is in them.
-    Analyzing,
-    /// Making the kept layers be at the destination.
-    CopyingBase,
-    /// Reading the result back.
-    Verifying,
-    /// Writing config, manifest and tag.
-    Publishing,
-    /// Done.
-    Finished,
-}
+use unbloat_contract::{Snapshot, Stage};
 
 /// Shared between one squash and whoever watches it.
 #[derive(Debug, Default)]
@@ -38,28 +17,6 @@ pub struct Progress {
     bytes_unpacked: AtomicU64,
     bytes_written: AtomicU64,
     cancelled: AtomicBool,
-}
-
-/// The counters at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Snapshot {
-    /// What is being done.
-    pub stage: Stage,
-    /// The platform it is done for, when there are several.
-    pub platform: String,
-    /// Layers to read, all platforms that were begun.
-    pub layers_total: u64,
-    /// Layers read to their end.
-    pub layers_done: u64,
-    /// Compressed bytes to read.
-    pub bytes_total: u64,
-    /// Compressed bytes read.
-    pub bytes_read: u64,
-    /// Bytes they unpacked to.
-    pub bytes_unpacked: u64,
-    /// Compressed bytes of the result so far.
-    pub bytes_written: u64,
 }
 
 impl Progress {
@@ -88,7 +45,7 @@ impl Progress {
         self.layers_done.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Asks the squash to end with [`crate::ErrorKind::Cancelled`] and nothing published.
+    /// Asks the squash to end with [`crate::Error::Cancelled`] and nothing published.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use unbloat_contract::{Compression, Figures, Format, PlatformFigures, SquashRequest, SquashResult, Stage};
 use unbloat_layers::{Options, Outcome, Plan, Summary, merge};
 use unbloat_oci::{
     AnyManifest, Compression as Codec, Descriptor, EntryKind, Family, Index, MediaType, NewLayer, Platform,
@@ -18,9 +19,7 @@ use crate::error::Error;
 use crate::image::Image;
 use crate::output::{self, Encoded};
 use crate::place::at_digest;
-use crate::progress::{Progress, Stage};
-use crate::request::{Compression, Format, SquashRequest};
-use crate::result::{PlatformResult, SquashResult};
+use crate::progress::Progress;
 use crate::source::Layers;
 use crate::verify;
 
@@ -51,8 +50,8 @@ pub async fn squash(
     let fetched = source.resolve().await?;
     let what = || format!("{source_at} ({})", fetched.descriptor.digest());
     let parsed = fetched.parse().map_err(|source| Error::Document { what: what(), source })?;
-    let mut result =
-        SquashResult { source_digest: fetched.descriptor.digest().to_string(), ..Default::default() };
+    let mut result = SquashResult::default();
+    result.figures.source_digest = fetched.descriptor.digest().to_string();
     let (media_type, bytes) = match parsed {
         AnyManifest::Image(_) => {
             let done = run.image(&fetched, None).await?;
@@ -67,13 +66,13 @@ pub async fn squash(
         let watched = watched(client, &source_at, destination_at.as_ref(), &source).await?;
         let unchanged = Unchanged { source: &watched, digest: fetched.descriptor.digest() };
         let published = destination.publish(&media_type, bytes, Some(unchanged)).await?;
-        result.digest = published.descriptor.digest().to_string();
+        result.figures.digest = published.descriptor.digest().to_string();
         result.reference = published.reference;
         if request.verify && matches!(destination_at, Some(Location::OciArchive { .. })) {
             run.verify_archive(&result).await?;
         }
     }
-    result.reclaimed_bytes = result.compressed_bytes_before as i64 - result.compressed_bytes_after as i64;
+    result.reclaimed_bytes = result.figures.pull_bytes_saved();
     result.bytes_read = source.bytes_read();
     result.bytes_written = destination.as_ref().map_or(0, Destination::bytes_written);
     result.duration_seconds = started.elapsed().as_secs_f64();
@@ -109,7 +108,7 @@ struct Run<'a> {
 
 /// One image that is at the destination but for its manifest.
 struct Done {
-    figures: PlatformResult,
+    figures: PlatformFigures,
     warnings: Vec<String>,
     media_type: MediaType,
     bytes: Bytes,
@@ -117,23 +116,8 @@ struct Done {
 
 impl Run<'_> {
     fn add(&self, result: &mut SquashResult, done: &Done) {
-        let PlatformResult {
-            platform,
-            source_digest: _,
-            digest: _,
-            layers_before,
-            layers_after,
-            compressed_bytes_before,
-            compressed_bytes_after,
-            unpacked_bytes_before,
-            unpacked_bytes_after,
-        } = &done.figures;
-        result.layers_before += layers_before;
-        result.layers_after += layers_after;
-        result.compressed_bytes_before += compressed_bytes_before;
-        result.compressed_bytes_after += compressed_bytes_after;
-        result.unpacked_bytes_before += unpacked_bytes_before;
-        result.unpacked_bytes_after += unpacked_bytes_after;
+        let PlatformFigures { platform, figures } = &done.figures;
+        result.figures.add(figures);
         let several = !result.platforms.is_empty() || self.request.platforms.len() > 1;
         result.warnings.extend(done.warnings.iter().map(|warning| match several {
             true => format!("{platform}: {warning}"),
@@ -313,16 +297,19 @@ impl Run<'_> {
         }
         let unpacked = |range: &[u64]| range.iter().sum::<u64>();
         Ok(Done {
-            figures: PlatformResult {
+            figures: PlatformFigures {
                 platform,
-                source_digest: image.descriptor.digest().to_string(),
-                digest: unbloat_oci::Digest::sha256_of(&bytes).to_string(),
-                layers_before: layers.len() as u64,
-                layers_after: after.len() as u64,
-                compressed_bytes_before: before,
-                compressed_bytes_after: after.iter().map(Descriptor::size).sum(),
-                unpacked_bytes_before: unpacked(&summary.unpacked_bytes),
-                unpacked_bytes_after: unpacked(&summary.unpacked_bytes[..kept]) + summary.written.tar_bytes,
+                figures: Figures {
+                    source_digest: image.descriptor.digest().to_string(),
+                    digest: unbloat_oci::Digest::sha256_of(&bytes).to_string(),
+                    layers_before: layers.len() as u64,
+                    layers_after: after.len() as u64,
+                    compressed_bytes_before: before,
+                    compressed_bytes_after: after.iter().map(Descriptor::size).sum(),
+                    unpacked_bytes_before: unpacked(&summary.unpacked_bytes),
+                    unpacked_bytes_after: unpacked(&summary.unpacked_bytes[..kept])
+                        + summary.written.tar_bytes,
+                },
             },
             warnings,
             media_type: manifest.media_type().clone(),
@@ -382,7 +369,7 @@ impl Run<'_> {
         let settings = Settings::new(codec, self.request.level, encoders).map_err(Error::Request)?;
         let mut plan = Plan::default();
         loop {
-            let prefetch = (self.request.limits.memory_bytes / 48).clamp(64 << 10, 4 << 20) as usize;
+            let prefetch = self.request.limits.prefetch_bytes();
             let cache = self.request.limits.cache.as_deref().map(HeaderCache::new);
             let source = Layers::new(self.source, layers, codec == Codec::Gzip, prefetch, self.progress)
                 .with_windows(self.request.limits.memory_bytes)
@@ -469,10 +456,10 @@ impl Run<'_> {
         self.progress.enter(Stage::Verifying, "");
         for platform in &result.platforms {
             let source_digest =
-                platform.source_digest.parse().map_err(|_| Error::Internal("digest".into()))?;
+                platform.figures.source_digest.parse().map_err(|_| Error::Internal("digest".into()))?;
             let read = self.client.source(&at_digest(self.source.location(), &source_digest)).await?;
             let image = crate::image::single(&read, None, true).await?;
-            let digest = platform.digest.parse().map_err(|_| Error::Internal("digest".into()))?;
+            let digest = platform.figures.digest.parse().map_err(|_| Error::Internal("digest".into()))?;
             let made = self.client.source(&at_digest(destination.location(), &digest)).await?;
             let kept = base::kept_layers(self.client, self.request, &image).await?;
             if let Err(error) = self.verify(&image, &made, kept).await {
@@ -516,7 +503,7 @@ pub(crate) fn merge_options(request: &SquashRequest, kept: usize) -> Options {
         follow_symlinked_parents: request.follow_symlinked_parents,
         base_layers: kept,
         jobs: limits.threads(),
-        hold_bytes: (limits.memory_bytes / 4) as usize,
+        hold_bytes: limits.hold_bytes(),
         max_unpacked_bytes: limits.max_unpacked_bytes,
         max_paths: limits.max_paths,
     }

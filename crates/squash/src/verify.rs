@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use unbloat_contract::{Stage, VerifyRequest};
 use unbloat_layers::Options;
 use unbloat_registry::{Client, Source};
 
@@ -10,27 +11,9 @@ use crate::error::Error;
 use crate::history::parse_platform;
 use crate::image::{self, Image};
 use crate::listing::{self, Difference, Links, Listing};
-use crate::progress::{Progress, Stage};
-use crate::request::Limits;
+use crate::progress::Progress;
 use crate::run::layer_error;
 use crate::source::Layers;
-
-/// What to compare.
-#[derive(Clone, Debug, Default)]
-pub struct VerifyRequest {
-    /// Location of the first image.
-    pub a: String,
-    /// Location of the second image.
-    pub b: String,
-    /// The platform, where a location names several.
-    pub platform: Option<String>,
-    /// Compare these paths and what is below them only; empty means all.
-    pub paths: Vec<String>,
-    /// A hard link of the first image may be a copy in the second.
-    pub allow_split_links: bool,
-    /// Bounds.
-    pub limits: Limits,
-}
 
 /// The outcome of a comparison.
 #[derive(Clone, Debug, Serialize)]
@@ -55,7 +38,7 @@ pub async fn verify(
     request: &VerifyRequest,
     progress: &Arc<Progress>,
 ) -> Result<VerifyResult, Error> {
-    let platform = parse_platform(request.platform.as_deref())?;
+    let platform = parse_platform(request.platforms.first().map(String::as_str))?;
     progress.enter(Stage::Resolving, "");
     let a = client.source(&request.a.parse()?).await?;
     let b = client.source(&request.b.parse()?).await?;
@@ -64,7 +47,7 @@ pub async fn verify(
     progress.enter(Stage::Verifying, "");
     let options = Options {
         jobs: request.limits.threads(),
-        hold_bytes: (request.limits.memory_bytes / 4) as usize,
+        hold_bytes: request.limits.hold_bytes(),
         max_unpacked_bytes: request.limits.max_unpacked_bytes,
         max_paths: request.limits.max_paths,
         ..Options::default()

@@ -5,18 +5,18 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Runs one squash from a spec file.
+/// Does one task from a spec file.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "unbloat-worker", version)]
 pub struct Args {
     /// The spec file.
-    #[arg(long, default_value = unbloat_api::worker::SPEC_PATH)]
+    #[arg(long, default_value = unbloat_contract::worker::SPEC_PATH)]
     pub spec: PathBuf,
     /// Address of /progress, /metrics and /healthz.
-    #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 0], unbloat_api::worker::PORT)))]
+    #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 0], unbloat_contract::worker::PORT)))]
     pub address: SocketAddr,
     /// Where the termination message goes.
-    #[arg(long, default_value = unbloat_api::worker::TERMINATION_PATH)]
+    #[arg(long, default_value = unbloat_contract::worker::TERMINATION_PATH)]
     pub termination: PathBuf,
     /// Folder of PEM files with further certificate authorities.
     #[arg(long, env = "UNBLOAT_CA_DIR")]

@@ -5,11 +5,9 @@
 
 use std::path::Path;
 
-use unbloat_api::Reason;
-use unbloat_api::worker::{CredentialMount, CredentialUsage};
+use unbloat_contract::worker::{CredentialMount, CredentialUsage};
+use unbloat_contract::{Failure, FailureKind};
 use unbloat_registry::Keyring;
-
-use crate::failure::Failure;
 
 /// Reads them all; gives the keyring and warnings.
 pub(crate) fn keyring(mounts: &[CredentialMount]) -> Result<(Keyring, Vec<String>), Failure> {
@@ -24,7 +22,7 @@ pub(crate) fn keyring(mounts: &[CredentialMount]) -> Result<(Keyring, Vec<String
             format!("the secret {secret} doesn't exist or has neither .dockerconfigjson nor .dockercfg");
         if !found && mount.required {
             let message = format!("{missing}; create it with type kubernetes.io/dockerconfigjson");
-            return Err(Failure::new(Reason::SecretNotFound, 4, message));
+            return Err(Failure::new(FailureKind::SecretNotFound, message));
         }
         if !found {
             warnings.push(format!("{missing}; it is an image pull secret of the service account"));
@@ -51,7 +49,7 @@ fn add(keyring: &mut Keyring, mount: &CredentialMount) -> Result<bool, Failure> 
 }
 
 fn unusable(mount: &CredentialMount, words: &str) -> Failure {
-    Failure::new(Reason::SecretNotFound, 4, format!("the secret {} can't be used: {words}", mount.secret))
+    Failure::new(FailureKind::SecretNotFound, format!("the secret {} can't be used: {words}", mount.secret))
 }
 
 #[cfg(test)]
@@ -90,7 +88,7 @@ mod tests {
     fn a_missing_secret_that_was_named_fails_and_one_of_the_account_warns() {
         let folder = tempfile::tempdir().unwrap();
         let failure = keyring(&[mount(folder.path(), "named", true, None)]).unwrap_err();
-        assert_eq!((failure.reason, failure.retryable), (Reason::SecretNotFound, true));
+        assert_eq!((failure.reason, failure.retryable), (FailureKind::SecretNotFound, true));
         assert!(failure.message.contains("named"));
         let (_, warnings) = keyring(&[mount(folder.path(), "account", false, None)]).unwrap();
         assert!(warnings[0].contains("account"));

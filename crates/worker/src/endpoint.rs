@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use unbloat_api::worker::{CONTRACT_VERSION, ProgressReport};
+use unbloat_contract::worker::CONTRACT_VERSION;
+use unbloat_contract::{ProgressReport, Snapshot};
 use unbloat_endpoint::Answer;
-use unbloat_squash::{Progress, Snapshot, Stage};
+use unbloat_squash::Progress;
 
 /// What the endpoint shows.
 #[derive(Clone)]
@@ -33,38 +34,14 @@ impl Shown {
 
     fn report(&self) -> ProgressReport {
         let snapshot = self.progress.snapshot();
-        let stage = match snapshot.stage {
-            Stage::Resolving => "resolving",
-            Stage::Merging => "merging",
-            Stage::Analyzing => "analyzing",
-            Stage::CopyingBase => "copyingBase",
-            Stage::Verifying => "verifying",
-            Stage::Publishing => "publishing",
-            Stage::Finished => "done",
-        };
         ProgressReport {
             version: CONTRACT_VERSION,
-            stage: stage.to_owned(),
             source_digest: self.source_digest.get().cloned(),
-            percent: percent(&snapshot),
-            bytes_read: snapshot.bytes_read,
-            bytes_total: snapshot.bytes_total,
-            bytes_written: snapshot.bytes_written,
-            layers_done: snapshot.layers_done,
-            layers_total: snapshot.layers_total,
+            percent: snapshot.percent(),
             elapsed_seconds: self.start.elapsed().as_secs(),
+            snapshot,
         }
     }
-}
-
-/// Reading is what takes the time; the last tenth is for what comes after it.
-fn percent(snapshot: &Snapshot) -> u8 {
-    if snapshot.stage == Stage::Finished {
-        return 100;
-    }
-    let read =
-        (snapshot.bytes_read.min(snapshot.bytes_total) * 90).checked_div(snapshot.bytes_total).unwrap_or(0);
-    u8::try_from(read).unwrap_or(90)
 }
 
 fn metrics(snapshot: &Snapshot) -> String {
@@ -86,24 +63,15 @@ fn metrics(snapshot: &Snapshot) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use unbloat_contract::Stage;
 
-    #[test]
-    fn percent_follows_the_bytes_and_is_complete_only_at_the_end() {
-        let at = |bytes_read, bytes_total, stage| {
-            percent(&Snapshot { bytes_read, bytes_total, stage, ..Snapshot::default() })
-        };
-        assert_eq!(at(0, 0, Stage::Resolving), 0);
-        assert_eq!(at(50, 100, Stage::Merging), 45);
-        assert_eq!(at(200, 100, Stage::Verifying), 90);
-        assert_eq!(at(100, 100, Stage::Finished), 100);
-    }
+    use super::*;
 
     #[test]
     fn progress_is_what_the_operator_reads() {
         let shown = Shown { progress: Arc::default(), source_digest: Arc::default(), start: Instant::now() };
         let report: ProgressReport = serde_json::from_str(&shown.answer("/progress").body).unwrap();
-        assert_eq!((report.version, report.stage.as_str()), (CONTRACT_VERSION, "resolving"));
+        assert_eq!((report.version, report.snapshot.stage), (CONTRACT_VERSION, Stage::Resolving));
         assert!(shown.answer("/metrics").body.contains("unbloat_worker_layers 0\n"));
         assert_eq!(shown.answer("/").status, 404);
     }

@@ -8,20 +8,18 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
-use unbloat_api::Reason;
-use unbloat_api::worker::Outcome;
+use unbloat_contract::worker::{Outcome, Task, WorkerSpec};
+use unbloat_contract::{AnalyzeRequest, Failure, FailureKind, Limits, SquashRequest, exit};
 use unbloat_registry::{Client, ClientOptions};
 use unbloat_squash::{Progress, squash};
 
 use crate::args::Args;
 use crate::endpoint::Shown;
-use crate::failure::Failure;
-use crate::{credentials, source, spec, termination};
+use crate::failure::of_engine;
+use crate::{analysis, credentials, source, spec, termination};
 
 /// After SIGTERM: time for a squash that is just publishing to end well. The whole second is what is promised.
 const LAST_CHANCE: Duration = Duration::from_millis(600);
-/// Exit code after SIGTERM, as a shell would give it.
-const TERMINATED: u8 = 143;
 
 /// Runs the squash and says how it ended.
 ///
@@ -53,21 +51,25 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             shown.progress.cancel();
             match tokio::time::timeout(LAST_CHANCE, work).await {
                 Ok(ended) => ended,
-                Err(_) => Ok(Err(Failure::new(Reason::WorkerLost, TERMINATED, "the worker was told to end"))),
+                Err(_) => Ok(Err(Failure::new(FailureKind::Cancelled, "the worker was told to end"))),
             }
         }
     };
     let result = ended.unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<&str>().map(ToString::to_string);
         let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Err(Failure::new(Reason::WorkerFailed, 70, format!("internal error: {words}; please report it")))
+        Err(Failure::new(FailureKind::Internal, format!("internal error: {words}; please report it")))
     });
     let (outcome, exit_code) = match result {
         Ok(outcome) => (outcome, 0),
         Err(failure) => {
-            tracing::error!(reason = %failure.reason, "{}", failure.message);
-            let exit_code = if failure.reason == Reason::WorkerLost { TERMINATED } else { failure.exit_code };
-            (Outcome::Failed(failure.into_failed(shown.source_digest.get().cloned())), exit_code)
+            tracing::error!(reason = ?failure.reason, "{}", failure.message);
+            let exit_code = match failure.reason {
+                FailureKind::Cancelled => exit::TERMINATED,
+                kind => kind.exit_code(),
+            };
+            let source_digest = shown.source_digest.get().cloned();
+            (Outcome::Failed(Failure { source_digest, ..failure }), exit_code)
         }
     };
     termination::write(&termination, outcome)?;
@@ -81,25 +83,43 @@ async fn work(
     progress: &Arc<Progress>,
     source_digest: &OnceLock<String>,
 ) -> Result<Outcome, Failure> {
-    let spec = spec::read(path)?;
-    let (keyring, warnings) = credentials::keyring(&spec.credentials)?;
+    let WorkerSpec { version: _, task, plain_http, credentials } = spec::read(path)?;
+    let (keyring, warnings) = credentials::keyring(&credentials)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let mut request = spec.request;
-    let mut options = ClientOptions {
-        keyring,
-        plain_http: request.plain_http,
-        ca_files: ca_dir.map(|folder| pem_files(&folder)).unwrap_or_default(),
-        allow_foreign: request.allow_foreign,
-        scratch: request.limits.scratch.clone(),
-        ..ClientOptions::default()
+    let client = |limits: &Limits, allow_foreign: bool| {
+        let mut options = ClientOptions {
+            keyring,
+            plain_http,
+            ca_files: ca_dir.map(|folder| pem_files(&folder)).unwrap_or_default(),
+            allow_foreign,
+            scratch: limits.scratch.clone(),
+            ..ClientOptions::default()
+        };
+        options.upload.chunk_bytes = limits.chunk_bytes();
+        Client::new(options)
     };
-    // Two chunks are held for an upload; registries on object stores want 5 MiB at least.
-    let chunk = (request.limits.memory_bytes / 8).clamp(5 << 20, 32 << 20);
-    options.upload.chunk_bytes = usize::try_from(chunk).unwrap_or(options.upload.chunk_bytes);
-    let client = Client::new(options);
-    let pinned = source::pin(&client, &request.source, spec.flat_up_to).await?;
+    match task {
+        Task::Squash(request) => {
+            let client = client(&request.limits, request.allow_foreign);
+            squash_image(&client, *request, warnings, progress, source_digest).await
+        }
+        Task::Analyze(request) => {
+            let client = client(&request.limits, request.allow_foreign);
+            analyze_image(&client, &request, warnings, progress, source_digest).await
+        }
+    }
+}
+
+async fn squash_image(
+    client: &Client,
+    mut request: SquashRequest,
+    warnings: Vec<String>,
+    progress: &Arc<Progress>,
+    source_digest: &OnceLock<String>,
+) -> Result<Outcome, Failure> {
+    let pinned = source::pin(client, &request.source, request.flat_up_to()).await?;
     // Set once, by this call.
     let _ = source_digest.set(pinned.digest.to_string());
     tracing::info!(source = %pinned.location, destination = %request.destination, "squashing");
@@ -108,12 +128,26 @@ async fn work(
         return Ok(Outcome::AlreadyFlat(summary));
     }
     request.source = pinned.location;
-    let result = squash(&client, &request, progress).await?;
-    tracing::info!(digest = %result.digest, reference = %result.reference, seconds = result.duration_seconds, "done");
+    let result = squash(client, &request, progress).await.map_err(|error| of_engine(&error))?;
+    tracing::info!(digest = %result.figures.digest, reference = %result.reference, seconds = result.duration_seconds, "done");
     for warning in &result.warnings {
         tracing::warn!("{warning}");
     }
-    Ok(Outcome::Squashed(termination::summary(&result, warnings)))
+    Ok(Outcome::Squashed(termination::summary(result, warnings)))
+}
+
+async fn analyze_image(
+    client: &Client,
+    request: &AnalyzeRequest,
+    warnings: Vec<String>,
+    progress: &Arc<Progress>,
+    source_digest: &OnceLock<String>,
+) -> Result<Outcome, Failure> {
+    tracing::info!(image = %request.image, "analysing");
+    let mut figures = analysis::figures(client, request, progress).await?;
+    let _ = source_digest.set(figures.source_digest.clone());
+    figures.warnings.splice(0..0, warnings);
+    Ok(Outcome::Analyzed(figures))
 }
 
 fn pem_files(folder: &Path) -> Vec<PathBuf> {

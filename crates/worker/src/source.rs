@@ -1,11 +1,11 @@
 //! The source, pinned to a digest, and whether there is anything to do.
 
-use unbloat_api::worker::Summary;
+use unbloat_contract::{Failure, Figures, SquashResult};
 use unbloat_oci::{AnyManifest, Descriptor, Digest};
 use unbloat_registry::{Client, Location};
 use unbloat_squash::Error;
 
-use crate::failure::Failure;
+use crate::failure::{of_engine, of_registry};
 
 /// What the source is.
 pub(crate) struct Pinned {
@@ -14,14 +14,14 @@ pub(crate) struct Pinned {
     /// The digest.
     pub(crate) digest: Digest,
     /// The figures, if the image is flat already.
-    pub(crate) flat: Option<Summary>,
+    pub(crate) flat: Option<SquashResult>,
 }
 
 /// Reads the source's manifest.
-pub(crate) async fn pin(client: &Client, source: &str, flat_up_to: Option<u32>) -> Result<Pinned, Failure> {
-    let location: Location = source.parse().map_err(|error| Failure::from(Error::Location(error)))?;
-    let image = client.source(&location).await?;
-    let fetched = image.resolve().await?;
+pub(crate) async fn pin(client: &Client, source: &str, flat_up_to: Option<usize>) -> Result<Pinned, Failure> {
+    let location: Location = source.parse().map_err(|error| of_engine(&Error::Location(error)))?;
+    let image = client.source(&location).await.map_err(|error| of_registry(&error))?;
+    let fetched = image.resolve().await.map_err(|error| of_registry(&error))?;
     let digest = fetched.descriptor.digest().clone();
     let pinned = match &location {
         Location::Registry(reference) => reference.with_digest(digest.clone()).to_string(),
@@ -33,7 +33,7 @@ pub(crate) async fn pin(client: &Client, source: &str, flat_up_to: Option<u32>) 
         Ok(AnyManifest::Index(index)) if flat_up_to.is_some() => {
             let mut manifests = Vec::new();
             for entry in index.manifests() {
-                match image.manifest(entry).await?.parse() {
+                match image.manifest(entry).await.map_err(|error| of_registry(&error))?.parse() {
                     Ok(AnyManifest::Image(manifest)) => manifests.push(manifest),
                     _ => return Ok(Pinned { location: pinned, digest, flat: None }),
                 }
@@ -42,22 +42,22 @@ pub(crate) async fn pin(client: &Client, source: &str, flat_up_to: Option<u32>) 
         }
         _ => return Ok(Pinned { location: pinned, digest, flat: None }),
     };
-    let limit = flat_up_to.map_or(0, |limit| limit as usize);
+    let limit = flat_up_to.unwrap_or(0);
     let is_flat = !manifests.is_empty() && manifests.iter().all(|manifest| manifest.layers().len() <= limit);
     let flat = is_flat.then(|| {
         let layers = manifests.iter().map(|manifest| manifest.layers().len() as u64).sum();
         let sizes = manifests.iter().flat_map(unbloat_oci::Manifest::layers).map(Descriptor::size);
         let bytes = sizes.fold(0, u64::saturating_add);
-        Summary {
+        let figures = Figures {
             source_digest: digest.to_string(),
             digest: digest.to_string(),
-            reference: pinned.clone(),
             layers_before: layers,
             layers_after: layers,
             compressed_bytes_before: bytes,
             compressed_bytes_after: bytes,
-            ..Summary::default()
-        }
+            ..Figures::default()
+        };
+        SquashResult { figures, reference: pinned.clone(), ..SquashResult::default() }
     });
     Ok(Pinned { location: pinned, digest, flat })
 }

@@ -2,19 +2,17 @@
 
 use std::path::Path;
 
-use unbloat_api::Reason;
-use unbloat_api::worker::{CONTRACT_VERSION, WorkerSpec};
-use unbloat_squash::SquashRequest;
-
-use crate::failure::Failure;
+use unbloat_contract::worker::{CONTRACT_VERSION, WorkerSpec};
+use unbloat_contract::{Failure, FailureKind};
 
 /// Kubernetes limits a pod's annotations to 256 KiB together.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Reads and checks it.
-pub(crate) fn read(path: &Path) -> Result<WorkerSpec<SquashRequest>, Failure> {
-    let bad =
-        |words: String| Failure::new(Reason::InvalidSpec, 2, format!("the spec {}: {words}", path.display()));
+pub(crate) fn read(path: &Path) -> Result<WorkerSpec, Failure> {
+    let bad = |words: String| {
+        Failure::new(FailureKind::InvalidSpec, format!("the spec {}: {words}", path.display()))
+    };
     let size = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?.len();
     if size > MOST_BYTES {
         return Err(bad(format!("{size} bytes are too many")));
@@ -36,9 +34,11 @@ pub(crate) fn read(path: &Path) -> Result<WorkerSpec<SquashRequest>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use unbloat_contract::worker::Task;
+
     use super::*;
 
-    fn written(text: &str) -> Result<WorkerSpec<SquashRequest>, Failure> {
+    fn written(text: &str) -> Result<WorkerSpec, Failure> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spec.json");
         std::fs::write(&path, text).unwrap();
@@ -46,11 +46,12 @@ mod tests {
     }
 
     #[test]
-    fn a_spec_needs_source_and_destination_alone() {
+    fn a_squash_needs_source_and_destination_alone() {
         let spec = written(
-            r#"{"version": 1, "request": {"source": "a.example/b:c", "destination": "a.example/b:d"}}"#,
+            r#"{"version": 2, "task": {"squash": {"source": "a.example/b:c", "destination": "a.example/b:d"}}}"#,
         );
-        assert_eq!(spec.unwrap().request.source, "a.example/b:c");
+        let Task::Squash(request) = spec.unwrap().task else { panic!("not a squash") };
+        assert_eq!(request.source, "a.example/b:c");
     }
 
     #[test]
@@ -58,14 +59,15 @@ mod tests {
         for (text, words) in [
             ("{", "EOF"),
             ("{}", "no version"),
-            (r#"{"version": 2, "whatever": true}"#, "version 2, this worker knows 1"),
-            (r#"{"version": 1, "request": {"source": "x", "destination": "y", "remvoe": []}}"#, "remvoe"),
+            (r#"{"version": 1, "request": {}}"#, "version 1, this worker knows 2"),
+            (r#"{"version": 3, "whatever": true}"#, "version 3, this worker knows 2"),
+            (
+                r#"{"version": 2, "task": {"squash": {"source": "x", "destination": "y", "remvoe": []}}}"#,
+                "remvoe",
+            ),
         ] {
             let failure = written(text).unwrap_err();
-            assert_eq!(
-                (failure.reason, failure.exit_code, failure.retryable),
-                (Reason::InvalidSpec, 2, false)
-            );
+            assert_eq!((failure.reason, failure.retryable), (FailureKind::InvalidSpec, false));
             assert!(failure.message.contains(words), "{text}: {}", failure.message);
         }
     }

@@ -2,46 +2,19 @@
 
 use std::path::Path;
 
-use unbloat_api::condition::{MESSAGE_LIMIT, bounded};
-use unbloat_api::worker::{CONTRACT_VERSION, Outcome, Summary, TERMINATION_LIMIT, Termination};
-use unbloat_squash::SquashResult;
+use unbloat_contract::SquashResult;
+use unbloat_contract::text::bounded;
+use unbloat_contract::worker::{CONTRACT_VERSION, Outcome, TERMINATION_LIMIT, Termination};
 
+/// Bytes of a failure's message, as a condition may have.
+const MESSAGE_LIMIT: usize = 1024;
 /// Bytes of one warning.
 const MOST_OF_A_WARNING: usize = 256;
 
-/// The figures of a result.
-pub(crate) fn summary(result: &SquashResult, warnings: Vec<String>) -> Summary {
-    let SquashResult {
-        source_digest,
-        digest,
-        reference,
-        layers_before,
-        layers_after,
-        compressed_bytes_before,
-        compressed_bytes_after,
-        unpacked_bytes_before,
-        unpacked_bytes_after,
-        reclaimed_bytes,
-        bytes_read: _,
-        bytes_written: _,
-        duration_seconds,
-        warnings: of_squash,
-        platforms: _,
-    } = result;
-    Summary {
-        source_digest: source_digest.clone(),
-        digest: digest.clone(),
-        reference: reference.clone(),
-        layers_before: *layers_before,
-        layers_after: *layers_after,
-        compressed_bytes_before: *compressed_bytes_before,
-        compressed_bytes_after: *compressed_bytes_after,
-        unpacked_bytes_before: *unpacked_bytes_before,
-        unpacked_bytes_after: *unpacked_bytes_after,
-        reclaimed_bytes: *reclaimed_bytes,
-        duration_seconds: *duration_seconds,
-        warnings: warnings.into_iter().chain(of_squash.iter().cloned()).collect(),
-    }
+/// A result without what does not fit: the platforms' own figures. Warnings about credentials come first.
+pub(crate) fn summary(result: SquashResult, warnings: Vec<String>) -> SquashResult {
+    let warnings = warnings.into_iter().chain(result.warnings).collect();
+    SquashResult { warnings, platforms: Vec::new(), ..result }
 }
 
 /// Writes it.
@@ -53,21 +26,16 @@ pub(crate) fn write(path: &Path, outcome: Outcome) -> std::io::Result<()> {
 fn text(outcome: Outcome) -> String {
     let mut termination = Termination { version: CONTRACT_VERSION, outcome };
     let mut left_out = 0;
-    match &mut termination.outcome {
-        Outcome::Failed(failed) => failed.message = bounded(&failed.message, MESSAGE_LIMIT),
-        Outcome::Squashed(summary) | Outcome::AlreadyFlat(summary) => {
-            for warning in &mut summary.warnings {
-                *warning = bounded(warning, MOST_OF_A_WARNING);
-            }
-        }
+    if let Outcome::Failed(failure) = &mut termination.outcome {
+        failure.message = bounded(&failure.message, MESSAGE_LIMIT);
+    }
+    for warning in warnings(&mut termination.outcome).into_iter().flatten() {
+        *warning = bounded(warning, MOST_OF_A_WARNING);
     }
     loop {
         let text = serde_json::to_string(&termination).unwrap_or_default();
-        let warnings = match &mut termination.outcome {
-            Outcome::Squashed(summary) | Outcome::AlreadyFlat(summary) => &mut summary.warnings,
-            // A message of 1 KiB has room for every character to be escaped once.
-            Outcome::Failed(_) => return text,
-        };
+        // A message of 1 KiB has room for every character to be escaped once.
+        let Some(warnings) = warnings(&mut termination.outcome) else { return text };
         if text.len() <= TERMINATION_LIMIT || warnings.is_empty() {
             return text;
         }
@@ -80,6 +48,14 @@ fn text(outcome: Outcome) -> String {
     }
 }
 
+fn warnings(outcome: &mut Outcome) -> Option<&mut Vec<String>> {
+    match outcome {
+        Outcome::Squashed(result) | Outcome::AlreadyFlat(result) => Some(&mut result.warnings),
+        Outcome::Analyzed(figures) => Some(&mut figures.warnings),
+        Outcome::Failed(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,7 +63,7 @@ mod tests {
     #[test]
     fn a_message_fits_whatever_the_warnings_and_stays_json() {
         let result = SquashResult { warnings: vec!["\"ä\"".repeat(500); 100], ..SquashResult::default() };
-        let text = text(Outcome::Squashed(summary(&result, vec!["first".into()])));
+        let text = text(Outcome::Squashed(summary(result, vec!["first".into()])));
         assert!(text.len() <= TERMINATION_LIMIT, "{} bytes", text.len());
         let Outcome::Squashed(summary) = serde_json::from_str::<Termination>(&text).unwrap().outcome else {
             panic!("not what was written");

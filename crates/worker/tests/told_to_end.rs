@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use unbloat_api::Reason;
-use unbloat_api::worker::{Outcome, Termination};
+use unbloat_contract::FailureKind;
+use unbloat_contract::worker::{Outcome, Termination};
 
 #[test]
 fn a_worker_that_is_told_to_end_does_so_within_a_second_and_says_why() {
@@ -15,7 +15,7 @@ fn a_worker_that_is_told_to_end_does_so_within_a_second_and_says_why() {
     let registry = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = registry.local_addr().unwrap();
     let spec = format!(
-        r#"{{"version": 1, "request": {{"source": "{host}/a/b:c", "destination": "{host}/a/b:d", "plainHttp": true}}}}"#
+        r#"{{"version": 2, "task": {{"squash": {{"source": "{host}/a/b:c", "destination": "{host}/a/b:d"}}}}}}"#
     );
     std::fs::write(folder.path().join("spec.json"), spec).unwrap();
     let endpoint = free_address();
@@ -40,7 +40,7 @@ fn a_worker_that_is_told_to_end_does_so_within_a_second_and_says_why() {
     let Outcome::Failed(failed) = serde_json::from_str::<Termination>(&message).unwrap().outcome else {
         panic!("not a failure: {message}");
     };
-    assert_eq!((failed.reason, failed.retryable), (Reason::WorkerLost, true));
+    assert_eq!((failed.reason, failed.retryable), (FailureKind::Cancelled, true));
 }
 
 fn free_address() -> SocketAddr {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use unbloat_api::worker::{PORT, ProgressReport};
 use unbloat_cluster::{Entrance, Error, Flow, Look, Result, Tunnel};
+use unbloat_contract::worker::PORT;
+use unbloat_contract::{ProgressReport, Stage as Progressing};
 
 use crate::image::Layered;
 use crate::jobs::Jobs;
@@ -128,10 +129,10 @@ impl<'a> Gates<'a> {
                 let answer = self.ground.get(address, "/progress").await?;
                 let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
                 let report: ProgressReport = serde_json::from_str(body).unwrap_or_default();
-                let is_read = report.bytes_total > 0 && report.bytes_read >= report.bytes_total;
+                let is_read = report.snapshot.percent() >= 90;
                 let is_there = match stage {
-                    Stage::Reading => report.bytes_read > 0 && !is_read,
-                    Stage::Writing => is_read && report.stage != "done",
+                    Stage::Reading => report.snapshot.bytes_read > 0 && !is_read,
+                    Stage::Writing => is_read && report.snapshot.stage != Progressing::Finished,
                 };
                 Ok(if is_there { Look::Done(()) } else { Look::NotYet(format!("{report:?}")) })
             })

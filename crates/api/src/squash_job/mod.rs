@@ -10,9 +10,10 @@ mod worker;
 mod tests;
 
 pub use source::{Base, Source};
-pub use spec::{Compression, Format, ImageSquashJob, ImageSquashJobSpec};
+pub use spec::{ImageSquashJob, ImageSquashJobSpec};
 pub use status::{Failure, ImageFigures, ImageSquashJobStatus, Progress, WorkerRef};
 pub use target::Target;
+pub use unbloat_contract::{Compression, Format};
 pub use worker::{
     ClaimScratch, EmptyDirScratch, EphemeralScratch, Scratch, WorkerOverrides, WorkerResources,
 };

@@ -8,6 +8,7 @@
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
+use unbloat_contract::{Compression, Format};
 
 use super::{Base, ImageSquashJobStatus, Source, Target, WorkerOverrides, list_atomic};
 
@@ -146,33 +147,6 @@ pub struct ImageSquashJobSpec {
     /// far a job may go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerOverrides>,
-}
-
-/// Compression of the new layer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub enum Compression {
-    /// As the source's layers: gzip unless all of them are zstd, or all plain.
-    #[default]
-    Keep,
-    /// gzip, which every runtime reads.
-    Gzip,
-    /// zstd, for OCI manifests only.
-    Zstd,
-    /// Plain tar.
-    None,
-}
-
-/// Family of media types of the result's manifest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub enum Format {
-    /// As the source's manifest.
-    #[default]
-    Keep,
-    /// OCI image manifest.
-    #[serde(rename = "OCI")]
-    Oci,
-    /// Docker image manifest, version 2, schema 2.
-    Docker,
 }
 
 fn yes() -> bool {

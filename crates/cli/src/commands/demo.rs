@@ -11,11 +11,11 @@ use anyhow::Context;
 use bytes::Bytes;
 use serde::Serialize;
 use unbloat_analysis::{CauseReport, PathReport};
+use unbloat_contract::{AnalyzeRequest, Limits, RemoveRequest, SquashRequest, SquashResult, VerifyRequest};
 use unbloat_oci::{Compression, Descriptor, Digest, Family, Manifest};
 use unbloat_registry::{Client, Location};
 use unbloat_registry_server::{Options, Server};
-use unbloat_squash::request::Limits;
-use unbloat_squash::{AnalyzeRequest, Progress, SquashRequest, SquashResult, VerifyRequest};
+use unbloat_squash::Progress;
 
 use crate::args::DemoArgs;
 use crate::commands::{print, print_json};
@@ -84,18 +84,18 @@ pub(crate) async fn demo(settings: &Settings, args: DemoArgs) -> anyhow::Result<
     }
 
     let removed_at = format!("{}/demo/devbox:removed", server.host());
-    let request = unbloat_squash::RemoveRequest {
+    let request = RemoveRequest {
         source: image.clone(),
         destination: removed_at.clone(),
         paths: vec![worst.path.clone()],
-        platform: None,
+        ..RemoveRequest::default()
     };
     let progress = Arc::new(Progress::default());
     let removed = unbloat_squash::remove(&client, &request, &progress).await?;
     say(format!(
         "\nDeleting it in one more layer frees nothing: {} -> {}",
-        bytes(removed.compressed_bytes_before),
-        bytes(removed.compressed_bytes_after)
+        bytes(removed.figures.compressed_bytes_before),
+        bytes(removed.figures.compressed_bytes_after)
     ));
 
     let squashed_at = format!("{}/demo/devbox:squashed", server.host());

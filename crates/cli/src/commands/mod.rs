@@ -1,7 +1,6 @@
 //! One module for each command.
 
 mod analyze;
-mod cluster;
 mod demo;
 mod everyday;
 mod explore;
@@ -14,6 +13,7 @@ use clap::CommandFactory;
 pub(crate) use analyze::AnalyzeArgs;
 
 use crate::args::{Cli, Command};
+use crate::cluster::{self, Shared};
 
 /// Version, and what of the machine the build uses.
 pub(crate) fn version() -> &'static str {
@@ -35,7 +35,14 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Tags(args) => everyday::tags(&settings, args).await,
         Command::Tag(args) => everyday::tag(&settings, args).await,
         Command::Copy(args) => everyday::copy(&settings, args).await,
-        Command::Cluster(command) => cluster::run(&settings, command).await,
+        Command::Cluster(command) => {
+            let shared = Shared {
+                json: settings.is_json(),
+                progress: settings.progress,
+                plain_http: settings.plain_http,
+            };
+            Ok(cluster::run(command, shared).await?)
+        }
         Command::Demo(args) => demo::demo(&settings, args).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "unbloat", &mut std::io::stdout());

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use unbloat_squash::{Progress, RebaseRequest, RemoveRequest, SquashResult};
+use unbloat_contract::{Limits, RebaseRequest, RemoveRequest, SquashResult};
+use unbloat_squash::Progress;
 
 use crate::args::{RebaseArgs, RemoveArgs, SquashArgs};
 use crate::commands::{self, print_json};
@@ -19,7 +20,7 @@ fn print(settings: &Settings, result: &SquashResult, dry_run: bool) -> anyhow::R
 }
 
 pub(crate) async fn squash(settings: &Settings, args: SquashArgs) -> anyhow::Result<()> {
-    let request = args.request(settings);
+    let request = args.request();
     let limits = &request.limits;
     let client = settings.client(limits.memory_bytes, limits.scratch.clone(), request.allow_foreign)?;
     let progress = Arc::new(Progress::default());
@@ -33,7 +34,14 @@ pub(crate) async fn remove(settings: &Settings, args: RemoveArgs) -> anyhow::Res
     let (Some(destination), Some(source)) = (arguments.pop(), arguments.pop()) else {
         return Err(Usage("remove wants PATH… SRC DST".into()).into());
     };
-    let request = RemoveRequest { source, destination, paths: arguments, platform };
+    let request = RemoveRequest {
+        source,
+        destination,
+        paths: arguments,
+        ignore_missing: false,
+        platforms: platform.into_iter().collect(),
+        limits: Limits::default(),
+    };
     let client = settings.client(48 << 20, None, true)?;
     let progress = Arc::new(Progress::default());
     let result =
@@ -45,7 +53,15 @@ pub(crate) async fn rebase(settings: &Settings, args: RebaseArgs) -> anyhow::Res
     let RebaseArgs { source, destination, old_base, new_base, platform, limits } = args;
     let client = settings.client(limits.memory, limits.scratch.clone(), true)?;
     let limits = limits.limits();
-    let request = RebaseRequest { source, destination, old_base, new_base, platform, limits };
+    let request = RebaseRequest {
+        source,
+        destination,
+        old_base,
+        new_base,
+        allow_conflicts: false,
+        platforms: platform.into_iter().collect(),
+        limits,
+    };
     let progress = Arc::new(Progress::default());
     let result =
         watch(&progress, settings.progress, unbloat_squash::rebase(&client, &request, &progress)).await?;

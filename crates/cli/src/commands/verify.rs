@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use unbloat_squash::{Difference, Progress, VerifyRequest};
+use unbloat_contract::VerifyRequest;
+use unbloat_squash::{Difference, Progress};
 
 use crate::args::VerifyArgs;
 use crate::commands::{print, print_json};
@@ -15,7 +16,15 @@ pub(crate) async fn verify(settings: &Settings, args: VerifyArgs) -> anyhow::Res
     let VerifyArgs { a, b, path, platform, allow_split_links, limits } = args;
     let client = settings.client(limits.memory, limits.scratch.clone(), true)?;
     let limits = limits.limits();
-    let request = VerifyRequest { a, b, platform, paths: path, allow_split_links, limits };
+    let request = VerifyRequest {
+        a,
+        b,
+        platforms: platform.into_iter().collect(),
+        paths: path,
+        allow_split_links,
+        strict: false,
+        limits,
+    };
     let progress = Arc::new(Progress::default());
     let result =
         watch(&progress, settings.progress, unbloat_squash::verify(&client, &request, &progress)).await?;

@@ -5,7 +5,7 @@
 
 use k8s_openapi::api::core::v1::{KeyToPath, SecretVolumeSource, Volume, VolumeMount};
 use unbloat_api::ImageSquashJobSpec;
-use unbloat_api::worker::{CREDENTIALS_PATH, CredentialMount, CredentialUsage};
+use unbloat_contract::worker::{CREDENTIALS_PATH, CredentialMount, CredentialUsage};
 
 /// Keys of the two kinds of pull secrets.
 const KEYS: [&str; 2] = [".dockerconfigjson", ".dockercfg"];

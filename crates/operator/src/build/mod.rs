@@ -16,6 +16,7 @@ use kube::{Resource, ResourceExt};
 use unbloat_api::ImageSquashJob;
 
 pub use event::event;
+pub use request::asked;
 pub use worker_job::worker_job;
 
 /// Kubernetes limits a Job's name to a label's length, since its pods carry it as one.

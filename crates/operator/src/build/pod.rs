@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 use unbloat_api::labels::WORKER_SPEC;
 use unbloat_api::squash_job::Scratch;
-use unbloat_api::worker::{CredentialMount, PORT, SCRATCH_PATH, SPEC_PATH, TERMINATION_PATH};
+use unbloat_contract::worker::{CredentialMount, PORT, SCRATCH_PATH, SPEC_PATH, TERMINATION_PATH};
 
 use super::credentials;
 use crate::config::Worker;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use unbloat_api::ImageSquashJobSpec;
-use unbloat_api::squash_job::{Base, Compression, Format};
-use unbloat_api::worker::SCRATCH_PATH;
+use unbloat_api::squash_job::Base;
+use unbloat_contract::worker::SCRATCH_PATH;
+use unbloat_contract::{Condition, Limits, Shape, SquashRequest};
 use unbloat_oci::{Digest, Reference};
-use unbloat_squash::request::{self, Limits, SquashRequest};
 
 use crate::decide::Start;
 use crate::plan::{Plan, WorkerSettings};
@@ -21,8 +21,18 @@ const LEAST_BUFFERS: u64 = 16 << 20;
 /// Builds it.
 pub(super) fn request(spec: &ImageSquashJobSpec, start: &Start) -> SquashRequest {
     let Plan { source, target, worker } = &start.plan;
+    SquashRequest {
+        source: pinned(source, start.source_digest.as_deref()).to_string(),
+        destination: target.to_string(),
+        limits: limits(worker),
+        ..asked(spec)
+    }
+}
+
+/// What the spec alone says, without the places that the plan knows.
+pub fn asked(spec: &ImageSquashJobSpec) -> SquashRequest {
     let ImageSquashJobSpec {
-        source: spec_source,
+        source: _,
         target: _,
         service_account_name: _,
         remove,
@@ -41,31 +51,26 @@ pub(super) fn request(spec: &ImageSquashJobSpec, start: &Start) -> SquashRequest
         worker: _,
     } = spec;
     SquashRequest {
-        source: pinned(source, start.source_digest.as_deref()).to_string(),
-        destination: target.to_string(),
+        source: String::new(),
+        destination: String::new(),
         remove: remove.clone(),
         truncate: truncate.clone(),
         strict: *strict,
         base: base.as_ref().and_then(kept_layers),
+        shape: Shape::default(),
+        condition: Condition::default(),
+        force: false,
+        // `status.target` names the source then.
+        copy_flat: false,
         platforms: platforms.clone(),
-        compression: match compression {
-            Compression::Keep => request::Compression::Keep,
-            Compression::Gzip => request::Compression::Gzip,
-            Compression::Zstd => request::Compression::Zstd,
-            Compression::None => request::Compression::None,
-        },
+        compression: *compression,
         level: *level,
-        format: match format {
-            Format::Keep => request::Format::Keep,
-            Format::Oci => request::Format::Oci,
-            Format::Docker => request::Format::Docker,
-        },
+        format: *format,
         verify: *verify,
         dry_run: false,
         follow_symlinked_parents: false,
         allow_foreign: false,
-        plain_http: spec_source.plain_http,
-        limits: limits(worker),
+        limits: Limits::default(),
     }
 }
 
@@ -77,10 +82,10 @@ fn pinned(source: &Reference, digest: Option<&str>) -> Reference {
     }
 }
 
-fn kept_layers(base: &Base) -> Option<request::Base> {
+fn kept_layers(base: &Base) -> Option<unbloat_contract::Base> {
     match (base.layers, &base.image) {
-        (Some(layers), _) => usize::try_from(layers).ok().map(request::Base::Layers),
-        (None, Some(image)) => Some(request::Base::Image(image.clone())),
+        (Some(layers), _) => usize::try_from(layers).ok().map(unbloat_contract::Base::Layers),
+        (None, Some(image)) => Some(unbloat_contract::Base::Image(image.clone())),
         (None, None) => None,
     }
 }

@@ -6,8 +6,8 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use unbloat_api::worker::{CONTRACT_VERSION, WorkerSpec};
 use unbloat_api::{ImageSquashJob, labels};
+use unbloat_contract::worker::{CONTRACT_VERSION, Task, WorkerSpec};
 
 use super::{credentials, job_name, owner_reference, pod, request};
 use crate::config::Config;
@@ -26,8 +26,8 @@ pub fn worker_job(
     let mounts = credentials::mounts(&job.spec, service_account_secrets);
     let spec = WorkerSpec {
         version: CONTRACT_VERSION,
-        request: request::request(&job.spec, start),
-        flat_up_to: unbloat_api::flat::flat_up_to(&job.spec),
+        task: Task::Squash(Box::new(request::request(&job.spec, start))),
+        plain_http: job.spec.source.plain_http,
         credentials: mounts.clone(),
     };
     let annotations: BTreeMap<_, _> = [
@@ -90,7 +90,6 @@ fn worker_labels(job: &ImageSquashJob, attempt: i32) -> BTreeMap<String, String>
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use unbloat_squash::SquashRequest;
 
     use super::*;
     use crate::build::pod::CONTAINER;
@@ -114,7 +113,7 @@ mod tests {
         json!({"source": {"image": "a.example/b:c"}, "target": {"moveTag": true}, "remove": ["/var/log/btmp"]})
     }
 
-    fn spec_of(job: &Job) -> WorkerSpec<SquashRequest> {
+    fn spec_of(job: &Job) -> WorkerSpec {
         let template = &job.spec.as_ref().unwrap().template;
         serde_json::from_str(
             &template.metadata.as_ref().unwrap().annotations.as_ref().unwrap()[labels::WORKER_SPEC],
@@ -125,11 +124,12 @@ mod tests {
     #[test]
     fn the_request_reads_the_pinned_digest_and_writes_the_tag() {
         let spec = spec_of(&build(&moving()));
-        assert_eq!(spec.request.source, format!("a.example/b:c@{DIGEST}"));
-        assert_eq!(spec.request.destination, "a.example/b:c");
-        assert_eq!(spec.request.remove, ["/var/log/btmp"]);
-        assert_eq!(spec.request.limits.memory_bytes, 256 << 20);
-        assert_eq!(spec.request.limits.jobs, 2);
+        let Task::Squash(request) = &spec.task else { panic!("not a squash") };
+        assert_eq!(request.source, format!("a.example/b:c@{DIGEST}"));
+        assert_eq!(request.destination, "a.example/b:c");
+        assert_eq!(request.remove, ["/var/log/btmp"]);
+        assert_eq!(request.limits.memory_bytes, 256 << 20);
+        assert_eq!(request.limits.jobs, 2);
         assert_eq!(spec.credentials.len(), 1);
     }
 

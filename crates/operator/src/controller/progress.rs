@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use unbloat_api::worker::{CONTRACT_VERSION, PORT, ProgressReport};
+use unbloat_contract::ProgressReport;
+use unbloat_contract::worker::{PORT, is_readable};
 
 /// A worker answers from memory; one that doesn't within this time is busy ending.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -48,6 +49,6 @@ impl ProgressClient {
             .source_digest
             .as_deref()
             .is_none_or(|digest| digest.parse::<unbloat_oci::Digest>().is_ok());
-        (report.version == CONTRACT_VERSION && digest_is_one).then_some(report)
+        (is_readable(report.version) && digest_is_one).then_some(report)
     }
 }

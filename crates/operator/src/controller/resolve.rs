@@ -84,7 +84,7 @@ async fn resolve(client: &Client, spec: &ImageSquashJobSpec, plan: &Plan) -> Res
         facts.compressed_bytes =
             facts.compressed_bytes.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
-    let flat = unbloat_api::flat::flat_up_to(spec).is_some_and(|limit| most_layers <= limit as usize);
+    let flat = crate::build::asked(spec).flat_up_to().is_some_and(|limit| most_layers <= limit);
     Ok(if flat { Resolution::Flat(facts) } else { Resolution::Pinned(facts) })
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
-use unbloat_api::worker::{ProgressReport, Summary};
 use unbloat_api::{ImageSquashJob, ImageSquashJobStatus};
+use unbloat_contract::{Figures, ProgressReport, Snapshot, SquashResult};
 
 use super::*;
 use crate::fixtures::{config, job, job_with};
@@ -89,22 +89,26 @@ fn ended_pod(exit_code: i32) -> WorkerPod {
 }
 
 fn successful_pod() -> WorkerPod {
-    let summary = Summary {
+    let figures = Figures {
         source_digest: DIGEST.into(),
         digest: "sha256:result".into(),
-        reference: "a.example/b@sha256:result".into(),
         layers_before: 272,
         layers_after: 2,
         compressed_bytes_before: 221_000_000,
         compressed_bytes_after: 3_100_000,
+        ..Figures::default()
+    };
+    let summary = SquashResult {
+        figures,
+        reference: "a.example/b@sha256:result".into(),
         reclaimed_bytes: 217_900_000,
         duration_seconds: 11.2,
         warnings: vec!["w".repeat(2000); 20],
-        ..Summary::default()
+        ..SquashResult::default()
     };
-    let termination = unbloat_api::worker::Termination {
-        version: unbloat_api::worker::CONTRACT_VERSION,
-        outcome: unbloat_api::worker::Outcome::Squashed(summary),
+    let termination = unbloat_contract::worker::Termination {
+        version: unbloat_contract::worker::CONTRACT_VERSION,
+        outcome: unbloat_contract::worker::Outcome::Squashed(summary),
     };
     let mut pod = ended_pod(0);
     pod.terminated.as_mut().unwrap().termination = Some(termination);
@@ -233,7 +237,11 @@ fn a_running_worker_is_reported_coarsely() {
     let mut writes = 0;
     for percent in 0..=100 {
         world.now += 1;
-        world.progress = Some(ProgressReport { percent, bytes_total: 1000, ..ProgressReport::default() });
+        world.progress = Some(ProgressReport {
+            percent,
+            snapshot: Snapshot { bytes_total: 1000, ..Snapshot::default() },
+            ..ProgressReport::default()
+        });
         let before = world.job.status.clone();
         let decision = world.turn();
         writes += usize::from(Some(decision.status) != before);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use unbloat_squash::AnalyzeRequest;
+use unbloat_contract::AnalyzeRequest;
 
 use super::gate::Thresholds;
 use crate::args::LimitArgs;

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde::Serialize;
 use unbloat_analysis::{Analysis, compare};
+use unbloat_contract::AnalyzeRequest;
 use unbloat_registry::Client;
 use unbloat_report::PageFile;
-use unbloat_squash::{AnalyzeRequest, Progress};
+use unbloat_squash::Progress;
 
 pub(crate) use args::AnalyzeArgs;
 

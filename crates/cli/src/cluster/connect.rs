@@ -6,8 +6,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use unbloat_api::ImageSquashJob;
 
-use crate::args::ClusterArgs;
-use crate::error::Error;
+use super::args::ClusterArgs;
+use super::error::Error;
 
 /// A cluster and the namespace to work in.
 pub(crate) struct Connection {

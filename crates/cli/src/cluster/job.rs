@@ -1,64 +1,43 @@
 //! Flags as an ImageSquashJob.
 
 use kube::api::ObjectMeta;
-use serde_json::{Value, json};
-use unbloat_api::ImageSquashJob;
+use unbloat_api::squash_job::{Base, SecretRef, Source, Target};
+use unbloat_api::{ImageSquashJob, ImageSquashJobSpec};
 
-use crate::args::{Compression, Format, RunArgs, Shared};
-use crate::error::Error;
+use super::args::{RunArgs, Shared};
+use super::error::Error;
 
 /// Names of jobs are at most this long; what is made up leaves room for a suffix of the server's.
 const MADE_UP: usize = 46;
 
 /// Builds it. What is left out is left to the server's defaults.
 pub(crate) fn job(args: &RunArgs, shared: Shared) -> Result<ImageSquashJob, Error> {
-    let secrets: Vec<Value> = args.pull_secret.iter().map(|name| json!({"name": name})).collect();
-    let mut source = json!({"image": args.source, "pullSecrets": secrets});
-    if shared.plain_http {
-        source["plainHTTP"] = json!(true);
-    }
-    let mut target = match &args.target {
-        Some(target) => json!({"image": target}),
-        None => json!({"moveTag": true}),
+    let secret = |name: &String| SecretRef { name: name.clone() };
+    let default = defaults()?;
+    let spec = ImageSquashJobSpec {
+        source: Source {
+            image: args.source.clone(),
+            pull_secrets: args.pull_secret.iter().map(secret).collect(),
+            plain_http: shared.plain_http,
+        },
+        target: Target {
+            image: args.target.clone(),
+            move_tag: args.target.is_none(),
+            push_secret: args.push_secret.as_ref().map(secret),
+        },
+        remove: args.remove.clone(),
+        truncate: args.truncate.clone(),
+        strict: args.strict,
+        base: base(args),
+        platforms: args.platform.clone(),
+        compression: args.compression,
+        format: args.format,
+        verify: !args.no_verify,
+        backoff_limit: args.backoff_limit.unwrap_or(default.backoff_limit),
+        active_deadline_seconds: args.deadline.unwrap_or(default.active_deadline_seconds),
+        ttl_seconds_after_finished: args.ttl,
+        ..default
     };
-    if let Some(secret) = &args.push_secret {
-        target["pushSecret"] = json!({"name": secret});
-    }
-    let mut spec = json!({
-        "source": source,
-        "target": target,
-        "remove": args.remove,
-        "truncate": args.truncate,
-        "strict": args.strict,
-        "platforms": args.platform,
-        "verify": !args.no_verify,
-        "compression": match args.compression {
-            Compression::Keep => "Keep",
-            Compression::Gzip => "Gzip",
-            Compression::Zstd => "Zstd",
-            Compression::None => "None",
-        },
-        "format": match args.format {
-            Format::Keep => "Keep",
-            Format::Oci => "OCI",
-            Format::Docker => "Docker",
-        },
-    });
-    match (args.base_layers, &args.base) {
-        (Some(layers), _) => spec["base"] = json!({"layers": layers}),
-        (None, Some(image)) => spec["base"] = json!({"image": image}),
-        (None, None) => {}
-    }
-    for (field, value) in [
-        ("backoffLimit", args.backoff_limit.map(i64::from)),
-        ("activeDeadlineSeconds", args.deadline),
-        ("ttlSecondsAfterFinished", args.ttl.map(i64::from)),
-    ] {
-        if let Some(value) = value {
-            spec[field] = json!(value);
-        }
-    }
-    let spec = serde_json::from_value(spec).map_err(|error| Error::Usage(error.to_string()))?;
     let mut job = ImageSquashJob::new("", spec);
     job.metadata = match &args.name {
         Some(name) => ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
@@ -67,6 +46,20 @@ pub(crate) fn job(args: &RunArgs, shared: Shared) -> Result<ImageSquashJob, Erro
         }
     };
     Ok(job)
+}
+
+/// The defaults of the schema, which the type has where it is read.
+fn defaults() -> Result<ImageSquashJobSpec, Error> {
+    let least = serde_json::json!({"source": {"image": ""}, "target": {}});
+    serde_json::from_value(least).map_err(|error| Error::Usage(error.to_string()))
+}
+
+fn base(args: &RunArgs) -> Option<Base> {
+    match (args.base_layers, &args.base) {
+        (Some(layers), _) => Some(Base { layers: Some(layers), image: None }),
+        (None, Some(image)) => Some(Base { layers: None, image: Some(image.clone()) }),
+        (None, None) => None,
+    }
 }
 
 /// A name from a reference: its repository's last part and its tag.
@@ -86,7 +79,8 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::{ClusterCommand, ProgressStyle};
+    use crate::cluster::args::ClusterCommand;
+    use crate::settings::ProgressStyle;
 
     #[derive(Parser)]
     struct Command {

@@ -13,6 +13,6 @@ mod follow;
 mod job;
 mod table;
 
-pub use args::{ClusterCommand, ProgressStyle, Shared};
-pub use commands::run;
-pub use error::Error;
+pub(crate) use args::{ClusterCommand, Shared};
+pub(crate) use commands::run;
+pub(crate) use error::Error;

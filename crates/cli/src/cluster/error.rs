@@ -1,11 +1,12 @@
 //! What can go wrong, and the exit code that says so.
 
 use unbloat_api::Reason;
+use unbloat_contract::{FailureKind, exit};
 
 /// A command that didn't do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub(crate) enum Error {
     /// The flags make no job.
     #[error("{0}")]
     Usage(String),
@@ -44,21 +45,11 @@ impl Error {
         move |error| Self::Kube { what, error: Box::new(error) }
     }
 
-    /// Whether the same command can succeed later.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Error::Kube { error, .. } => !matches!(&**error, kube::Error::Api(status) if status.code < 500),
-            Error::Failed { reason, .. } => Reason::parse(reason).is_some_and(Reason::is_retryable),
-            _ => false,
-        }
-    }
-
     /// The exit code: that of the same squash done here, where the job failed.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage(_) => 2,
+            Error::Usage(_) => exit::USAGE,
             Error::Config(_) | Error::Output(_) => 9,
             Error::Kube { error, .. } => match &**error {
                 kube::Error::Api(status) => match status.code {
@@ -70,7 +61,9 @@ impl Error {
                 _ => 5,
             },
             Error::Gone(_) => 3,
-            Error::Failed { reason, .. } => Reason::parse(reason).map_or(70, of_reason),
+            Error::Failed { reason, .. } => {
+                Reason::parse(reason).and_then(Reason::failure).map_or(exit::INTERNAL, FailureKind::exit_code)
+            }
         }
     }
 }
@@ -90,21 +83,6 @@ fn words(error: &kube::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-fn of_reason(reason: Reason) -> u8 {
-    match reason {
-        Reason::VerifyFailed => 1,
-        Reason::InvalidReference | Reason::InvalidSpec | Reason::OverrideNotAllowed => 2,
-        Reason::ImageNotFound => 3,
-        Reason::SecretNotFound | Reason::PullUnauthorized | Reason::PushUnauthorized => 4,
-        Reason::RegistryUnavailable | Reason::TargetRefused => 5,
-        Reason::InvalidImage => 6,
-        Reason::SourceChanged => 7,
-        Reason::LimitExceeded | Reason::WorkerOOMKilled | Reason::DeadlineExceeded => 8,
-        Reason::ScratchFailed => 9,
-        _ => 70,
-    }
 }
 
 #[cfg(test)]
@@ -130,7 +108,7 @@ mod tests {
         assert_eq!(code("ANewerReason"), 70);
         for reason in Reason::ALL.iter().filter(|reason| matches!(reason.kind(), Kind::Final | Kind::Retried))
         {
-            assert_ne!(of_reason(*reason), 0, "{reason}");
+            assert_ne!(code(reason.as_str()), 0, "{reason}");
         }
     }
 }

@@ -10,17 +10,17 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use unbloat_api::{ImageSquashJob, labels};
 
-use crate::args::{ClusterCommand, GetArgs, JobArgs, LogsArgs, RunArgs, Shared};
-use crate::connect::Connection;
-use crate::error::Error;
-use crate::follow::{follow, not_found};
-use crate::{job, table};
+use super::args::{ClusterCommand, GetArgs, JobArgs, LogsArgs, RunArgs, Shared};
+use super::connect::Connection;
+use super::error::Error;
+use super::follow::{follow, not_found};
+use super::{job, table};
 
 /// Runs a command; results go to standard output.
 ///
 /// # Errors
 /// [`Error`], whose [`exit_code`](Error::exit_code) the process should end with.
-pub async fn run(command: ClusterCommand, shared: Shared) -> Result<(), Error> {
+pub(crate) async fn run(command: ClusterCommand, shared: Shared) -> Result<(), Error> {
     match command {
         ClusterCommand::Run(args) => create(&args, shared).await,
         ClusterCommand::Get(args) => get(&args, shared).await,

@@ -2,35 +2,26 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
+use unbloat_contract::{Compression, Format};
+
+use crate::settings::ProgressStyle;
+use crate::values;
 
 /// What the command's shared options say.
 #[derive(Clone, Copy, Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// Print one JSON object instead of text.
-    pub json: bool,
+    pub(crate) json: bool,
     /// How progress is shown, on standard error.
-    pub progress: ProgressStyle,
+    pub(crate) progress: ProgressStyle,
     /// Registries that a new job uses speak plain HTTP.
-    pub plain_http: bool,
-}
-
-/// How progress is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProgressStyle {
-    /// A bar on a terminal, nothing elsewhere.
-    Auto,
-    /// A line for each change.
-    Plain,
-    /// A JSON object for each change.
-    Json,
-    /// Nothing.
-    None,
+    pub(crate) plain_http: bool,
 }
 
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
-pub enum ClusterCommand {
+pub(crate) enum ClusterCommand {
     /// Squash an image in the cluster: create an ImageSquashJob and follow it
     Run(Box<RunArgs>),
     /// Show ImageSquashJobs
@@ -59,7 +50,7 @@ pub(crate) struct ClusterArgs {
 
 /// Arguments of `run`.
 #[derive(Args, Clone, Debug)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// Image to squash
     pub(crate) source: String,
     /// Reference for the result; leave it out with --move-tag
@@ -90,10 +81,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Vec<String>,
     /// Compression of the new layer
-    #[arg(long, value_enum, default_value = "keep")]
+    #[arg(long, value_parser = values::compression(), default_value = "keep")]
     pub(crate) compression: Compression,
     /// Family of media types of the result
-    #[arg(long, value_enum, default_value = "keep")]
+    #[arg(long, value_parser = values::format(), default_value = "keep")]
     pub(crate) format: Format,
     /// Don't read the result back
     #[arg(long)]
@@ -123,26 +114,9 @@ pub struct RunArgs {
     pub(crate) cluster: ClusterArgs,
 }
 
-/// Compression of the new layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Compression {
-    Keep,
-    Gzip,
-    Zstd,
-    None,
-}
-
-/// Family of media types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    Keep,
-    Oci,
-    Docker,
-}
-
 /// Arguments of `get`.
 #[derive(Args, Clone, Debug)]
-pub struct GetArgs {
+pub(crate) struct GetArgs {
     /// Name of a job; all of the namespace's when absent
     pub(crate) name: Option<String>,
     /// Show all namespaces
@@ -154,7 +128,7 @@ pub struct GetArgs {
 
 /// Arguments of commands about one job.
 #[derive(Args, Clone, Debug)]
-pub struct JobArgs {
+pub(crate) struct JobArgs {
     /// Name of the job
     pub(crate) name: String,
     #[command(flatten)]
@@ -163,7 +137,7 @@ pub struct JobArgs {
 
 /// Arguments of `logs`.
 #[derive(Args, Clone, Debug)]
-pub struct LogsArgs {
+pub(crate) struct LogsArgs {
     /// Name of the job
     pub(crate) name: String,
     /// Go on until the worker ends

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle as BarStyle};
 use serde_json::json;
-use unbloat_api::worker::{PORT, ProgressReport};
 use unbloat_api::{ImageSquashJob, Reason};
+use unbloat_contract::ProgressReport;
+use unbloat_contract::worker::PORT;
 
-use crate::args::ProgressStyle;
-use crate::connect::Connection;
-use crate::error::Error;
+use super::connect::Connection;
+use super::error::Error;
+use crate::settings::ProgressStyle;
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// Of one question to the API server.
