@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::destination::{self, Destination};
 use crate::error::{Error, ErrorKind};
-use crate::layout::LayoutWriter;
-use crate::local::LocalImages;
+use crate::http::transport::Transport;
+use crate::local::images::LocalImages;
+use crate::local::layout::LayoutWriter;
 use crate::location::Location;
+use crate::operation::Operation;
 use crate::options::ClientOptions;
 use crate::remote::Repository;
 use crate::source::{self, Source};
-use crate::transport::Transport;
 
 /// Connections, tokens and credentials, shared by everything that is opened with it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -32,13 +33,14 @@ impl Client {
     pub async fn source(&self, location: &Location) -> Result<Source, Error> {
         let backend = match location {
             Location::Registry(reference) => {
-                source::Backend::Remote(Repository::new(Arc::clone(&self.transport), reference, false))
+                let repository = Repository::new(Arc::clone(&self.transport), reference, false);
+                source::Backend::Remote(repository, reference.target())
             }
             local => {
                 let local = local.clone();
                 let place = local.to_string();
                 let images = tokio::task::spawn_blocking(move || LocalImages::open(&local)).await.map_err(
-                    |panic| Error::new(place, "opening", "", ErrorKind::Invalid(panic.to_string())),
+                    |panic| Error::new(place, Operation::Opening, "", ErrorKind::Invalid(panic.to_string())),
                 )??;
                 source::Backend::Local(Arc::new(images))
             }
@@ -53,7 +55,8 @@ impl Client {
     pub async fn destination(&self, location: &Location) -> Result<Destination, Error> {
         let backend = match location {
             Location::Registry(reference) => {
-                destination::Backend::Remote(Repository::new(Arc::clone(&self.transport), reference, true))
+                let repository = Repository::new(Arc::clone(&self.transport), reference, true);
+                destination::Backend::Remote(repository, reference.clone())
             }
             Location::OciDir { path, name } => {
                 destination::Backend::Layout(Arc::new(LayoutWriter::folder(path, name.clone())?))
@@ -65,7 +68,7 @@ impl Client {
                 let reason = "a docker-archive can only be read; write an oci-archive: instead";
                 return Err(Error::new(
                     location.to_string(),
-                    "opening",
+                    Operation::Opening,
                     "",
                     ErrorKind::Unsupported(reason.to_owned()),
                 ));

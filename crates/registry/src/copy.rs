@@ -5,7 +5,9 @@ use unbloat_oci::{AnyManifest, Descriptor, Index, Manifest, Platform};
 
 use crate::destination::{BlobCopy, Destination, Published, Unchanged};
 use crate::error::{Error, ErrorKind};
-use crate::source::{Fetched, Source};
+use crate::fetched::Fetched;
+use crate::operation::Operation;
+use crate::source::Source;
 
 /// Blobs that are copied side by side: enough to hide round trips, few enough for a bounded memory.
 const SIDE_BY_SIDE: usize = 4;
@@ -49,7 +51,8 @@ pub async fn copy(
 ) -> Result<CopyReport, Error> {
     let top = source.resolve().await?;
     let mut counts = Counts::default();
-    let fault = |kind: ErrorKind| Error::new(source.place(), "copying", top.descriptor.digest(), kind);
+    let fault =
+        |kind: ErrorKind| Error::new(source.place(), Operation::Copying, top.descriptor.digest(), kind);
     let parsed = top.parse().map_err(|error| fault(error.into()))?;
     let (media_type, bytes) = match (parsed, platforms) {
         (AnyManifest::Image(image), wanted) => {
@@ -93,7 +96,7 @@ fn find<'a>(source: &Source, index: &'a Index, platform: &Platform) -> Result<&'
         let have: Vec<String> =
             index.manifests().iter().filter_map(Descriptor::platform).map(ToString::to_string).collect();
         let message = format!("no image for {platform}; there are {}", have.join(", "));
-        Error::new(source.place(), "copying", source.location(), ErrorKind::NotFound { message })
+        Error::new(source.place(), Operation::Copying, source.location(), ErrorKind::NotFound { message })
     })
 }
 
@@ -101,7 +104,8 @@ async fn require_platform(source: &Source, image: &Manifest, wanted: &[Platform]
     if wanted.is_empty() {
         return Ok(());
     }
-    let fault = |kind: ErrorKind| Error::new(source.place(), "copying", image.config().digest(), kind);
+    let fault =
+        |kind: ErrorKind| Error::new(source.place(), Operation::Copying, image.config().digest(), kind);
     let config = source.config(image.config()).await?;
     let config = unbloat_oci::ImageConfig::parse(&config).map_err(|error| fault(error.into()))?;
     let have = config.platform();
@@ -120,7 +124,7 @@ async fn copy_entries(
 ) -> Result<(), Error> {
     for entry in entries {
         let child: Fetched = source.manifest(entry).await?;
-        let fault = |kind: ErrorKind| Error::new(source.place(), "copying", entry.digest(), kind);
+        let fault = |kind: ErrorKind| Error::new(source.place(), Operation::Copying, entry.digest(), kind);
         let media_type = child.descriptor.media_type().clone();
         match child.parse().map_err(|error| fault(error.into()))? {
             AnyManifest::Image(image) => copy_image(source, destination, &image, counts).await?,

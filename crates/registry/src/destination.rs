@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use unbloat_oci::{Descriptor, Digest, MediaType, Target};
+use unbloat_oci::{Descriptor, Digest, MediaType, Reference, Target};
 
 use crate::error::{Error, ErrorKind};
-use crate::layout::LayoutWriter;
+use crate::local::layout::LayoutWriter;
 use crate::location::Location;
-use crate::remote::Repository;
+use crate::operation::Operation;
+use crate::origins::{self, Origin, Origins};
+use crate::remote::{Presence, Repository};
 use crate::source::{self, Source};
-use crate::upload::{BlobUpload, UploadOptions};
+use crate::upload::mount::mount;
+use crate::upload::{BlobUpload, Remakes, UploadOptions};
 
 /// An image's destination. Cheap to clone; all clones count into the same [`Destination::bytes_written`].
 #[derive(Clone, Debug)]
@@ -19,11 +22,13 @@ pub struct Destination {
     location: Arc<Location>,
     backend: Backend,
     written: Arc<AtomicU64>,
+    origins: Origins,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {
-    Remote(Repository),
+    /// A repository, and the image that is written there.
+    Remote(Repository, Reference),
     /// A folder, or an archive that is a folder until it is published.
     Layout(Arc<LayoutWriter>),
 }
@@ -59,7 +64,7 @@ pub struct Unchanged<'a> {
 
 impl Destination {
     pub(crate) fn new(location: Location, backend: Backend) -> Self {
-        Self { location: Arc::new(location), backend, written: Arc::default() }
+        Self { location: Arc::new(location), backend, written: Arc::default(), origins: Origins::default() }
     }
 
     /// Where it is.
@@ -72,7 +77,7 @@ impl Destination {
     #[must_use]
     pub fn place(&self) -> String {
         match &self.backend {
-            Backend::Remote(repository) => repository.registry().to_owned(),
+            Backend::Remote(repository, _) => repository.registry().to_owned(),
             Backend::Layout(writer) => writer.place().to_owned(),
         }
     }
@@ -89,7 +94,7 @@ impl Destination {
     /// [`ErrorKind::Unauthorized`], network failures.
     pub async fn has_blob(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         match &self.backend {
-            Backend::Remote(repository) => repository.has_blob(digest).await,
+            Backend::Remote(repository, _) => repository.has_blob(digest).await,
             Backend::Layout(writer) => writer.has_blob(digest),
         }
     }
@@ -100,8 +105,8 @@ impl Destination {
     /// [`ErrorKind::Unauthorized`], network failures.
     pub async fn mount(&self, from: &Source, descriptor: &Descriptor) -> Result<bool, Error> {
         match (&self.backend, from.backend()) {
-            (Backend::Remote(to), source::Backend::Remote(from)) if to.same_registry(from) => {
-                to.mount(from.repository(), descriptor.digest()).await
+            (Backend::Remote(to, _), source::Backend::Remote(from, _)) if to.same_registry(from) => {
+                Ok(mount(to, from.repository(), descriptor.digest()).await)
             }
             _ => Ok(false),
         }
@@ -112,6 +117,7 @@ impl Destination {
     /// # Errors
     /// Those of reading and of writing.
     pub async fn copy_blob(&self, from: &Source, descriptor: &Descriptor) -> Result<BlobCopy, Error> {
+        self.origins.remember(descriptor.digest(), Origin::Source(from.clone(), descriptor.clone()));
         if let Some(size) = self.has_blob(descriptor.digest()).await?
             && size == descriptor.size()
         {
@@ -120,13 +126,47 @@ impl Destination {
         if self.mount(from, descriptor).await? {
             return Ok(BlobCopy::Mounted);
         }
-        let mut stream = from.blob(descriptor);
-        let mut upload = self.upload(UploadOptions { hash: false }).await?;
-        while let Some(bytes) = stream.chunk().await? {
-            upload.write(bytes).await?;
-        }
-        let (_, size) = upload.finish(Some(descriptor.digest().clone())).await?;
+        let size = self.send(descriptor.digest(), &Origin::Source(from.clone(), descriptor.clone())).await?;
         Ok(BlobCopy::Copied(size))
+    }
+
+    /// Sends a blob from where it comes from, as often as the registry makes it necessary.
+    async fn send(&self, digest: &Digest, origin: &Origin) -> Result<u64, Error> {
+        let mut remakes = self.remakes();
+        loop {
+            let error = match self.send_once(digest, origin).await {
+                Err(error) if remakes.again(&error).await => error,
+                outcome => return outcome,
+            };
+            tracing::info!(%error, "the blob is read and sent once more");
+            // A commit that was not answered may have been done meanwhile.
+            if self.has_blob(digest).await? == Some(origin.size()) {
+                return Ok(origin.size());
+            }
+        }
+    }
+
+    async fn send_once(&self, digest: &Digest, origin: &Origin) -> Result<u64, Error> {
+        let mut upload = self.upload(UploadOptions { hash: false }).await?;
+        match origin {
+            Origin::Source(from, descriptor) => {
+                let mut stream = from.blob(descriptor);
+                while let Some(bytes) = stream.chunk().await? {
+                    upload.write(bytes).await?;
+                }
+            }
+            Origin::Bytes(bytes) | Origin::Manifest(_, bytes) => upload.write(bytes.clone()).await?,
+        }
+        upload.finish(Some(digest.clone())).await.map(|(_, size)| size)
+    }
+
+    /// For a caller that makes the bytes of an upload: how often it makes them again.
+    #[must_use]
+    pub fn remakes(&self) -> Remakes {
+        match &self.backend {
+            Backend::Remote(repository, _) => Remakes::new(repository.transport.options().retry),
+            Backend::Layout(_) => Remakes::none(),
+        }
     }
 
     /// Begins a blob whose bytes are still being made.
@@ -136,7 +176,7 @@ impl Destination {
     pub async fn upload(&self, options: UploadOptions) -> Result<BlobUpload, Error> {
         let written = Arc::clone(&self.written);
         match &self.backend {
-            Backend::Remote(repository) => BlobUpload::remote(repository.clone(), options, written).await,
+            Backend::Remote(repository, _) => BlobUpload::remote(repository.clone(), options, written).await,
             Backend::Layout(writer) => BlobUpload::file(Arc::clone(writer), options, written).await,
         }
     }
@@ -147,12 +187,11 @@ impl Destination {
     /// As [`Destination::upload`].
     pub async fn put_blob(&self, media_type: MediaType, bytes: Bytes) -> Result<Descriptor, Error> {
         let descriptor = Descriptor::of(media_type, &bytes);
+        self.origins.remember(descriptor.digest(), Origin::Bytes(bytes.clone()));
         if self.has_blob(descriptor.digest()).await? == Some(descriptor.size()) {
             return Ok(descriptor);
         }
-        let mut upload = self.upload(UploadOptions { hash: false }).await?;
-        upload.write(bytes).await?;
-        upload.finish(Some(descriptor.digest().clone())).await?;
+        self.send(descriptor.digest(), &Origin::Bytes(bytes)).await?;
         Ok(descriptor)
     }
 
@@ -164,9 +203,11 @@ impl Destination {
         let descriptor = Descriptor::of(media_type.clone(), &bytes);
         self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         match &self.backend {
-            Backend::Remote(repository) => {
+            Backend::Remote(repository, _) => {
                 let target = Target::Digest(descriptor.digest().clone());
-                repository.put_manifest(&target, &descriptor, bytes).await?;
+                let origin = Origin::Manifest(descriptor.clone(), bytes.clone());
+                self.origins.remember(descriptor.digest(), origin);
+                self.write_manifest(repository, &target, &descriptor, bytes).await?;
             }
             Backend::Layout(writer) => writer.put_manifest(&descriptor, &bytes)?,
         }
@@ -194,9 +235,8 @@ impl Destination {
         }
         self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let reference = match &self.backend {
-            Backend::Remote(repository) => {
-                let reference = self.location.reference().expect("a remote destination has a reference");
-                repository.put_manifest(&reference.target(), &descriptor, bytes).await?;
+            Backend::Remote(repository, reference) => {
+                self.write_manifest(repository, &reference.target(), &descriptor, bytes).await?;
                 let tagged = match reference.target() {
                     Target::Tag(tag) => reference.with_tag(&tag).unwrap_or_else(|_| reference.clone()),
                     Target::Digest(_) => reference.clone(),
@@ -208,11 +248,75 @@ impl Destination {
                 let (descriptor, bytes) = (descriptor.clone(), bytes.clone());
                 let place = writer.place().to_owned();
                 tokio::task::spawn_blocking(move || writer.publish(&descriptor, &bytes)).await.map_err(
-                    |panic| Error::new(place, "publishing", "", ErrorKind::Invalid(panic.to_string())),
+                    |panic| {
+                        Error::new(place, Operation::Publishing, "", ErrorKind::Invalid(panic.to_string()))
+                    },
                 )??
             }
         };
         Ok(Published { descriptor, reference })
+    }
+
+    /// Writes a manifest. A registry that misses blobs of it, which it has confirmed or was said to have, gets a moment to show
+    /// them, and then those that it names once more.
+    async fn write_manifest(
+        &self,
+        repository: &Repository,
+        target: &Target,
+        descriptor: &Descriptor,
+        bytes: Bytes,
+    ) -> Result<(), Error> {
+        let mut attempts = repository.transport.attempts();
+        let mut refusals = 0;
+        loop {
+            let error = match repository.put_manifest(target, descriptor, bytes.clone()).await {
+                Err(error) if error.is_about_blobs_of_a_manifest() => error,
+                outcome => return outcome,
+            };
+            refusals += 1;
+            if !attempts.again(error.retry_after()).await {
+                return Err(error);
+            }
+            if refusals == 2 {
+                self.send_missing(repository, &error, &bytes).await?;
+            }
+        }
+    }
+
+    /// Sends what a refused manifest misses: what the registry names, else what it does not show.
+    async fn send_missing(
+        &self,
+        repository: &Repository,
+        error: &Error,
+        manifest: &Bytes,
+    ) -> Result<(), Error> {
+        let mut missing: Vec<Digest> = error.named_digests().to_vec();
+        if missing.is_empty() {
+            for digest in origins::digests_of(manifest) {
+                if repository.presence(&digest).await != Presence::There(self.origins.size(&digest)) {
+                    missing.push(digest);
+                }
+            }
+        }
+        if missing.is_empty() {
+            // It shows them all, and still misses one.
+            missing = origins::digests_of(manifest);
+        }
+        for digest in missing {
+            match self.origins.of(&digest) {
+                Some(Origin::Manifest(descriptor, bytes)) => {
+                    let target = Target::Digest(digest.clone());
+                    repository.put_manifest(&target, &descriptor, bytes).await?;
+                }
+                Some(origin) => {
+                    tracing::info!(%digest, "the registry misses it: sent once more");
+                    self.send(&digest, &origin).await?;
+                }
+                // Made by the caller, who alone can make it again.
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     async fn require_unchanged(
@@ -229,7 +333,7 @@ impl Destination {
         self.put_manifest(media_type, bytes.clone()).await?;
         let tag = condition.source.location().to_string();
         let kind = ErrorKind::SourceChanged { tag, expected: condition.digest.clone(), found };
-        Err(Error::new(self.place(), "publishing", self.location.to_string(), kind))
+        Err(Error::new(self.place(), Operation::Publishing, self.location.to_string(), kind))
     }
 
     /// The digest that the location names now; `None` if nothing is there.
@@ -238,10 +342,7 @@ impl Destination {
     /// [`ErrorKind::Unauthorized`], network failures.
     pub async fn current_digest(&self) -> Result<Option<Digest>, Error> {
         match &self.backend {
-            Backend::Remote(repository) => {
-                let target = self.location.reference().map(unbloat_oci::Reference::target);
-                repository.head_manifest(&target.expect("a remote destination has a reference")).await
-            }
+            Backend::Remote(repository, reference) => repository.head_manifest(&reference.target()).await,
             Backend::Layout(writer) => writer.current_digest(),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use unbloat_oci::{Digest, DocumentError, VerifyError};
 
 use crate::location::LocationError;
+use crate::operation::Operation;
 
 /// A failed operation on a registry, folder or archive.
 ///
@@ -17,9 +18,21 @@ pub struct Error(Box<Inner>);
 #[derive(Debug)]
 struct Inner {
     place: String,
-    operation: &'static str,
+    operation: Operation,
     subject: String,
     kind: ErrorKind,
+    answer: Answer,
+}
+
+/// What a server's answer said in a form for programs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answer {
+    /// The codes of its `errors`.
+    pub(crate) codes: Vec<String>,
+    /// The digests that those name.
+    pub(crate) digests: Vec<Digest>,
+    /// How long it asked to wait.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// What happened.
@@ -65,6 +78,9 @@ pub enum ErrorKind {
     /// No connection, or a broken one.
     #[error("network failure: {0}")]
     Network(String),
+    /// The server's certificate is not trusted.
+    #[error("the server's certificate is not trusted: {0}")]
+    Certificate(String),
     /// Nothing came for this long.
     #[error("no answer for {} s", .0.as_secs_f32())]
     Timeout(Duration),
@@ -135,24 +151,63 @@ pub enum Category {
     Io,
 }
 
-impl ErrorKind {
-    /// A registry missed blobs of a manifest. It has confirmed them before: its store shows them late, or several pushed the
-    /// same ones at once.
-    pub(crate) fn is_about_blobs_of_a_manifest(&self) -> bool {
-        let (Self::NotFound { message } | Self::Status { status: 400, message }) = self else { return false };
-        message.contains("MANIFEST_BLOB_UNKNOWN")
-    }
-}
-
 impl Error {
     pub(crate) fn new(
         place: impl Into<String>,
-        operation: &'static str,
+        operation: Operation,
         subject: impl fmt::Display,
         kind: impl Into<ErrorKind>,
     ) -> Self {
-        let inner = Inner { place: place.into(), operation, subject: subject.to_string(), kind: kind.into() };
+        let inner = Inner {
+            place: place.into(),
+            operation,
+            subject: subject.to_string(),
+            kind: kind.into(),
+            answer: Answer::default(),
+        };
         Self(Box::new(inner))
+    }
+
+    pub(crate) fn with_answer(mut self, answer: Answer) -> Self {
+        self.0.answer = answer;
+        self
+    }
+
+    /// With how long to wait before the next attempt.
+    pub(crate) fn with_wait(mut self, wait: Option<Duration>) -> Self {
+        self.0.answer.retry_after = wait;
+        self
+    }
+
+    pub(crate) fn into_kind(self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// How long the server asked to wait before the next attempt.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.answer.retry_after
+    }
+
+    /// Whether the server's answer has this error code of the distribution specification, such as `BLOB_UNKNOWN`.
+    #[must_use]
+    pub fn has_code(&self, code: &str) -> bool {
+        self.0.answer.codes.iter().any(|have| have == code)
+    }
+
+    /// A registry missed blobs of a manifest. It has confirmed them before: its store shows them late, several pushed the same
+    /// ones at once, or it said so without having them.
+    pub(crate) fn is_about_blobs_of_a_manifest(&self) -> bool {
+        self.operation() == Operation::WritingManifest
+            && ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"]
+                .iter()
+                .any(|code| self.has_code(code))
+            && matches!(self.kind(), ErrorKind::NotFound { .. } | ErrorKind::Status { status: 400..500, .. })
+    }
+
+    /// The digests that the server's answer names.
+    pub(crate) fn named_digests(&self) -> &[Digest] {
+        &self.0.answer.digests
     }
 
     /// What happened.
@@ -167,9 +222,9 @@ impl Error {
         &self.0.place
     }
 
-    /// What was being done, for example `reading blob`.
+    /// What was being done.
     #[must_use]
-    pub fn operation(&self) -> &str {
+    pub fn operation(&self) -> Operation {
         self.0.operation
     }
 
@@ -190,6 +245,7 @@ impl Error {
             | ErrorKind::Status { .. }
             | ErrorKind::Protocol(_)
             | ErrorKind::Network(_)
+            | ErrorKind::Certificate(_)
             | ErrorKind::Timeout(_)
             | ErrorKind::UploadLost { .. } => Category::Registry,
             ErrorKind::Verify(VerifyError::Truncated { .. }) => Category::Registry,
@@ -205,8 +261,8 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match &self.0.kind {
-            kind if kind.is_about_blobs_of_a_manifest() => true,
-            ErrorKind::Status { status, .. } => *status >= 500 || *status == 408,
+            _ if self.is_about_blobs_of_a_manifest() => true,
+            ErrorKind::Status { status, .. } => *status >= 500 || matches!(status, 408 | 425),
             ErrorKind::RateLimited { .. }
             | ErrorKind::Network(_)
             | ErrorKind::Timeout(_)
@@ -225,7 +281,12 @@ impl Error {
             ErrorKind::Network(_) | ErrorKind::Timeout(_) => {
                 "check the host name, the port, the network and any proxy"
             }
-            ErrorKind::UploadLost { .. } => "run it again",
+            ErrorKind::Certificate(_) => "give its certificate authority with --ca-file",
+            ErrorKind::UploadLost { .. } => "see what the registry and any proxy before it log",
+            ErrorKind::Status { status: 413, .. } => {
+                "a proxy before the registry limits the size of a request (nginx: client_max_body_size; others name it \
+                 body or upload limit): raise it there"
+            }
             ErrorKind::Verify(VerifyError::Truncated { .. }) => {
                 "run it again; if it stays, push the image again"
             }
@@ -241,8 +302,8 @@ impl fmt::Display for Error {
         if let ErrorKind::Location(error) = &self.0.kind {
             return error.fmt(f);
         }
-        let Inner { place, operation, subject, kind } = &*self.0;
-        f.write_str(operation)?;
+        let Inner { place, operation, subject, kind, answer: _ } = &*self.0;
+        f.write_str(operation.text())?;
         if !subject.is_empty() {
             write!(f, " {subject}")?;
         }
@@ -265,7 +326,7 @@ impl std::error::Error for Error {
 
 impl From<LocationError> for Error {
     fn from(error: LocationError) -> Self {
-        Self::new("", "parsing", "", error)
+        Self::new("", Operation::Parsing, "", error)
     }
 }
 

@@ -9,42 +9,37 @@
 //! - nothing is published before [`Destination::publish`]; a dropped [`BlobUpload`] is cancelled on the server;
 //! - a secret is never in an error, a log line or a `Debug` text, and never goes to another host than the one it is for.
 
-pub mod auth;
-mod challenge;
-mod chunked_upload;
+mod auth;
 mod client;
 mod copy;
 mod destination;
-mod docker_archive;
 mod error;
-mod extents;
-mod helper;
-mod layout;
+mod fetched;
+mod http;
 mod local;
 mod location;
+mod operation;
 mod options;
+mod origins;
 mod remote;
-mod request;
-mod secret;
-mod single_upload;
 mod source;
 mod stream;
-mod token;
-mod transport;
 mod upload;
 
+pub use auth::secret::Secret;
 pub use auth::{Credential, Keyring};
 pub use client::Client;
 pub use copy::{CopyReport, copy};
 pub use destination::{BlobCopy, Destination, Published, Unchanged};
 pub use error::{Category, Error, ErrorKind};
+pub use fetched::Fetched;
+pub use http::clients::install_tls_provider;
 pub use location::{LayoutName, Location, LocationError};
+pub use operation::Operation;
 pub use options::{ClientOptions, Retry, Timeouts, UploadMode, UploadPolicy};
-pub use secret::Secret;
-pub use source::{Fetched, Source};
+pub use source::Source;
 pub use stream::{BlobReader, BlobStream};
-pub use transport::install_tls_provider;
-pub use upload::{BlobUpload, UploadOptions};
+pub use upload::{BlobUpload, Remakes, UploadOptions};
 
 /// Results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

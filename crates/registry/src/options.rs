@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::auth::Keyring;
+use crate::auth::keyring::Keyring;
 
 /// Settings of a [`crate::Client`].
 #[derive(Clone, Debug)]
@@ -48,10 +48,13 @@ pub struct Retry {
 pub struct Timeouts {
     /// For a connection, TLS included.
     pub connect: Duration,
-    /// For the head of an answer. Committing a blob makes a server read it again: minutes for many gigabytes.
+    /// For the head of an answer, from the last byte of the request on. Committing a blob makes a server read it again:
+    /// minutes for many gigabytes.
     pub answer: Duration,
-    /// For the next bytes of a body.
+    /// For the next bytes of a body, in both directions. A body that keeps moving has no other limit.
     pub stall: Duration,
+    /// For a blob to appear whose commit ended in a failure that may have been a success.
+    pub commit: Duration,
     /// For a credential helper.
     pub helper: Duration,
 }
@@ -62,18 +65,24 @@ pub struct UploadPolicy {
     /// Bytes in a chunk; two of them are held for an upload: one that is sent and kept until it is acknowledged, one that
     /// fills. Below 5 MiB registries on object stores refuse chunks.
     pub chunk_bytes: usize,
-    /// Whether to send chunks at all.
+    /// Which way of sending.
     pub mode: UploadMode,
 }
 
-/// Chunks, or one piece.
+/// How a blob that is larger than a chunk is sent. What fits into one goes in one request wherever that is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UploadMode {
-    /// Chunks, and one piece from scratch space where the server refuses them.
+    /// Chunks; where the server refuses them, one streaming request, and where it refuses that too, one piece.
     #[default]
     Auto,
-    /// One piece from scratch space.
-    Single,
+    /// Chunks (`PATCH` with `Content-Range`), and nothing else.
+    Chunked,
+    /// One streaming `PATCH` without `Content-Range`, and nothing else. No chunk is sent again: after a failure the blob is
+    /// made again.
+    Stream,
+    /// One `PUT` with the whole blob, and nothing else. A blob whose digest is not known before its end is in scratch space
+    /// meanwhile.
+    Whole,
 }
 
 impl Default for ClientOptions {
@@ -110,6 +119,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(15),
             answer: Duration::from_secs(300),
             stall: Duration::from_secs(60),
+            commit: Duration::from_secs(240),
             helper: Duration::from_secs(30),
         }
     }

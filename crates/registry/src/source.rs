@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use unbloat_oci::{AnyManifest, Descriptor, Digest, MAX_CONFIG_BYTES, MediaType};
+use unbloat_oci::{Descriptor, Digest, MAX_CONFIG_BYTES, Target};
 
 use crate::error::{Error, ErrorKind};
-use crate::local::LocalImages;
+use crate::fetched::Fetched;
+use crate::local::images::LocalImages;
 use crate::location::Location;
+use crate::operation::Operation;
 use crate::remote::Repository;
 use crate::stream::BlobStream;
 
@@ -22,27 +24,9 @@ pub struct Source {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {
-    Remote(Repository),
+    /// A repository, and which image of it.
+    Remote(Repository, Target),
     Local(Arc<LocalImages>),
-}
-
-/// A manifest, index or config with its bytes, verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
-    /// Media type (as announced), digest and size.
-    pub descriptor: Descriptor,
-    /// The document.
-    pub bytes: Bytes,
-}
-
-impl Fetched {
-    /// Reads it as manifest or index.
-    ///
-    /// # Errors
-    /// As [`AnyManifest::parse`].
-    pub fn parse(&self) -> Result<AnyManifest, unbloat_oci::DocumentError> {
-        AnyManifest::parse(Some(self.descriptor.media_type()), &self.bytes)
-    }
 }
 
 impl Source {
@@ -60,7 +44,7 @@ impl Source {
     #[must_use]
     pub fn place(&self) -> String {
         match &self.backend {
-            Backend::Remote(repository) => repository.registry().to_owned(),
+            Backend::Remote(repository, _) => repository.registry().to_owned(),
             Backend::Local(images) => images.place().to_owned(),
         }
     }
@@ -82,10 +66,7 @@ impl Source {
     /// digest and the answer another.
     pub async fn resolve(&self) -> Result<Fetched, Error> {
         let fetched = match &self.backend {
-            Backend::Remote(repository) => {
-                let target = self.location.reference().map(unbloat_oci::Reference::target);
-                repository.manifest(&target.expect("a remote source has a reference")).await?
-            }
+            Backend::Remote(repository, target) => repository.manifest(target).await?,
             Backend::Local(images) => images.resolve()?,
         };
         self.count(&fetched.bytes);
@@ -98,7 +79,7 @@ impl Source {
     /// As [`Source::resolve`].
     pub async fn manifest(&self, descriptor: &Descriptor) -> Result<Fetched, Error> {
         let fetched = match &self.backend {
-            Backend::Remote(repository) => repository.manifest_by_descriptor(descriptor).await?,
+            Backend::Remote(repository, _) => repository.manifest_by_descriptor(descriptor).await?,
             Backend::Local(images) => images.manifest(descriptor)?,
         };
         self.count(&fetched.bytes);
@@ -112,7 +93,7 @@ impl Source {
     pub async fn config(&self, descriptor: &Descriptor) -> Result<Bytes, Error> {
         if descriptor.size() > MAX_CONFIG_BYTES {
             let kind = ErrorKind::LimitExceeded { what: "the config", limit: MAX_CONFIG_BYTES };
-            return Err(Error::new(self.place(), "reading config", descriptor.digest(), kind));
+            return Err(Error::new(self.place(), Operation::ReadingConfig, descriptor.digest(), kind));
         }
         self.blob(descriptor).collect(MAX_CONFIG_BYTES).await
     }
@@ -121,7 +102,7 @@ impl Source {
     #[must_use]
     pub fn blob(&self, descriptor: &Descriptor) -> BlobStream {
         match &self.backend {
-            Backend::Remote(repository) => repository.blob(descriptor, Arc::clone(&self.read)),
+            Backend::Remote(repository, _) => repository.blob(descriptor, Arc::clone(&self.read)),
             Backend::Local(images) => images.blob(descriptor, Arc::clone(&self.read)),
         }
     }
@@ -132,10 +113,7 @@ impl Source {
     /// As [`Source::resolve`], without `NotFound`.
     pub async fn current_digest(&self) -> Result<Option<Digest>, Error> {
         match &self.backend {
-            Backend::Remote(repository) => {
-                let target = self.location.reference().map(unbloat_oci::Reference::target);
-                repository.head_manifest(&target.expect("a remote source has a reference")).await
-            }
+            Backend::Remote(repository, target) => repository.head_manifest(target).await,
             Backend::Local(images) => match images.reopen()?.resolve() {
                 Ok(fetched) => Ok(Some(fetched.descriptor.digest().clone())),
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => Ok(None),
@@ -150,7 +128,7 @@ impl Source {
     /// As [`Source::resolve`].
     pub async fn tags(&self) -> Result<Vec<String>, Error> {
         match &self.backend {
-            Backend::Remote(repository) => repository.tags().await,
+            Backend::Remote(repository, _) => repository.tags().await,
             Backend::Local(images) => Ok(images.tags()),
         }
     }
@@ -161,7 +139,7 @@ impl Source {
     /// As [`Source::resolve`].
     pub async fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>, Error> {
         match &self.backend {
-            Backend::Remote(repository) => repository.referrers(digest).await,
+            Backend::Remote(repository, _) => repository.referrers(digest).await,
             Backend::Local(images) => Ok(images.referrers(digest)),
         }
     }
@@ -169,9 +147,4 @@ impl Source {
     fn count(&self, bytes: &Bytes) {
         self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
-}
-
-/// The media type that a descriptor announces, if it announces one.
-pub(crate) fn announced(descriptor: &Descriptor) -> Option<&MediaType> {
-    Some(descriptor.media_type()).filter(|media_type| !media_type.as_str().is_empty())
 }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use unbloat_oci::Descriptor;
 
 use crate::error::{Error, ErrorKind};
+use crate::operation::Operation;
 
 type Inner = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
@@ -53,7 +54,7 @@ impl BlobStream {
         let size = self.descriptor.size();
         if size > limit {
             let kind = ErrorKind::LimitExceeded { what: "the blob", limit };
-            return Err(Error::new("the source", "reading blob", self.descriptor.digest(), kind));
+            return Err(Error::new("the source", Operation::ReadingBlob, self.descriptor.digest(), kind));
         }
         let mut whole = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         while let Some(bytes) = self.chunk().await? {

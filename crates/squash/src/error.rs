@@ -97,8 +97,7 @@ impl Error {
 /// What a caller can do about a registry's error. Its operation tells source from target where both are on one host.
 #[must_use]
 pub fn kind_of_registry(error: &unbloat_registry::Error) -> FailureKind {
-    let writes = ["uploading", "mounting", "writing", "publishing", "copying"];
-    let is_write = writes.iter().any(|word| error.operation().starts_with(word));
+    let is_write = error.operation().writes();
     match (error.category(), is_write) {
         (Category::Usage, _) => FailureKind::InvalidSpec,
         (Category::Unauthorized, true) => FailureKind::PushUnauthorized,

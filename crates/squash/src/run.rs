@@ -10,7 +10,7 @@ use unbloat_layers::{Options, Outcome, Plan, Summary, merge};
 use unbloat_oci::{
     AnyManifest, Compression as Codec, Descriptor, EntryKind, Family, Index, MediaType, NewLayer, Platform,
 };
-use unbloat_registry::{Client, Destination, Fetched, Location, Source, Unchanged, UploadOptions};
+use unbloat_registry::{Client, Destination, Fetched, Location, Remakes, Source, Unchanged, UploadOptions};
 
 use crate::base;
 use crate::cache::HeaderCache;
@@ -368,6 +368,7 @@ impl Run<'_> {
         let encoders = self.request.limits.encoders();
         let settings = Settings::new(codec, self.request.level, encoders).map_err(Error::Request)?;
         let mut plan = Plan::default();
+        let mut remakes = self.destination.map(Destination::remakes);
         loop {
             let prefetch = self.request.limits.prefetch_bytes();
             let cache = self.request.limits.cache.as_deref().map(HeaderCache::new);
@@ -399,7 +400,12 @@ impl Run<'_> {
                 Ok::<_, unbloat_registry::Error>(upload)
             };
             let (merged, uploaded) = tokio::join!(merging, uploading);
-            let upload = uploaded?;
+            let upload = match uploaded {
+                Ok(upload) => upload,
+                // The registry lost what it had of the layer, or refused the way it came: the same layer once more.
+                Err(error) if again(&mut remakes, &error).await => continue,
+                Err(error) => return Err(error.into()),
+            };
             let merged = merged.map_err(|panic| Error::Internal(panic.to_string()))?;
             let encoded = tokio::task::spawn_blocking(move || thread.join())
                 .await
@@ -422,8 +428,13 @@ impl Run<'_> {
             };
             let encoded = encoded.map_err(Error::Output)?;
             let encoded = encoded.ok_or_else(|| Error::Internal("the merged stream was cut off".into()))?;
-            if let Some(upload) = upload {
-                upload.finish(Some(encoded.digest.clone())).await?;
+            if let Some(upload) = upload
+                && let Err(error) = upload.finish(Some(encoded.digest.clone())).await
+            {
+                if again(&mut remakes, &error).await {
+                    continue;
+                }
+                return Err(error.into());
             }
             return Ok((encoded, summary));
         }
@@ -468,6 +479,14 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether to make a layer again after a failed upload.
+async fn again(remakes: &mut Option<Remakes>, error: &unbloat_registry::Error) -> bool {
+    match remakes {
+        Some(remakes) => remakes.again(error).await,
+        None => false,
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) fn options() -> ClientOptions {
             answer: Duration::from_secs(10),
             stall: Duration::from_millis(300),
             helper: Duration::from_secs(5),
+            commit: Duration::from_secs(3),
         },
         upload: UploadPolicy { chunk_bytes: CHUNK, ..UploadPolicy::default() },
         ..ClientOptions::default()

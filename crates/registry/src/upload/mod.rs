@@ -1,20 +1,41 @@
 //! A blob on its way to a destination, written piece by piece while it is made.
+//!
+//! What happens here: the ways of sending a blob, from the first session to the look at what was committed. What does not:
+//! making the bytes, and making them again when a registry loses them (their maker does, with [`Remakes`]).
+//!
+//! `remote` chooses the way and changes it; `chunked`, `streaming` and `spool` are the ways; `session` has the requests,
+//! `commit` the last one and what follows it; `way` what was learned of a registry; `mount` sends nothing.
+//!
+//! Invariants:
+//! - nothing is a blob before its commit, and no commit is believed before a look;
+//! - at most two chunks of an upload are in memory; nothing is on the disk unless a registry takes nothing but whole blobs;
+//! - an upload whose session is known is closed when it is given up.
+
+mod chunked;
+mod commit;
+mod failure;
+mod filling;
+pub(crate) mod mount;
+mod remakes;
+mod remote;
+mod session;
+mod spool;
+mod streaming;
+pub(crate) mod way;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use reqwest::Response;
-use reqwest::header::LOCATION;
 use unbloat_oci::{Digest, Hasher, VerifyError};
-use url::Url;
 
-use crate::chunked_upload::{Chunked, Written};
 use crate::error::{Error, ErrorKind};
-use crate::layout::{LayoutWriter, PartialBlob};
-use crate::options::UploadMode;
+use crate::local::layout::{LayoutWriter, PartialBlob};
+use crate::operation::Operation;
 use crate::remote::Repository;
-use crate::single_upload::Single;
+use crate::upload::remote::RemoteUpload;
+
+pub use remakes::Remakes;
 
 /// How a blob is uploaded.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +55,9 @@ impl Default for UploadOptions {
 ///
 /// For a registry at most two chunks ([`crate::UploadPolicy::chunk_bytes`]) are in memory: one that is under way and kept
 /// until the server has acknowledged it, and one that fills. Writing waits when both are full.
+///
+/// A registry that refuses the way that is under way is sent the blob by the next. Where some bytes are already gone, that
+/// is [`ErrorKind::UploadLost`]: begin again and write the same bytes, as often as [`Remakes`] allows.
 #[derive(Debug)]
 pub struct BlobUpload {
     place: String,
@@ -45,8 +69,7 @@ pub struct BlobUpload {
 
 #[derive(Debug)]
 enum Sink {
-    Chunked(Box<Chunked>),
-    Single(Box<Single>),
+    Remote(Box<RemoteUpload>),
     File(Box<PartialBlob>),
     /// After a failure: every further call fails.
     Broken,
@@ -59,13 +82,7 @@ impl BlobUpload {
         written: Arc<AtomicU64>,
     ) -> Result<Self, Error> {
         let place = repository.registry().to_owned();
-        let single = repository.transport.options().upload.mode == UploadMode::Single
-            || repository.host.refuses_chunks.load(Ordering::Relaxed);
-        let sink = if single {
-            Sink::Single(Box::new(Single::new(repository)?))
-        } else {
-            Sink::Chunked(Box::new(Chunked::begin(repository).await?))
-        };
+        let sink = Sink::Remote(Box::new(RemoteUpload::begin(repository).await?));
         Ok(Self::new(place, options, written, sink))
     }
 
@@ -104,12 +121,7 @@ impl BlobUpload {
         }
         self.size += length;
         let outcome = match &mut self.sink {
-            Sink::Chunked(chunked) => match chunked.write(bytes).await {
-                Ok(Written::Taken) => Ok(()),
-                Ok(Written::Refused(pieces)) => self.change_to_single(pieces).await,
-                Err(error) => Err(error),
-            },
-            Sink::Single(single) => single.write(bytes).await,
+            Sink::Remote(remote) => remote.write(bytes).await,
             Sink::File(partial) => partial.write(bytes).await,
             Sink::Broken => Err(self.broken()),
         };
@@ -134,34 +146,24 @@ impl BlobUpload {
             (Some(found), Some(expected)) if found != expected => {
                 self.cancel().await;
                 let kind = VerifyError::DigestMismatch { expected: expected.clone(), found };
-                return Err(Error::new(self.place.clone(), "uploading blob", expected, kind));
+                return Err(Error::new(self.place.clone(), Operation::UploadingBlob, expected, kind));
             }
             (Some(digest), _) | (None, Some(digest)) => digest,
             (None, None) => {
                 self.cancel().await;
                 let kind = ErrorKind::Unsupported("the digest is neither computed nor given".to_owned());
-                return Err(Error::new(self.place.clone(), "uploading blob", "", kind));
+                return Err(Error::new(self.place.clone(), Operation::UploadingBlob, "", kind));
             }
         };
-        let outcome = self.commit(&digest).await;
+        let outcome = match &mut self.sink {
+            Sink::Remote(remote) => remote.finish(&digest).await,
+            Sink::File(partial) => partial.finish(&digest).await,
+            Sink::Broken => Err(self.broken()),
+        };
         if outcome.is_err() {
             self.cancel().await;
         }
         outcome.map(|()| (digest, self.size))
-    }
-
-    async fn commit(&mut self, digest: &Digest) -> Result<(), Error> {
-        if let Sink::Chunked(chunked) = &mut self.sink {
-            match chunked.finish(digest).await? {
-                Written::Taken => return Ok(()),
-                Written::Refused(pieces) => self.change_to_single(pieces).await?,
-            }
-        }
-        match &mut self.sink {
-            Sink::Single(single) => single.finish(digest).await,
-            Sink::File(partial) => partial.finish(digest).await,
-            Sink::Chunked(_) | Sink::Broken => Err(self.broken()),
-        }
     }
 
     /// Gives the upload up: the server's session is closed, files are removed.
@@ -170,36 +172,13 @@ impl BlobUpload {
     }
 
     async fn cancel(&mut self) {
-        if let Sink::Chunked(chunked) = std::mem::replace(&mut self.sink, Sink::Broken) {
-            chunked.cancel().await;
+        if let Sink::Remote(remote) = std::mem::replace(&mut self.sink, Sink::Broken) {
+            remote.cancel().await;
         }
-    }
-
-    /// The server takes no chunks: what it refused and all that follows goes to scratch space.
-    async fn change_to_single(&mut self, pieces: Vec<Bytes>) -> Result<(), Error> {
-        let Sink::Chunked(chunked) = std::mem::replace(&mut self.sink, Sink::Broken) else {
-            return Err(self.broken());
-        };
-        let repository = chunked.repository().clone();
-        repository.host.refuses_chunks.store(true, Ordering::Relaxed);
-        chunked.cancel().await;
-        let mut single = Single::new(repository)?;
-        for piece in pieces {
-            single.write(piece).await?;
-        }
-        self.sink = Sink::Single(Box::new(single));
-        Ok(())
     }
 
     fn broken(&self) -> Error {
         let kind = ErrorKind::Unsupported("this upload has already failed".to_owned());
-        Error::new(self.place.clone(), "uploading blob", "", kind)
+        Error::new(self.place.clone(), Operation::UploadingBlob, "", kind)
     }
-}
-
-/// Where an upload goes on: `Location`, absolute or relative, its query as it is.
-pub(crate) fn session_location(base: &Url, response: &Response) -> Option<Url> {
-    let text = response.headers().get(LOCATION)?.to_str().ok()?;
-    let url = base.join(text).ok()?;
-    matches!(url.scheme(), "http" | "https").then_some(url)
 }

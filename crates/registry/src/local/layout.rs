@@ -13,9 +13,11 @@ use tempfile::{NamedTempFile, TempDir};
 use unbloat_oci::{Descriptor, Digest, Family, Index, VerifyError};
 
 use crate::error::{Error, ErrorKind};
-use crate::extents::blob_path;
-use crate::local::{self, REF_NAME};
+use crate::local::contents::REF_NAME;
+use crate::local::extents::blob_path;
+use crate::local::images::LocalImages;
 use crate::location::LayoutName;
+use crate::operation::Operation;
 
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Bytes that are gathered before a thread writes them.
@@ -41,7 +43,7 @@ impl LayoutWriter {
     pub(crate) fn folder(path: &Path, name: Option<LayoutName>) -> Result<Self, Error> {
         let place = format!("oci:{}", path.display());
         let writer = Self { root: path.to_owned(), place, name, archive: None };
-        writer.prepare().map_err(|error| writer.fault("opening", "", error))?;
+        writer.prepare().map_err(|error| writer.fault(Operation::Opening, "", error))?;
         Ok(writer)
     }
 
@@ -51,11 +53,11 @@ impl LayoutWriter {
         let folder = tempfile::Builder::new()
             .prefix(".unbloat-archive-")
             .tempdir_in(parent)
-            .map_err(|error| Error::new(place.clone(), "opening", "", error))?;
+            .map_err(|error| Error::new(place.clone(), Operation::Opening, "", error))?;
         let root = folder.path().to_owned();
         let archive = Some(Staged { folder, target: path.to_owned() });
         let writer = Self { root, place, name, archive };
-        writer.prepare().map_err(|error| writer.fault("opening", "", error))?;
+        writer.prepare().map_err(|error| writer.fault(Operation::Opening, "", error))?;
         Ok(writer)
     }
 
@@ -65,7 +67,7 @@ impl LayoutWriter {
 
     fn fault(
         &self,
-        operation: &'static str,
+        operation: Operation,
         subject: impl std::fmt::Display,
         kind: impl Into<ErrorKind>,
     ) -> Error {
@@ -97,12 +99,12 @@ impl LayoutWriter {
             Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
             Ok(_) => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(self.fault("looking for blob", digest, error)),
+            Err(error) => Err(self.fault(Operation::LookingForBlob, digest, error)),
         }
     }
 
     pub(crate) fn begin(self: Arc<Self>) -> Result<PartialBlob, Error> {
-        let file = self.temporary().map_err(|error| self.fault("writing blob", "", error))?;
+        let file = self.temporary().map_err(|error| self.fault(Operation::WritingBlob, "", error))?;
         Ok(PartialBlob { writer: self, file: Some(file), gathered: Vec::new(), bytes: 0 })
     }
 
@@ -110,7 +112,7 @@ impl LayoutWriter {
         let digest = descriptor.digest();
         self.prepare_for(digest)
             .and_then(|()| self.replace(&blob_path(digest), bytes))
-            .map_err(|error| self.fault("writing manifest", digest, error))
+            .map_err(|error| self.fault(Operation::WritingManifest, digest, error))
     }
 
     fn prepare_for(&self, digest: &Digest) -> io::Result<()> {
@@ -120,9 +122,9 @@ impl LayoutWriter {
     fn index(&self) -> Result<Index, Error> {
         match fs::read(self.root.join("index.json")) {
             Ok(bytes) => Index::parse(Some(&Family::Oci.index()), &bytes)
-                .map_err(|error| self.fault("reading index.json", "", error)),
+                .map_err(|error| self.fault(Operation::ReadingIndex, "", error)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Index::new(Family::Oci, Vec::new())),
-            Err(error) => Err(self.fault("reading index.json", "", error)),
+            Err(error) => Err(self.fault(Operation::ReadingIndex, "", error)),
         }
     }
 
@@ -132,7 +134,7 @@ impl LayoutWriter {
                 return Ok(None);
             }
             let location = crate::Location::OciArchive { path: target.clone(), name: self.name.clone() };
-            let found = local::LocalImages::open(&location).and_then(|images| images.resolve());
+            let found = LocalImages::open(&location).and_then(|images| images.resolve());
             return Ok(found.ok().map(|fetched| fetched.descriptor.digest().clone()));
         }
         let index = self.index()?;
@@ -152,7 +154,7 @@ impl LayoutWriter {
 
     /// The last step: the manifest's blob, then `index.json`, then (for an archive) the tar. Returns a location of it.
     pub(crate) fn publish(&self, descriptor: &Descriptor, bytes: &Bytes) -> Result<String, Error> {
-        const OPERATION: &str = "publishing";
+        const OPERATION: Operation = Operation::Publishing;
         if let Some(LayoutName::Digest(expected)) = &self.name
             && expected != descriptor.digest()
         {
@@ -244,7 +246,7 @@ impl PartialBlob {
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
-        let fault = |error: io::Error| self.writer.fault("writing blob", "", error);
+        let fault = |error: io::Error| self.writer.fault(Operation::WritingBlob, "", error);
         let pieces = std::mem::take(&mut self.gathered);
         self.bytes = 0;
         let file = self.file.as_ref().expect("it is there until it is finished");
@@ -257,7 +259,7 @@ impl PartialBlob {
 
     pub(crate) async fn finish(&mut self, digest: &Digest) -> Result<(), Error> {
         self.flush().await?;
-        let fault = |error: io::Error| self.writer.fault("writing blob", digest, error);
+        let fault = |error: io::Error| self.writer.fault(Operation::WritingBlob, digest, error);
         self.writer.prepare_for(digest).map_err(fault)?;
         if let Some(file) = self.file.take() {
             persist(file, &self.writer.root.join(blob_path(digest))).map_err(fault)?;

@@ -9,12 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use url::Url;
 
-use crate::auth::Credential;
-use crate::challenge::Challenge;
+use crate::auth::challenge::Challenge;
+use crate::auth::credential::Credential;
+use crate::auth::secret::{Secret, redact};
 use crate::error::{Error, ErrorKind};
-use crate::request::{Host, read_bounded, status_error};
-use crate::secret::{Secret, redact};
-use crate::transport::Transport;
+use crate::http::answer::{read_bounded, status_error};
+use crate::http::clients::{Clients, is_loopback};
+use crate::operation::Operation;
 
 /// A token is renewed when less than this is left of it: a request that is under way has to arrive with a valid one.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -41,6 +42,14 @@ impl Scope {
         texts.extend(self.from.iter().map(|from| format!("repository:{from}:pull")));
         texts
     }
+}
+
+/// The registry that asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registry<'a> {
+    /// As in references.
+    pub(crate) name: &'a str,
+    pub(crate) https: bool,
 }
 
 /// The state of authentication to one registry.
@@ -71,8 +80,8 @@ impl Authentication {
     /// The `Authorization` header for a scope, if one is known to be needed. Renews one that is about to expire.
     pub(crate) async fn header(
         &self,
-        transport: &Transport,
-        host: &Host,
+        clients: &Clients,
+        registry: &Registry<'_>,
         scope: &Scope,
     ) -> Result<Option<Secret>, Error> {
         let known = self.challenge.lock().expect("no panic while held").clone();
@@ -81,14 +90,14 @@ impl Authentication {
             return Ok(Some(issued.header));
         }
         let rank = self.rank(scope);
-        self.issue(transport, host, scope, &challenge, rank, None).await
+        self.issue(clients, registry, scope, &challenge, rank, None).await
     }
 
     /// After a 401: a header that differs from the one that failed, or `None` when there is nothing left to try.
     pub(crate) async fn renew(
         &self,
-        transport: &Transport,
-        host: &Host,
+        clients: &Clients,
+        registry: &Registry<'_>,
         scope: &Scope,
         challenge: Challenge,
         failed: Option<&Secret>,
@@ -110,7 +119,7 @@ impl Authentication {
         if fresh.is_some() {
             return Ok(fresh);
         }
-        self.issue(transport, host, scope, &challenge, rank, failed).await
+        self.issue(clients, registry, scope, &challenge, rank, failed).await
     }
 
     /// The next credential, after one that gave a token which was refused although it is new.
@@ -133,8 +142,8 @@ impl Authentication {
 
     async fn issue(
         &self,
-        transport: &Transport,
-        host: &Host,
+        clients: &Clients,
+        registry: &Registry<'_>,
         scope: &Scope,
         challenge: &Challenge,
         rank: usize,
@@ -147,9 +156,9 @@ impl Authentication {
         {
             return Ok(Some(issued.header));
         }
-        let options = transport.options();
+        let options = clients.options();
         let credentials =
-            options.keyring.lookup(host.name(), &scope.repository, options.timeouts.helper).await?;
+            options.keyring.lookup(registry.name, &scope.repository, options.timeouts.helper).await?;
         for (rank, credential) in credentials.iter().map(Some).chain([None]).enumerate().skip(rank) {
             // Anonymous comes last, and only where nothing else is known or a token can be had for nothing.
             let issued = match (challenge, credential) {
@@ -160,7 +169,7 @@ impl Authentication {
                 (Challenge::Basic, _) => None,
                 (Challenge::Bearer { realm, service, scope: asked }, credential) => {
                     let realm = Realm { url: realm, service: service.as_deref(), asked: asked.as_deref() };
-                    match fetch(transport, host, &realm, scope, credential).await {
+                    match fetch(clients, registry, &realm, scope, credential).await {
                         Ok((token, lifetime)) => Some((bearer(&token), Some(Instant::now() + lifetime))),
                         // These credentials are not for this token server; the next may be.
                         Err(error) if matches!(error.kind(), ErrorKind::Unauthorized { .. }) => {
@@ -202,13 +211,14 @@ pub(crate) fn basic_header(username: &str, password: &Secret) -> Secret {
 
 /// Asks the token server: GET with basic credentials or none, POST with an identity token.
 async fn fetch(
-    transport: &Transport,
-    host: &Host,
+    clients: &Clients,
+    registry: &Registry<'_>,
     realm: &Realm<'_>,
     scope: &Scope,
     credential: Option<&Credential>,
 ) -> Result<(Secret, Duration), Error> {
-    let fault = |kind: ErrorKind| Error::new(host.name(), "asking for a token for", &scope.repository, kind);
+    let operation = Operation::AskingForToken { push: scope.push };
+    let fault = |kind: ErrorKind| Error::new(registry.name, operation, &scope.repository, kind);
     let mut url = Url::parse(realm.url)
         .map_err(|_| fault(ErrorKind::Protocol("the token server's address is not a URL".to_owned())))?;
     let mut scopes = scope.texts();
@@ -221,12 +231,12 @@ async fn fetch(
             }
         }
     }
-    let secure = url.scheme() == "https" || crate::request::is_loopback(&url) || !host.is_https();
+    let secure = url.scheme() == "https" || is_loopback(&url) || !registry.https;
     if !matches!(url.scheme(), "https" | "http") || (!secure && credential.is_some()) {
         let reason = format!("it sends credentials to {} in the clear", redact(&url));
         return Err(fault(ErrorKind::Protocol(reason)));
     }
-    let http = transport.http(&url)?;
+    let http = clients.http(&url)?;
     let request = if let Some(Credential::IdentityToken(token)) = credential {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "refresh_token").append_pair("client_id", "unbloat");
@@ -255,12 +265,11 @@ async fn fetch(
             _ => request,
         }
     };
-    let response = transport.send_with_retries(request, &fault).await?;
+    let response = clients.send_with_retries(request, &fault).await?;
     if !response.status().is_success() {
-        return Err(status_error(host.name(), "asking for a token for", &scope.repository, response).await);
+        return Err(status_error(registry.name, operation, &scope.repository, response).await);
     }
-    let body =
-        read_bounded(response, MAX_ANSWER, transport.options().timeouts.stall).await.map_err(&fault)?;
+    let body = read_bounded(response, MAX_ANSWER, clients.options().timeouts.stall).await.map_err(&fault)?;
     let answer: Answer = serde_json::from_slice(&body)
         .map_err(|_| fault(ErrorKind::Protocol("the token server's answer is not JSON".to_owned())))?;
     let token = answer.token.filter(|token| !token.is_empty()).or(answer.access_token);

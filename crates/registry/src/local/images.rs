@@ -6,23 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::stream;
-use serde::Deserialize;
 use tokio::task::JoinHandle;
-use unbloat_oci::{
-    AnyManifest, Descriptor, Digest, Index, MAX_MANIFEST_BYTES, Manifest, MediaType, Verifier, VerifyError,
-};
+use unbloat_oci::{AnyManifest, Descriptor, Digest, MAX_MANIFEST_BYTES, MediaType, Verifier, VerifyError};
 
-use crate::docker_archive;
 use crate::error::{Error, ErrorKind};
-use crate::extents::{Blobs, Members, Stored};
+use crate::fetched::{Fetched, announced};
+use crate::local::contents::{IMAGE_NAME, REF_NAME, read_layout};
+use crate::local::docker_archive;
+use crate::local::extents::{Blobs, Members, Stored};
 use crate::location::{LayoutName, Location};
-use crate::source::Fetched;
+use crate::operation::Operation;
 use crate::stream::BlobStream;
 
-/// Annotation of an index entry with its tag.
-pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// Annotation of an index entry with its full reference, written by containerd and Docker.
-pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 /// Bytes of one read: large enough for the disk, small enough for memory.
 const READ_BYTES: usize = 512 << 10;
 
@@ -39,7 +34,7 @@ impl LocalImages {
     /// Reads the list of contents.
     pub(crate) fn open(location: &Location) -> Result<Self, Error> {
         let place = location.to_string();
-        let fault = |kind: ErrorKind| Error::new(place.clone(), "opening", "", kind);
+        let fault = |kind: ErrorKind| Error::new(place.clone(), Operation::Opening, "", kind);
         let io = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound => fault(ErrorKind::NotFound { message: String::new() }),
             std::io::ErrorKind::InvalidData => fault(ErrorKind::Invalid(error.to_string())),
@@ -93,7 +88,7 @@ impl LocalImages {
 
     fn fault(
         &self,
-        operation: &'static str,
+        operation: Operation,
         subject: impl std::fmt::Display,
         kind: impl Into<ErrorKind>,
     ) -> Error {
@@ -119,25 +114,26 @@ impl LocalImages {
             None if self.entries.len() > 1 => {
                 let names = self.tags().join(", ");
                 let reason = format!("it holds {} images; name one of: {names}", self.entries.len());
-                return Err(self.fault("resolving", "", ErrorKind::Unsupported(reason)));
+                return Err(self.fault(Operation::Resolving, "", ErrorKind::Unsupported(reason)));
             }
             None => self.entries.first().cloned(),
         };
         let entry = entry.ok_or_else(|| {
             let message = format!("the names there are: {}", crate::error::sanitize(&self.tags().join(", ")));
-            self.fault("resolving", "", ErrorKind::NotFound { message })
+            self.fault(Operation::Resolving, "", ErrorKind::NotFound { message })
         })?;
         self.manifest(&entry)
     }
 
     /// A manifest that the index does not list, such as one image of an index.
     fn unlisted(&self, digest: &Digest) -> Result<Option<Descriptor>, Error> {
-        let stored = self.blobs.open(digest).map_err(|error| self.fault("resolving", digest, error))?;
+        let stored =
+            self.blobs.open(digest).map_err(|error| self.fault(Operation::Resolving, digest, error))?;
         Ok(stored.map(|stored| Descriptor::new(MediaType::from_static(""), digest.clone(), stored.size())))
     }
 
     pub(crate) fn manifest(&self, descriptor: &Descriptor) -> Result<Fetched, Error> {
-        const OPERATION: &str = "reading manifest";
+        const OPERATION: Operation = Operation::ReadingManifest;
         let digest = descriptor.digest();
         if descriptor.size() > MAX_MANIFEST_BYTES {
             let kind = ErrorKind::LimitExceeded { what: "the manifest", limit: MAX_MANIFEST_BYTES };
@@ -149,7 +145,7 @@ impl LocalImages {
         let mut verifier = Verifier::new(digest.clone(), descriptor.size());
         let verified = verifier.update(&bytes).and_then(|()| verifier.finish());
         verified.map_err(|error| self.fault(OPERATION, digest, error))?;
-        let media_type = match AnyManifest::parse(crate::source::announced(descriptor), &bytes) {
+        let media_type = match AnyManifest::parse(announced(descriptor), &bytes) {
             Ok(AnyManifest::Image(image)) => image.media_type().clone(),
             Ok(AnyManifest::Index(index)) => index.media_type().clone(),
             // The caller parses too, and says what is wrong.
@@ -158,7 +154,7 @@ impl LocalImages {
         Ok(Fetched { descriptor: Descriptor::new(media_type, digest.clone(), bytes.len() as u64), bytes })
     }
 
-    fn stored(&self, operation: &'static str, digest: &Digest) -> Result<Stored, Error> {
+    fn stored(&self, operation: Operation, digest: &Digest) -> Result<Stored, Error> {
         self.blobs
             .open(digest)
             .map_err(|error| self.fault(operation, digest, error))?
@@ -224,7 +220,7 @@ struct Reading {
 
 impl Reading {
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        const OPERATION: &str = "reading blob";
+        const OPERATION: Operation = Operation::ReadingBlob;
         let Some(verifier) = &mut self.verifier else { return Ok(None) };
         let digest = self.descriptor.digest();
         let stored = match &self.stored {
@@ -272,39 +268,4 @@ fn read_file(path: &Path) -> std::io::Result<Bytes> {
         ));
     }
     Ok(std::fs::read(path)?.into())
-}
-
-/// The images that a layout's `index.json` lists.
-pub(crate) fn read_layout(layout: &[u8], index: &[u8]) -> Result<Vec<Descriptor>, ErrorKind> {
-    #[derive(Deserialize)]
-    struct Layout {
-        #[serde(rename = "imageLayoutVersion")]
-        version: String,
-    }
-    let layout: Layout = serde_json::from_slice(layout)
-        .map_err(|error| ErrorKind::Invalid(format!("oci-layout is not valid: {error}")))?;
-    if !layout.version.starts_with("1.") {
-        let version = crate::error::sanitize(&layout.version);
-        return Err(ErrorKind::Invalid(format!("the layout has the version {version}; 1.0.0 is known")));
-    }
-    Ok(Index::parse(Some(&unbloat_oci::Family::Oci.index()), index)?.manifests().to_vec())
-}
-
-/// Whether everything that an image needs is in these blobs.
-pub(crate) fn is_complete(blobs: &Blobs, entry: &Descriptor) -> bool {
-    let there = |digest: &Digest| blobs.open(digest).ok().flatten();
-    let Some(bytes) = there(entry.digest()).and_then(|stored| {
-        let length = usize::try_from(stored.size().min(MAX_MANIFEST_BYTES)).ok()?;
-        stored.read_at(0, length).ok()
-    }) else {
-        return false;
-    };
-    match AnyManifest::parse(crate::source::announced(entry), &bytes) {
-        Ok(AnyManifest::Image(image)) => {
-            let image: Manifest = image;
-            image.layers().iter().chain([image.config()]).all(|blob| there(blob.digest()).is_some())
-        }
-        Ok(AnyManifest::Index(index)) => index.manifests().iter().all(|child| is_complete(blobs, child)),
-        Err(_) => false,
-    }
 }

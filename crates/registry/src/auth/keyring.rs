@@ -11,28 +11,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::Deserialize;
 
+use crate::auth::credential::{Credential, basic};
+use crate::auth::helper;
+use crate::auth::secret::Secret;
 use crate::error::{Error, ErrorKind};
-use crate::helper;
-use crate::secret::Secret;
+use crate::operation::Operation;
 
 /// Largest credentials file that is read.
 const MAX_FILE_BYTES: u64 = 4 << 20;
-
-/// How to prove who one is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credential {
-    /// User name and password, or an access token as the password.
-    Basic {
-        /// The user.
-        username: String,
-        /// The password.
-        password: Secret,
-    },
-    /// An OAuth2 refresh token for the registry's token server.
-    IdentityToken(Secret),
-    /// A bearer token for the registry itself.
-    RegistryToken(Secret),
-}
 
 /// Credentials for many registries. `Debug` shows no secret.
 #[derive(Clone, Debug, Default)]
@@ -265,15 +251,6 @@ impl AuthEntry {
     }
 }
 
-/// A basic credential; the user `<token>` marks an identity token, as credential helpers do.
-pub(crate) fn basic(username: &str, password: &str) -> Credential {
-    if username == "<token>" {
-        Credential::IdentityToken(Secret::new(password))
-    } else {
-        Credential::Basic { username: username.to_owned(), password: Secret::new(password) }
-    }
-}
-
 impl Pattern {
     fn parse(text: &str) -> Self {
         let text = text.trim();
@@ -347,5 +324,5 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T,
 
 fn fault(path: &Path, reason: &str) -> Error {
     let kind = ErrorKind::Credentials(reason.to_owned());
-    Error::new(path.display().to_string(), "reading credentials", "", kind)
+    Error::new(path.display().to_string(), Operation::ReadingCredentials, "", kind)
 }

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-use crate::auth::{Credential, basic};
+use crate::auth::credential::{Credential, basic};
 use crate::error::{Error, ErrorKind, sanitize};
+use crate::operation::Operation;
 
 /// Most bytes that a helper may answer.
 const MAX_ANSWER: u64 = 1 << 20;
@@ -35,7 +36,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
 pub(crate) async fn get(name: &str, registry: &str, timeout: Duration) -> Result<Option<Credential>, Error> {
     let program = format!("docker-credential-{name}");
     let fault = |reason: String| {
-        Error::new(registry.to_owned(), "running credential helper", &program, ErrorKind::Credentials(reason))
+        Error::new(registry.to_owned(), Operation::RunningHelper, &program, ErrorKind::Credentials(reason))
     };
     let server = if registry == "docker.io" { "https://index.docker.io/v1/" } else { registry };
     let run = async {

@@ -10,8 +10,8 @@ use unbloat_oci::{
 };
 
 use crate::error::ErrorKind;
-use crate::extents::{Blobs, Extent, Members, Stored};
-use crate::local::{IMAGE_NAME, is_complete, read_layout};
+use crate::local::contents::{IMAGE_NAME, is_complete, read_layout};
+use crate::local::extents::{Blobs, Extent, Members, Stored};
 
 #[derive(Deserialize)]
 struct Item {

@@ -1,0 +1,15 @@
+//! Who we are: credentials, where they come from, and what registries ask for.
+//!
+//! What happens here: finding credentials in files and helpers (`keyring`, `helper`), reading what a registry asks for
+//! (`challenge`), getting and renewing tokens (`token`), keeping secrets out of texts (`secret`). What does not: deciding
+//! which request gets which header; `http::transport` does, and gives none to another origin.
+
+pub(crate) mod challenge;
+pub(crate) mod credential;
+pub(crate) mod helper;
+pub(crate) mod keyring;
+pub(crate) mod secret;
+pub(crate) mod token;
+
+pub use credential::Credential;
+pub use keyring::Keyring;
