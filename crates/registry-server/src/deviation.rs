@@ -15,4 +15,8 @@ pub(crate) struct Deviation {
     pub(crate) keep: Option<u64>,
     /// The connection is closed once the chunk was read.
     pub(crate) reset_after_chunk: bool,
+    /// A chunk takes the place of what was there.
+    pub(crate) keep_last_chunk: bool,
+    /// A commit's digest is believed.
+    pub(crate) believe: bool,
 }

@@ -65,6 +65,8 @@ pub(crate) struct Store {
 pub(crate) struct Incoming {
     pub(crate) repository: String,
     pub(crate) size: u64,
+    /// What it says it has; another number only where something is lost on purpose.
+    pub(crate) claimed: u64,
     hasher: Hasher,
     data: Data,
 }
@@ -85,7 +87,7 @@ impl Incoming {
                 Data::File(File::create(&path)?, path)
             }
         };
-        Ok(Self { repository: repository.to_owned(), size: 0, hasher: Hasher::default(), data })
+        Ok(Self { repository: repository.to_owned(), size: 0, claimed: 0, hasher: Hasher::default(), data })
     }
 
     pub(crate) fn write(&mut self, bytes: Bytes) -> io::Result<()> {
@@ -136,7 +138,7 @@ impl Store {
 
     pub(crate) fn commit(&mut self, incoming: Incoming, digest: &Digest) -> io::Result<()> {
         let repository = incoming.repository.clone();
-        if self.blobs.contains_key(digest) {
+        if self.blobs.get(digest).is_some_and(|have| have.size() == incoming.size) {
             incoming.discard();
         } else {
             let blob = incoming.into_blob(&self.storage, digest)?;

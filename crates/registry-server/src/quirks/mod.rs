@@ -5,6 +5,7 @@
 mod links;
 mod reading;
 mod tokens;
+mod upload;
 
 use std::collections::HashMap;
 use std::io;
@@ -18,6 +19,7 @@ use crate::reply::Body;
 
 pub use links::LinkForm;
 pub use reading::RetryForm;
+pub use upload::{LocationForm, RangeForm};
 
 /// One behaviour.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +71,40 @@ pub enum Quirk {
     ExpiresIn(String),
     /// The token is called `access_token`, and `token` is an empty string.
     AccessToken,
+    /// Each PATCH with `Content-Range` from this one of a session on is refused with this status.
+    RefuseChunks(usize, u16),
+    /// A PATCH without `Content-Range` is refused with this status.
+    RefuseStreams(u16),
+    /// A body without `Content-Length` is refused with this status.
+    RefuseCoded(u16),
+    /// A PUT with a body is refused with this status.
+    RefuseWhole(u16),
+    /// A body of more bytes than these is refused with this status.
+    BodyLimit(u64, u16),
+    /// GET of an upload answers with this status.
+    NoUploadStatus(u16),
+    /// `Range` in answers to chunks is said like this.
+    RangeSays(RangeForm),
+    /// A chunk that was taken is answered with this status.
+    PatchAnswers(u16),
+    /// Only the last chunk of an upload is kept, and the commit is answered with 201.
+    KeepLastChunk,
+    /// A session is forgotten at this PATCH.
+    ForgetSessions(usize),
+    /// The first so many commits of each upload are done and answered with this status.
+    CommitAnswers(usize, u16),
+    /// A blob is there only after so many questions.
+    LateBlobs(usize),
+    /// Where uploads go on is said like this.
+    LocationSays(LocationForm),
+    /// POST, PATCH and PUT of uploads are redirected with this status before they are taken.
+    MovedUploads(u16),
+    /// A mount is answered with this status.
+    MountAnswers(u16),
+    /// A mount is answered with 201, and nothing is mounted.
+    MountLies,
+    /// Each connection is closed after one answer.
+    CloseConnections,
 }
 
 /// The quirks of one server, and what they have counted.
@@ -91,11 +127,19 @@ impl Quirks {
         *count - 1
     }
 
+    /// The first value that was given for this.
+    fn first(&self, what: &str, path: &str, value: u64) -> u64 {
+        let mut counts = self.counts.lock().expect("no panic while held");
+        let value = usize::try_from(value).unwrap_or(usize::MAX);
+        *counts.entry(format!("{what} {path}")).or_insert(value) as u64
+    }
+
     /// An answer instead of doing what was asked.
     pub(crate) fn before(&self, head: &Head) -> Option<Response<Body>> {
-        self.list
-            .iter()
-            .find_map(|quirk| reading::before(self, quirk, head).or_else(|| tokens::before(quirk, head)))
+        self.list.iter().find_map(|quirk| {
+            let other = || tokens::before(quirk, head).or_else(|| upload::before(self, quirk, head));
+            reading::before(self, quirk, head).or_else(other)
+        })
     }
 
     /// What is done differently.
@@ -103,6 +147,7 @@ impl Quirks {
         let mut deviation = Deviation::default();
         for quirk in &self.list {
             reading::deviate(self, quirk, head, &mut deviation);
+            upload::deviate(self, quirk, head, &mut deviation);
         }
         deviation
     }
@@ -117,6 +162,7 @@ impl Quirks {
             response = reading::after(self, quirk, head, response).await?;
             response = links::after(quirk, head, response).await?;
             response = tokens::after(quirk, head, response).await?;
+            response = upload::after(self, quirk, head, response);
         }
         Ok(response)
     }
