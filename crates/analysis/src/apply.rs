@@ -1,6 +1,6 @@
 //! Applies layers one after the other, lowest first, and keeps count of what each adds and hides.
 //!
-//! What a record means within its layer is the merge's own [`InLayer`], told as for a layer whose names are read first. What
+//! What a record means within its layer is the merge's own [`LayerState`], told as for a layer whose names are read first. What
 //! it does to lower layers is looked up in the tree as it stands, not in the latest events that the merge keeps: those tell
 //! that something is hidden, not since when and by what.
 //!
@@ -16,12 +16,10 @@ use super::places::{Inode, InodeFlags, NONE, Place, Places, Standing, Tag};
 use super::result::{Attributes, Change, EntryKind, Tally};
 use crate::collections::HashMap;
 use unbloat_layers::NameError;
-use unbloat_layers::follow;
-use unbloat_layers::hardlink::{Belongs, Leads};
-use unbloat_layers::inlayer::{InLayer, Registered, Stop};
+use unbloat_layers::layer::{LinkTarget, MAX_SYMLINKS, NodeId, Placed, ROOT, follow};
 use unbloat_layers::tar::{Header, Kind};
-use unbloat_layers::tree::{NodeId, ROOT, Tree};
-use unbloat_layers::{Error, LayerError, display};
+use unbloat_layers::tree::Tree;
+use unbloat_layers::{Error, LayerError, LayerState, Registered, display};
 use unbloat_layers::{Warning, WarningKind, Warnings};
 
 /// Whiteouts of a layer that are reported.
@@ -29,9 +27,6 @@ const WORST_WHITEOUTS: usize = 5;
 
 /// Zeros are worth a word in files of at least this size.
 const ZEROS_FROM: u64 = 1 << 20;
-
-/// Most symlinks that a link's target may lead through, as Linux has it.
-const MAX_SYMLINKS: usize = 40;
 
 /// A whiteout and what it hides.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +67,7 @@ struct Record {
 /// The layer at hand.
 struct Current {
     layer: u32,
-    inlayer: InLayer,
+    state: LayerState,
     records: Chunked<Record>,
     attributes: Vec<Attributes>,
     /// Inodes of lower layers that lost their last name.
@@ -84,7 +79,7 @@ impl Current {
     fn new(layer: u32) -> Self {
         Self {
             layer,
-            inlayer: InLayer::new(layer, false, true, &Leads::new()),
+            state: LayerState::of_names(layer),
             records: Chunked::default(),
             attributes: Vec::new(),
             released: Vec::new(),
@@ -155,15 +150,10 @@ impl Applier {
     /// Takes the next record of `layer`.
     pub(super) fn record(&mut self, layer: usize, seen: &Seen) -> Result<(), Error> {
         let mut current = self.current.take().unwrap_or_else(|| Current::new(layer as u32));
-        let registered = current.inlayer.register(&mut self.tree, &seen.header);
+        let registered = current.state.register_name(&mut self.tree, &seen.header);
         self.places.grow(self.tree.len());
-        let registered = registered.map_err(|stop| match stop {
-            Stop::Error(error) => error.at(layer),
-            Stop::At(at, error) => error.at(at as usize),
-            // A layer whose names are read first can tell everything at its end.
-            Stop::Conflict => LayerError::Changed.at(layer),
-        })?;
-        if let Registered::Entry { ord, node, .. } = registered {
+        let registered = registered?;
+        if let Registered::Entry(Placed { record: ord, node, .. }) = registered {
             let inode = match seen.header.kind {
                 Kind::HardLink => NONE,
                 _ => self.add_inode(&mut current, seen, node),
@@ -210,17 +200,17 @@ impl Applier {
     /// The layer is at its end: applies it.
     pub(super) fn end(&mut self, layer: usize, tar_bytes: u64) -> Result<(), Error> {
         let mut current = self.current.take().unwrap_or_else(|| Current::new(layer as u32));
-        current.inlayer.complete(&mut self.tree);
+        current.state.complete(&mut self.tree);
         let targets = self.targets(&current)?;
         self.places.grow(self.tree.len());
         self.apply_marks(&mut current);
         self.apply_entries(&mut current, &targets)?;
         self.settle(&mut current);
-        for warning in std::mem::take(&mut current.inlayer.warnings) {
+        for warning in current.state.take_warnings() {
             self.warnings.add(warning);
         }
         current.sums.tar_bytes = tar_bytes;
-        current.sums.entries = u64::from(current.inlayer.records());
+        current.sums.entries = u64::from(current.state.rules().records());
         self.sums.push(current.sums);
         self.places.prune();
         Ok(())
@@ -244,7 +234,7 @@ impl Applier {
 
     /// Where the layer's links to lower layers lead, before anything of the layer is applied.
     fn targets(&mut self, current: &Current) -> Result<Vec<(Target, NodeId)>, Error> {
-        let wanted: Vec<NodeId> = current.inlayer.lower.iter().map(|demand| demand.target).collect();
+        let wanted: Vec<NodeId> = current.state.rules().lower().iter().map(|lower| lower.target).collect();
         wanted
             .into_iter()
             .map(|node| {
@@ -291,8 +281,9 @@ impl Applier {
 
     fn apply_marks(&mut self, current: &mut Current) {
         // A parent is always older than its children, so a whiteout of it comes first and has all that it hides.
-        let whiteouts = current.inlayer.whiteouts().map(|node| (node, false));
-        let mut marks: Vec<_> = whiteouts.chain(current.inlayer.opaques().map(|node| (node, true))).collect();
+        let whiteouts = current.state.rules().whiteouts().map(|node| (node, false));
+        let mut marks: Vec<_> =
+            whiteouts.chain(current.state.rules().opaques().map(|node| (node, true))).collect();
         marks.sort_unstable();
         for (node, opaque) in marks {
             let mut tally = Tally::default();
@@ -360,8 +351,8 @@ impl Applier {
             let attributes =
                 (attributes != NONE).then(|| std::mem::take(&mut current.attributes[attributes as usize]));
             let stands = match self.tree.is_invisible(node) {
-                true => current.inlayer.latest(node) == Some(ord),
-                false => !current.inlayer.is_hidden(&self.tree, node, ord, directory),
+                true => current.state.rules().latest(node).is_some_and(|entry| entry.record() == ord),
+                false => !current.state.is_hidden(&self.tree, node, ord, directory),
             };
             let bytes = if link { 0 } else { self.places.inode(inode).bytes() };
             if !stands {
@@ -379,12 +370,12 @@ impl Applier {
 
     /// The inode that a hard link leads to; one that stands for nothing if there is none.
     fn linked(&mut self, current: &Current, ord: u32, node: NodeId, targets: &[(Target, NodeId)]) -> u32 {
-        let (directory, target) = match current.inlayer.links.get(&ord).map(|(_, belongs)| *belongs) {
-            Some(Belongs::Here(content)) => match current.inode_of(content) {
+        let (directory, target) = match current.state.rules().link(ord).map(|(_, target)| target) {
+            Some(LinkTarget::Here(content)) => match current.inode_of(content) {
                 Some(inode) => return inode,
                 None => (false, node),
             },
-            Some(Belongs::Lower(index)) => match targets[index] {
+            Some(LinkTarget::Lower(index)) => match targets[index] {
                 (Target::Inode(inode), _) => return inode,
                 (Target::Directory, target) => (true, target),
                 (Target::Nothing, target) => (false, target),
@@ -407,7 +398,7 @@ impl Applier {
             }
             if let Standing::Inode(inode) = self.places.place(parent).standing() {
                 // A layer that names the directory, further on in its archive, does not need what the symlink leads to.
-                if current.inlayer.latest(parent).is_none() {
+                if current.state.rules().latest(parent).is_none() {
                     self.warn_of_replaced_symlink(current.layer, parent, inode)?;
                 }
                 let mut tally = Tally::default();

@@ -6,7 +6,7 @@
 use super::chunked::Chunked;
 use super::content::Ratio;
 use super::result::{Attributes, Change, EntryKind};
-use unbloat_layers::tree::NodeId;
+use unbloat_layers::layer::NodeId;
 
 /// No path, no version.
 pub(super) const NONE: u32 = u32::MAX;

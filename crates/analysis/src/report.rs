@@ -11,7 +11,7 @@ use super::result::{
 };
 use super::{AnalysisOptions, ImageFacts};
 use unbloat_layers::display;
-use unbloat_layers::tree::{NodeId, ROOT};
+use unbloat_layers::layer::{NodeId, ROOT};
 
 /// Paths that a cause names.
 const EVIDENCE: usize = 5;

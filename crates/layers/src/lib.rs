@@ -13,36 +13,26 @@
 //! - Content is never copied: a [`Piece`] is a part of the decoder's own buffer.
 mod chunk;
 mod collections;
-mod emit;
 mod error;
-mod follow;
-#[doc(hidden)]
-pub mod hardlink;
-#[doc(hidden)]
-pub mod inlayer;
-mod known;
+pub mod layer;
+mod lock;
 mod memory;
 mod merge;
 pub mod name;
 mod pattern;
-mod plan;
-mod schedule;
 pub mod tar;
 #[doc(hidden)]
 pub mod tree;
 mod visibility;
 mod warning;
 pub use chunk::{Chunk, ChunkSource, Piece};
-pub use emit::{Output, Written};
 pub use error::{BoxError, Error, LayerError, display};
-pub use known::{HeaderSink, Known};
 pub use memory::{MemoryLayers, MemoryStream, flatten};
-#[doc(hidden)]
-pub use merge::follow;
-pub use merge::{LayerSource, Options, Outcome, Summary, merge};
+pub use merge::{
+    HeaderSink, Known, LayerSource, LayerState, Options, Output, Registered, Summary, Written, merge,
+};
 pub use name::{MAX_NAME, NameError};
 #[doc(hidden)]
 pub use pattern::Patterns;
-pub use plan::Plan;
 pub use visibility::MAX_LAYERS;
 pub use warning::{Warning, WarningKind, Warnings};

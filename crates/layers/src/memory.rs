@@ -3,10 +3,8 @@
 use bytes::Bytes;
 
 use crate::chunk::{Chunk, ChunkSource, Piece};
-use crate::emit::Output;
 use crate::error::{BoxError, Error};
-use crate::merge::{LayerSource, Options, Outcome, Summary, merge};
-use crate::plan::Plan;
+use crate::merge::{LayerSource, Options, Output, Summary, merge};
 
 /// Layers as tar bytes, lowest first, handed out in chunks of a chosen size.
 #[derive(Clone, Debug)]
@@ -49,6 +47,11 @@ impl ChunkSource for MemoryStream {
 struct Collect(Vec<u8>);
 
 impl Output for Collect {
+    fn restart(&mut self) -> Result<(), BoxError> {
+        self.0.clear();
+        Ok(())
+    }
+
     fn fresh(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
         self.0.extend_from_slice(bytes);
         Ok(())
@@ -65,12 +68,7 @@ impl Output for Collect {
 /// # Errors
 /// See [`Error`].
 pub fn flatten(layers: &MemoryLayers, options: &Options) -> Result<(Vec<u8>, Summary), Error> {
-    let mut plan = Plan::default();
-    loop {
-        let mut collect = Collect(Vec::new());
-        match merge(layers, layers.layers.len(), options, &plan, &mut collect)? {
-            Outcome::Done(summary) => return Ok((collect.0, summary)),
-            Outcome::Again(next) => plan = next,
-        }
-    }
+    let mut collect = Collect(Vec::new());
+    let summary = merge(layers, layers.layers.len(), options, &mut collect)?;
+    Ok((collect.0, summary))
 }

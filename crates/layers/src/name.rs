@@ -1,4 +1,4 @@
-//! Names in a layer: normalisation and whiteout marks (`layer-semantics` rules 5 and 6).
+//! Names in a layer: normalisation and whiteout marks (`docs/layer-semantics.md#rule-5`, `#rule-6`).
 //!
 //! Names are bytes. A normalised name is the list of its components below the root; `..` is resolved by text alone,
 //! because what a component is on disk is decided later, by the layer that made it.

@@ -6,14 +6,10 @@
 use hashbrown::HashTable;
 
 use crate::error::LayerError;
+use crate::layer::PathStore;
+pub use crate::layer::{NodeId, ROOT};
 use crate::pattern::Patterns;
 use crate::visibility::{Events, Moment, Standing};
-
-/// Index of a path.
-pub type NodeId = u32;
-
-/// The root of the image.
-pub const ROOT: NodeId = 0;
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
@@ -298,7 +294,21 @@ impl Tree {
     }
 }
 
-/// The sorts of event that are kept apart.
+impl PathStore for Tree {
+    fn parent(&self, node: NodeId) -> NodeId {
+        Self::parent(self, node)
+    }
+
+    fn name(&self, node: NodeId) -> &[u8] {
+        Self::name(self, node)
+    }
+
+    fn child(&mut self, parent: NodeId, name: &[u8], invisible: bool) -> Result<NodeId, LayerError> {
+        Self::child(self, parent, name, invisible)
+    }
+}
+
+/// The kinds of event that are kept apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// An entry that is a directory.

@@ -1,4 +1,4 @@
-//! What a user should know of an image that is merged exactly all the same (`layer-semantics` section 3).
+//! What a user should know of an image that is merged exactly all the same (`docs/layer-semantics.md#section-3`).
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub struct Warning {
     pub kind: WarningKind,
 }
 
-/// The sorts of warning.
+/// The kinds of warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum WarningKind {

@@ -172,7 +172,7 @@ impl ImageConfig {
         &self.document
     }
 
-    /// Refuses Windows images (layer semantics, rule 20).
+    /// Refuses Windows images (`docs/layer-semantics.md#rule-20`).
     ///
     /// # Errors
     /// [`Refusal::Windows`].

@@ -253,7 +253,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// Removes `org.opencontainers.image.base.*` (layer semantics, rule 18).
+    /// Removes `org.opencontainers.image.base.*` (`docs/layer-semantics.md#rule-18`).
     ///
     /// # Errors
     /// [`DocumentError::Invalid`] if the annotations there are no object.

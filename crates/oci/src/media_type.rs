@@ -79,7 +79,7 @@ pub struct LayerKind {
     pub foreign: bool,
 }
 
-/// Something that is well understood and not supported (layer semantics, rule 20).
+/// Something that is well understood and not supported (`docs/layer-semantics.md#rule-20`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {

@@ -18,7 +18,7 @@ pub(crate) enum Sniffed {
     Plain,
 }
 
-/// Tells the codec by magic (`layer-semantics` rule 1). Fewer than 4 bytes can only be plain.
+/// Tells the codec by magic (`docs/layer-semantics.md#rule-1`). Fewer than 4 bytes can only be plain.
 pub(crate) fn sniff(start: &[u8]) -> Sniffed {
     match start {
         [0x1f, 0x8b, ..] => Sniffed::Gzip,

@@ -3,15 +3,14 @@
 //! The merged tar stream is parsed while it is made, so a tree costs the memory of its names and a digest each, never its
 //! content.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use bytes::Bytes;
 use unbloat_layers::tar::{Header, Kind, Meta, Meter, TarReader};
-use unbloat_layers::{
-    BoxError, Chunk, ChunkSource, LayerError, Options, Outcome, Output, Piece, Plan, Summary, merge,
-};
+use unbloat_layers::{BoxError, Chunk, ChunkSource, LayerError, Options, Output, Piece, Summary, merge};
 use unbloat_oci::{Algorithm, Hasher};
 
 use crate::source::Layers;
@@ -33,19 +32,35 @@ pub(crate) struct Item {
 /// All of them.
 pub(crate) type Listing = BTreeMap<Vec<u8>, Item>;
 
+/// What the merge tells the parser.
+enum Message {
+    Bytes(Bytes),
+    /// What came so far is void.
+    Restart,
+}
+
 struct Feed {
-    sender: SyncSender<Bytes>,
+    sender: SyncSender<Message>,
     buffer: Vec<u8>,
 }
 
 impl Feed {
     fn flush(&mut self) -> Result<(), BoxError> {
         let bytes = std::mem::take(&mut self.buffer).into();
-        self.sender.send(bytes).map_err(|_| "the merged stream is no tar".into())
+        self.send(Message::Bytes(bytes))
+    }
+
+    fn send(&self, message: Message) -> Result<(), BoxError> {
+        self.sender.send(message).map_err(|_| "the merged stream is no tar".into())
     }
 }
 
 impl Output for Feed {
+    fn restart(&mut self) -> Result<(), BoxError> {
+        self.buffer.clear();
+        self.send(Message::Restart)
+    }
+
     fn fresh(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= 256 << 10 { self.flush() } else { Ok(()) }
@@ -56,14 +71,27 @@ impl Output for Feed {
     }
 }
 
-struct Fed(Receiver<Bytes>, u64);
+/// The merged stream as the parser reads it, up to its end or a new beginning.
+struct Fed<'a> {
+    receiver: &'a Receiver<Message>,
+    offset: u64,
+    restarted: &'a Cell<bool>,
+}
 
-impl ChunkSource for Fed {
+impl ChunkSource for Fed<'_> {
     fn next(&mut self) -> Result<Option<Chunk>, BoxError> {
-        let Ok(data) = self.0.recv() else { return Ok(None) };
-        let offset = self.1;
-        self.1 += data.len() as u64;
-        Ok(Some(Chunk { data, offset, origin: None }))
+        match self.receiver.recv() {
+            Ok(Message::Bytes(data)) => {
+                let offset = self.offset;
+                self.offset += data.len() as u64;
+                Ok(Some(Chunk { data, offset, origin: None }))
+            }
+            Ok(Message::Restart) => {
+                self.restarted.set(true);
+                Ok(None)
+            }
+            Err(_) => Ok(None),
+        }
     }
 }
 
@@ -73,32 +101,34 @@ pub(crate) fn list(
     count: usize,
     options: &Options,
 ) -> Result<(Listing, Summary), unbloat_layers::Error> {
-    let mut plan = Plan::default();
+    use unbloat_layers::Error;
+    let (sender, receiver) = sync_channel(4);
+    let (summary, listing) = std::thread::scope(|scope| {
+        let parser = scope.spawn(move || parse_last(&receiver));
+        let mut feed = Feed { sender, buffer: Vec::new() };
+        let summary = merge(layers, count, options, &mut feed)
+            .and_then(|summary| feed.flush().map(|()| summary).map_err(Error::Output));
+        drop(feed);
+        let listing = parser.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (summary, listing)
+    });
+    let summary = summary?;
+    Ok((listing.map_err(|error| Error::Output(Box::new(error)))?, summary))
+}
+
+/// Parses the stream as it is after its last new beginning.
+fn parse_last(receiver: &Receiver<Message>) -> Result<Listing, LayerError> {
     loop {
-        let (sender, receiver) = sync_channel(4);
-        let (outcome, listing) = std::thread::scope(|scope| {
-            let parser = scope.spawn(move || parse(Fed(receiver, 0)));
-            let mut feed = Feed { sender, buffer: Vec::new() };
-            let outcome = merge(layers, count, options, &plan, &mut feed);
-            let flushed = feed.flush();
-            drop(feed);
-            let listing = parser.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            (
-                outcome.and_then(|outcome| flushed.map(|()| outcome).map_err(unbloat_layers::Error::Output)),
-                listing,
-            )
-        });
-        match outcome? {
-            Outcome::Again(next) => plan = next,
-            Outcome::Done(summary) => {
-                let listing = listing.map_err(|error| unbloat_layers::Error::Output(Box::new(error)))?;
-                return Ok((listing, summary));
-            }
+        let restarted = Cell::new(false);
+        let listing = parse(Fed { receiver, offset: 0, restarted: &restarted });
+        // A void stream ends anywhere, so what is wrong with it says nothing.
+        if !restarted.get() {
+            return listing;
         }
     }
 }
 
-fn parse(stream: Fed) -> Result<Listing, LayerError> {
+fn parse(stream: Fed<'_>) -> Result<Listing, LayerError> {
     let mut reader = TarReader::new(stream, 0, Arc::new(Meter::new(u64::MAX)));
     let mut raw = Vec::new();
     let mut items: Listing = BTreeMap::new();

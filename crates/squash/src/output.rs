@@ -54,8 +54,20 @@ impl Segment {
 
 enum Message {
     Batch(Vec<Segment>),
+    /// What came so far is void.
+    Restart,
     /// The stream is whole; without it, what came is void.
     End,
+}
+
+const STOPPED: &str = "the codec or the upload stopped";
+
+/// What the codec's thread hands to the upload.
+pub(crate) enum Compressed {
+    /// The next bytes of the blob.
+    Bytes(Bytes),
+    /// What came so far is void: the blob begins anew.
+    Restart,
 }
 
 /// The merge's side.
@@ -77,17 +89,23 @@ impl Batches {
         self.bytes = 0;
         let batch = std::mem::take(&mut self.batch);
         // The other side tells why it went away.
-        self.sender.send(Message::Batch(batch)).map_err(|_| "the codec or the upload stopped".into())
+        self.sender.send(Message::Batch(batch)).map_err(|_| STOPPED.into())
     }
 
     /// Says that the stream is whole.
     pub(crate) fn end(mut self) -> Result<(), BoxError> {
         self.flush()?;
-        self.sender.send(Message::End).map_err(|_| "the codec or the upload stopped".into())
+        self.sender.send(Message::End).map_err(|_| STOPPED.into())
     }
 }
 
 impl Output for Batches {
+    fn restart(&mut self) -> Result<(), BoxError> {
+        self.batch.clear();
+        self.bytes = 0;
+        self.sender.send(Message::Restart).map_err(|_| STOPPED.into())
+    }
+
     fn fresh(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
         match self.batch.last_mut() {
             Some(Segment::Fresh(last)) => last.extend_from_slice(bytes),
@@ -128,11 +146,11 @@ pub(crate) type CodecThread = std::thread::JoinHandle<Result<Option<Encoded>, St
 pub(crate) fn start(
     settings: Settings,
     progress: &Arc<Progress>,
-) -> (Batches, mpsc::Receiver<Bytes>, CodecThread) {
+) -> (Batches, mpsc::Receiver<Compressed>, CodecThread) {
     let (sender, receiver) = sync_channel(BATCHES);
     let (buffers, sent) = mpsc::channel(BUFFERS);
     let batches = Batches { sender, batch: Vec::new(), bytes: 0, progress: Arc::clone(progress) };
-    let thread = std::thread::spawn(move || encode(settings, &receiver, buffers));
+    let thread = std::thread::spawn(move || encode(settings, &receiver, &buffers));
     (batches, sent, thread)
 }
 
@@ -142,37 +160,63 @@ struct Sent {
     size: u64,
 }
 
+/// One blob on its way through the codec.
+struct Blob {
+    diff_id: Hasher,
+    encoder: Encoder,
+    sent: Arc<Mutex<Option<Sent>>>,
+}
+
+impl Blob {
+    fn new(settings: Settings, buffers: mpsc::Sender<Compressed>) -> Result<Self, String> {
+        let sent = Arc::new(Mutex::new(Some(Sent { digest: Hasher::new(Algorithm::Sha256), size: 0 })));
+        let counting = Arc::clone(&sent);
+        let sink = move |bytes: Bytes| {
+            if let Some(sent) = counting.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                sent.digest.update(&bytes);
+                sent.size += bytes.len() as u64;
+            }
+            let sent = buffers.blocking_send(Compressed::Bytes(bytes));
+            sent.map_err(|_| std::io::Error::other("the upload stopped"))
+        };
+        let encoder = Encoder::new(settings, Box::new(sink))?;
+        Ok(Self { diff_id: Hasher::new(Algorithm::Sha256), encoder, sent })
+    }
+
+    fn write(&mut self, batch: Vec<Segment>) -> Result<(), String> {
+        for segment in batch {
+            self.diff_id.update(segment.bytes());
+            self.encoder.write(segment)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Encoded, String> {
+        self.encoder.finish()?;
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Sent { digest, size } = sent.ok_or("the codec's count is gone")?;
+        Ok(Encoded { diff_id: self.diff_id.finish(), digest: digest.finish(), size })
+    }
+}
+
 /// `None` when the stream ended before it was whole.
 fn encode(
     settings: Settings,
     receiver: &Receiver<Message>,
-    buffers: mpsc::Sender<Bytes>,
+    buffers: &mpsc::Sender<Compressed>,
 ) -> Result<Option<Encoded>, String> {
-    let mut diff_id = Hasher::new(Algorithm::Sha256);
-    let sent = Arc::new(Mutex::new(Some(Sent { digest: Hasher::new(Algorithm::Sha256), size: 0 })));
-    let counting = Arc::clone(&sent);
-    let sink = move |bytes: Bytes| {
-        if let Some(sent) = counting.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            sent.digest.update(&bytes);
-            sent.size += bytes.len() as u64;
-        }
-        buffers.blocking_send(bytes).map_err(|_| std::io::Error::other("the upload stopped"))
-    };
-    let mut encoder = Encoder::new(settings, Box::new(sink))?;
+    let mut blob = Blob::new(settings, buffers.clone())?;
     loop {
         match receiver.recv() {
             Err(_) => return Ok(None),
-            Ok(Message::End) => break,
-            Ok(Message::Batch(batch)) => {
-                for segment in batch {
-                    diff_id.update(segment.bytes());
-                    encoder.write(segment)?;
-                }
+            Ok(Message::End) => return blob.finish().map(Some),
+            Ok(Message::Batch(batch)) => blob.write(batch)?,
+            Ok(Message::Restart) => {
+                // The old codec's threads end with it, so that nothing of theirs comes behind the word.
+                drop(blob);
+                buffers.blocking_send(Compressed::Restart).map_err(|_| "the upload stopped")?;
+                blob = Blob::new(settings, buffers.clone())?;
             }
         }
     }
-    encoder.finish()?;
-    let sent = sent.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Sent { digest, size } = sent.ok_or("the codec's count is gone")?;
-    Ok(Some(Encoded { diff_id: diff_id.finish(), digest: digest.finish(), size }))
 }

@@ -5,19 +5,22 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::mpsc::Receiver;
 use unbloat_contract::{Compression, Figures, Format, PlatformFigures, SquashRequest, SquashResult, Stage};
-use unbloat_layers::{Options, Outcome, Plan, Summary, merge};
+use unbloat_layers::{Options, Summary, merge};
 use unbloat_oci::{
     AnyManifest, Compression as Codec, Descriptor, EntryKind, Family, Index, MediaType, NewLayer, Platform,
 };
-use unbloat_registry::{Client, Destination, Fetched, Location, Remakes, Source, Unchanged, UploadOptions};
+use unbloat_registry::{
+    BlobUpload, Client, Destination, Fetched, Location, Remakes, Source, Unchanged, UploadOptions,
+};
 
 use crate::base;
 use crate::cache::HeaderCache;
 use crate::encode::Settings;
 use crate::error::Error;
 use crate::image::Image;
-use crate::output::{self, Encoded};
+use crate::output::{self, Compressed, Encoded};
 use crate::place::at_digest;
 use crate::progress::Progress;
 use crate::source::Layers;
@@ -367,7 +370,6 @@ impl Run<'_> {
         let options = self.merge_options(kept);
         let encoders = self.request.limits.encoders();
         let settings = Settings::new(codec, self.request.level, encoders).map_err(Error::Request)?;
-        let mut plan = Plan::default();
         let mut remakes = self.destination.map(Destination::remakes);
         loop {
             let prefetch = self.request.limits.prefetch_bytes();
@@ -375,31 +377,14 @@ impl Run<'_> {
             let source = Layers::new(self.source, layers, codec == Codec::Gzip, prefetch, self.progress)
                 .with_windows(self.request.limits.memory_bytes)
                 .with_cache(cache, kept);
-            let (batches, mut buffers, thread) = output::start(settings, self.progress);
-            let (count, chosen, first) = (layers.len(), options.clone(), plan.clone());
+            let (mut batches, buffers, thread) = output::start(settings, self.progress);
+            let (count, options) = (layers.len(), options.clone());
             let merging = tokio::task::spawn_blocking(move || {
-                let mut batches = batches;
-                let outcome = merge(&source, count, &chosen, &first, &mut batches);
-                if let Ok(Outcome::Done(_)) = &outcome {
-                    batches.end().map_err(unbloat_layers::Error::Output)?;
-                }
-                outcome
+                let summary = merge(&source, count, &options, &mut batches)?;
+                batches.end().map_err(unbloat_layers::Error::Output)?;
+                Ok(summary)
             });
-            // When it ends, so does the queue: a failed upload must not leave the codec waiting for room.
-            let uploading = async move {
-                let mut upload = match self.destination {
-                    Some(destination) => Some(destination.upload(UploadOptions { hash: false }).await?),
-                    None => None,
-                };
-                while let Some(bytes) = buffers.recv().await {
-                    self.progress.wrote(bytes.len());
-                    if let Some(upload) = &mut upload {
-                        upload.write(bytes).await?;
-                    }
-                }
-                Ok::<_, unbloat_registry::Error>(upload)
-            };
-            let (merged, uploaded) = tokio::join!(merging, uploading);
+            let (merged, uploaded) = tokio::join!(merging, self.upload(buffers));
             let upload = match uploaded {
                 Ok(upload) => upload,
                 // The registry lost what it had of the layer, or refused the way it came: the same layer once more.
@@ -412,11 +397,7 @@ impl Run<'_> {
                 .map_err(|panic| Error::Internal(panic.to_string()))?
                 .map_err(|_| Error::Internal("the codec's thread panicked".into()))?;
             let summary = match merged {
-                Ok(Outcome::Again(next)) => {
-                    plan = next;
-                    continue;
-                }
-                Ok(Outcome::Done(summary)) => summary,
+                Ok(summary) => summary,
                 Err(unbloat_layers::Error::Output(cause)) => {
                     return Err(match (encoded, self.progress.is_cancelled()) {
                         (_, true) => Error::Cancelled,
@@ -438,6 +419,34 @@ impl Run<'_> {
             }
             return Ok((encoded, summary));
         }
+    }
+
+    /// Sends what the codec makes, until it ends; a blob that begins anew is another upload. When this ends, so does the
+    /// queue: a failed upload must not leave the codec waiting for room.
+    async fn upload(
+        &self,
+        mut buffers: Receiver<Compressed>,
+    ) -> Result<Option<BlobUpload>, unbloat_registry::Error> {
+        let begin = async || match self.destination {
+            Some(destination) => destination.upload(UploadOptions { hash: false }).await.map(Some),
+            None => Ok(None),
+        };
+        let mut upload = begin().await?;
+        while let Some(compressed) = buffers.recv().await {
+            match compressed {
+                Compressed::Restart => {
+                    drop(upload.take());
+                    upload = begin().await?;
+                }
+                Compressed::Bytes(bytes) => {
+                    self.progress.wrote(bytes.len());
+                    if let Some(upload) = &mut upload {
+                        upload.write(bytes).await?;
+                    }
+                }
+            }
+        }
+        Ok(upload)
     }
 
     async fn verify(&self, image: &Image, made: &Source, kept: usize) -> Result<(), Error> {

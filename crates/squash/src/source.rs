@@ -150,10 +150,12 @@ impl LayerSource for Layers {
             Order::HighestFirst => self.blobs.len() - 1 - at,
             Order::LowestFirst => at,
         };
-        requested.count = requested.count.max(place(layer) + 1);
+        // The first one again: another round begins.
+        let asked = if place(layer) == 0 { 0 } else { requested.count };
+        requested.count = asked.max(place(layer) + 1);
         while requested.count < (place(layer) + 1 + AHEAD).min(self.blobs.len()) {
             let next = place(requested.count);
-            if !self.is_known(next) {
+            if !self.is_known(next) && !requested.streams.contains_key(&next) {
                 requested.streams.insert(next, self.start(next));
             }
             requested.count += 1;

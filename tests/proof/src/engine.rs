@@ -7,7 +7,7 @@ use std::{
 
 use unbloat_layers::{
     BoxError, Chunk, ChunkSource, HeaderSink, Known, LayerSource, MemoryLayers, MemoryStream, Options,
-    Outcome, Output, Piece, Plan, merge,
+    Output, Piece, merge,
 };
 
 use crate::{
@@ -83,6 +83,11 @@ impl LayerSource for Remembering {
 struct Collect(Vec<u8>);
 
 impl Output for Collect {
+    fn restart(&mut self) -> Result<(), BoxError> {
+        self.0.clear();
+        Ok(())
+    }
+
     fn fresh(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
         self.0.extend_from_slice(bytes);
         Ok(())
@@ -103,18 +108,9 @@ pub fn flatten_above_a_known_base(tars: &[Vec<u8>], options: &Options) -> Result
         MemoryLayers { layers: tars.iter().map(|tar| tar.clone().into()).collect(), chunk_bytes: 1 << 20 };
     let source = Remembering { layers, headers: Headers::default() };
     let run = || {
-        let mut plan = Plan::default();
-        loop {
-            let mut collect = Collect(Vec::new());
-            match merge(&source, tars.len(), options, &plan, &mut collect)
-                .map_err(|error| error.to_string())?
-            {
-                Outcome::Done(summary) => {
-                    return Ok::<_, String>((collect.0, summary.unpacked_bytes, summary.records));
-                }
-                Outcome::Again(next) => plan = next,
-            }
-        }
+        let mut collect = Collect(Vec::new());
+        let summary = merge(&source, tars.len(), options, &mut collect).map_err(|error| error.to_string())?;
+        Ok::<_, String>((collect.0, summary.unpacked_bytes, summary.records))
     };
     let read = run()?;
     let known = source.headers.lock().expect("nobody panicked").len();

@@ -6,7 +6,8 @@
 
 use super::table::{Rule, TABLE};
 use crate::collections::HashMap;
-use unbloat_layers::tree::{NodeId, ROOT, Tree};
+use unbloat_layers::layer::{NodeId, ROOT};
+use unbloat_layers::tree::Tree;
 
 /// No rule.
 const NOTHING: u8 = u8::MAX;

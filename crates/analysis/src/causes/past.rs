@@ -3,7 +3,8 @@
 use crate::human;
 use crate::places::{Places, Version};
 use crate::result::{Change, EntryKind};
-use unbloat_layers::tree::{NodeId, ROOT, Tree};
+use unbloat_layers::layer::{NodeId, ROOT};
+use unbloat_layers::tree::Tree;
 
 /// One path's history.
 pub(crate) struct Past {

@@ -1,4 +1,4 @@
-//! All layers put on top of each other, lowest first (`layer-semantics` section 2), as a list of events for each path.
+//! All layers put on top of each other, lowest first (`docs/layer-semantics.md#section-2`), as a list of events for each path.
 //!
 //! Each layer is first made into the folder that it would be by itself, and then laid over what the layers below it show, as
 //! overlayfs does. Paths have the numbers of a walk, so what is below a path is one range.

@@ -124,7 +124,7 @@ fn read_layer<S: LayerSource>(
     }
 }
 
-/// What one layer did so far that decides where its later records go (`layer-semantics` rule 11).
+/// What one layer did so far that decides where its later records go (`docs/layer-semantics.md#rule-11`).
 #[derive(Default)]
 struct OwnLayer {
     next_ord: u32,

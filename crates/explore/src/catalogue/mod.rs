@@ -8,7 +8,7 @@
 //! - A path costs 16 bytes and its share of the names; an entry, or a removal that a layer causes, costs 32 bytes. While it
 //!   is made, it costs about twice that. Content is never held.
 //! - Paths are numbered so that a parent stands before its children and all that is below a path is one range.
-//! - Which bytes are wasted is exact by `layer-semantics`.
+//! - Which bytes are wasted is exact by `docs/layer-semantics.md`.
 
 mod apply;
 mod bits;

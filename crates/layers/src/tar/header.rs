@@ -87,7 +87,7 @@ impl Time {
     }
 }
 
-/// Metadata that a later hard link to the same inode replaces (`layer-semantics` rule 12).
+/// Metadata that a later hard link to the same inode replaces (`docs/layer-semantics.md#rule-12`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Meta {
     /// Permission bits with setuid, setgid and sticky.
@@ -129,7 +129,7 @@ pub struct Header {
     pub(super) stored: u64,
     /// Where the stored bytes go, for a sparse file.
     pub(super) sparse: Option<SparseMap>,
-    /// Bytes that a hard link declares (`layer-semantics` rule 4).
+    /// Bytes that a hard link declares (`docs/layer-semantics.md#rule-4`).
     pub(super) link_data: u64,
 }
 
@@ -143,7 +143,8 @@ impl Header {
     }
 
     /// A header that no archive had.
-    pub(crate) fn made(kind: Kind, meta: Meta) -> Self {
+    #[must_use]
+    pub fn made(kind: Kind, meta: Meta) -> Self {
         Self {
             path: Vec::new(),
             link: Vec::new(),

@@ -455,7 +455,7 @@ impl<S: ChunkSource> TarReader<S> {
         }
     }
 
-    /// Passes over the data of a hard link (`layer-semantics` rule 4). Runtimes take a header that stands right behind the
+    /// Passes over the data of a hard link (`docs/layer-semantics.md#rule-4`). Runtimes take a header that stands right behind the
     /// link for one, whatever size the link declares, so data is looked for only where no header stands.
     fn skip_link_data(&mut self) -> Result<(), LayerError> {
         let declared = std::mem::take(&mut self.link_data);

@@ -16,7 +16,7 @@ const MOST_LINKS_FOLLOWED: usize = 40;
 /// What one layer holds at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Node {
-    /// A directory that only a longer path makes exist (rule 10).
+    /// A directory that only a longer path makes exist (`docs/layer-semantics.md#rule-10`).
     Implied,
     /// A directory with an entry; its inode's number.
     Directory(usize),
@@ -35,7 +35,7 @@ pub struct LayerTree {
     pub opaque: BTreeSet<Vec<u8>>,
     /// Directories whose entry stands behind the first path below them.
     pub late: BTreeSet<Vec<u8>>,
-    /// AUFS metadata: not visible, but links to it resolve (rule 6).
+    /// AUFS metadata: not visible, but links to it resolve (`docs/layer-semantics.md#rule-6`).
     hidden: BTreeMap<Vec<u8>, usize>,
 }
 
@@ -89,14 +89,14 @@ impl LayerTree {
             }
             self.nodes.insert(path, Node::Directory(number));
         } else {
-            // Later wins (rule 11): with a directory goes what this layer put below it.
+            // Later wins (`docs/layer-semantics.md#rule-11`): with a directory goes what this layer put below it.
             self.nodes.retain(|other, _| !is_below(other, &path));
             self.nodes.insert(path, Node::Other(number));
         }
         Ok(())
     }
 
-    /// The inode of an entry: a new one, or that of a link's target with the link's metadata (rule 12).
+    /// The inode of an entry: a new one, or that of a link's target with the link's metadata (`docs/layer-semantics.md#rule-12`).
     fn inode(&self, entry: Entry, lower: &mut Tree) -> Result<Option<usize>> {
         let kind = match entry.kind {
             EntryKind::File(content) => Kind::File(content.into()),
@@ -151,7 +151,7 @@ impl LayerTree {
         }
     }
 
-    /// Replaces parents that this layer made symbolic links by what they point to, inside the root (rule 11).
+    /// Replaces parents that this layer made symbolic links by what they point to, inside the root (`docs/layer-semantics.md#rule-11`).
     fn resolve_parents(&self, path: &[u8], inodes: &Tree) -> Result<Vec<u8>> {
         let mut waiting: Vec<Vec<u8>> = path
             .split(|byte| *byte == b'/')

@@ -119,7 +119,7 @@ impl<'a> TarReader<'a> {
                 .iter()
                 .filter_map(|(key, value)| {
                     let name = key.strip_prefix(b"SCHILY.xattr.")?;
-                    // Overlay's own marks mean nothing in a layer (rule 14).
+                    // Overlay's own marks mean nothing in a layer (`docs/layer-semantics.md#rule-14`).
                     (!name.starts_with(b"trusted.overlay.")).then(|| (name.to_vec(), value.clone()))
                 })
                 .collect(),

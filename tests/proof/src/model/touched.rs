@@ -47,7 +47,7 @@ pub fn invented_times<L: AsRef<[u8]>>(layers: &[L]) -> Result<BTreeSet<Vec<u8>>>
 }
 
 /// Fills in what changes when the lowest `kept` layers are kept: a link from above to a file of the base that is still the
-/// same file is written as a copy (section 4).
+/// same file is written as a copy (`docs/layer-semantics.md#section-4`).
 pub fn mask_split_links<L: AsRef<[u8]>>(mask: &mut Mask, layers: &[L], kept: usize) -> Result<()> {
     let (base, above) = layers.split_at(kept);
     let base = merge(base)?;

@@ -37,7 +37,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// What a directory has that no layer names (rule 10).
+    /// What a directory has that no layer names (`docs/layer-semantics.md#rule-10`).
     pub fn implied() -> Self {
         Self { mode: 0o755, uid: 0, gid: 0, mtime: (0, 0), xattrs: BTreeMap::new() }
     }

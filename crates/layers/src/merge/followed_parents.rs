@@ -1,19 +1,20 @@
 //! `--follow-symlinked-parents`: a path below a lower layer's symlink goes through the link, as a runtime that applies layers
-//! to one folder does, instead of replacing it (`layer-semantics` section 3).
+//! to one folder does, instead of replacing it (`docs/layer-semantics.md#section-3`).
 //!
 //! Which symlinks a path meets depends on the layers below it, so this one option costs a read of all headers first,
 //! from the lowest layer up. What comes out is a list of records with other paths; the merge itself is the same.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::options::Options;
+use super::source::LayerSource;
 use crate::chunk::ChunkSource;
 use crate::collections::HashMap;
-use crate::error::LayerError;
-use crate::name::{self, Mark};
-use crate::tar::{Header, Kind, TarReader};
-
-/// Most symlinks that one name may lead through.
-const MAX_SYMLINKS: usize = 40;
+use crate::error::{Error, LayerError, display};
+use crate::layer::MAX_SYMLINKS;
+use crate::name::{self, Mark, NameError};
+use crate::tar::{Header, Kind, Meter, TarReader};
 
 /// A record's path and link target as they are after the symlinks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,22 @@ pub(crate) struct Rewrite {
 
 /// Records to rewrite, by layer and number.
 pub(crate) type Rewrites = HashMap<(u32, u32), Rewrite>;
+
+/// Reads all headers from the lowest layer up for the symlinks that paths of higher layers lead through.
+pub(super) fn read_symlinks<S: LayerSource>(
+    source: &S,
+    layers: usize,
+    options: &Options,
+) -> Result<Rewrites, Error> {
+    let meter = Arc::new(Meter::new(options.max_unpacked_bytes));
+    let mut follower = Follower::default();
+    for layer in 0..layers {
+        let stream = source.open(layer).map_err(|error| LayerError::Stream(error).at(layer))?;
+        let mut reader = TarReader::new(stream, layer, Arc::clone(&meter));
+        follower.layer(layer as u32, &mut reader).map_err(|error| error.at(layer))?;
+    }
+    Ok(follower.rewrites)
+}
 
 /// The symlinks that the layers so far show.
 #[derive(Debug, Default)]
@@ -49,10 +66,6 @@ impl Follower {
             ord += 1;
         }
         Ok(())
-    }
-
-    pub(crate) fn finish(self) -> Rewrites {
-        self.rewrites
     }
 
     fn record(&mut self, layer: u32, ord: u32, header: &Header) -> Result<(), LayerError> {
@@ -106,7 +119,7 @@ impl Follower {
 
     /// The path with all its parents followed; its last component stays.
     fn resolve(&self, raw: &[u8]) -> Result<Vec<u8>, LayerError> {
-        let refuse = |reason| LayerError::Name { path: crate::error::display(raw), reason };
+        let refuse = |reason| LayerError::Name { path: display(raw), reason };
         let mut parts = Vec::new();
         name::components(raw, &mut parts).map_err(refuse)?;
         let mut pending: Vec<Vec<u8>> = parts.iter().rev().map(|part| part.to_vec()).collect();
@@ -126,7 +139,7 @@ impl Follower {
                     let Some((_, target)) = self.symlinks.get(&at.join(&b'/')) else { continue };
                     followed += 1;
                     if followed > MAX_SYMLINKS {
-                        return Err(refuse(crate::NameError::SymlinkLoop));
+                        return Err(refuse(NameError::SymlinkLoop));
                     }
                     at.pop();
                     if target.first() == Some(&b'/') {
@@ -137,7 +150,7 @@ impl Follower {
             }
         }
         let path = at.join(&b'/');
-        if path.len() > name::MAX_NAME { Err(refuse(crate::NameError::TooLong)) } else { Ok(path) }
+        if path.len() > name::MAX_NAME { Err(refuse(NameError::TooLong)) } else { Ok(path) }
     }
 }
 
@@ -151,7 +164,6 @@ impl Rewrite {
 
 fn plain(raw: &[u8]) -> Result<Vec<u8>, LayerError> {
     let mut parts = Vec::new();
-    name::components(raw, &mut parts)
-        .map_err(|reason| LayerError::Name { path: crate::error::display(raw), reason })?;
+    name::components(raw, &mut parts).map_err(|reason| LayerError::Name { path: display(raw), reason })?;
     Ok(parts.join(&b'/'))
 }
