@@ -3,6 +3,7 @@
 //! What happens here: one command a chore; `test` prepares a machine and runs everything that can fail. What does not:
 //! building anything that a user gets.
 
+mod admission;
 mod analysis;
 mod bench;
 mod cluster;
@@ -10,6 +11,7 @@ mod definitions;
 mod generated;
 mod image;
 mod man;
+mod rbac;
 mod shell;
 mod steps;
 mod test;

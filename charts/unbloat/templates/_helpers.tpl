@@ -52,28 +52,3 @@ app.kubernetes.io/component: operator
 {{- end }}
 {{- toYaml $config }}
 {{- end }}
-
-{{- /* What the operator may do in the namespaces that it works in. */ -}}
-{{- define "unbloat.rules" -}}
-- apiGroups: [unbloat.dev]
-  resources: [imagesquashjobs]
-  verbs: [get, list, watch, delete]
-- apiGroups: [unbloat.dev]
-  resources: [imagesquashjobs/status]
-  verbs: [patch]
-- apiGroups: [unbloat.dev]
-  resources: [imagesquashjobs/finalizers]
-  verbs: [update]
-- apiGroups: [batch]
-  resources: [jobs]
-  verbs: [get, list, watch, create, delete]
-- apiGroups: [""]
-  resources: [pods]
-  verbs: [list, watch]
-- apiGroups: [""]
-  resources: [serviceaccounts]
-  verbs: [get]
-- apiGroups: [events.k8s.io]
-  resources: [events]
-  verbs: [create]
-{{- end }}

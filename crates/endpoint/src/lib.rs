@@ -3,11 +3,13 @@
 //! What happens here: GET requests are answered from memory by one function. What does not: routing, TLS, bodies, anything
 //! that waits.
 //!
-//! Invariants: a bounded number of connections at once, each with a time limit; whatever a client sends, nothing of it is
-//! kept or shown.
+//! Invariants: a bounded number of connections at once, in all and for each address, each with a time limit; whatever a client
+//! sends, nothing of it is kept or shown. A new connection is always taken: where there are too many, the oldest one goes, of
+//! the same address if that has its share. An answer takes a moment, so that clients that hang keep nobody out.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +20,12 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 /// Connections at once: probes, scrapes and the operator's polls are few, and memory stays bounded.
 const CONNECTIONS: usize = 32;
+/// Connections of one address at once.
+const PER_PEER: usize = 8;
 /// A client that sends or reads slower than this loses its place.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -78,11 +82,10 @@ async fn accept<F>(listener: TcpListener, answer: Arc<F>)
 where
     F: Fn(&str) -> Answer + Send + Sync + 'static,
 {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open = Open::default();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, mostly; the next moment may have one.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -90,9 +93,9 @@ where
                 continue;
             }
         };
+        open.make_room(peer.ip());
         let answer = Arc::clone(&answer);
-        tokio::spawn(async move {
-            let _place = place;
+        let connection = tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
                 let response = respond(&request, &*answer);
                 async move { Ok::<_, Infallible>(response) }
@@ -105,6 +108,27 @@ where
             // The client sees the end of the connection; there is nobody else to tell.
             let _ = tokio::time::timeout(LIMIT, connection).await;
         });
+        open.0.push_back((peer.ip(), connection.abort_handle()));
+    }
+}
+
+/// The connections that are open, oldest first.
+#[derive(Default)]
+struct Open(VecDeque<(IpAddr, AbortHandle)>);
+
+impl Open {
+    /// Closes what has to give way to one more connection of this address.
+    fn make_room(&mut self, peer: IpAddr) {
+        self.0.retain(|(_, connection)| !connection.is_finished());
+        let of_peer = self.0.iter().filter(|(address, _)| *address == peer).count();
+        let oldest = if of_peer >= PER_PEER {
+            self.0.iter().position(|(address, _)| *address == peer)
+        } else {
+            (self.0.len() >= CONNECTIONS).then_some(0)
+        };
+        if let Some((_, connection)) = oldest.and_then(|at| self.0.remove(at)) {
+            connection.abort();
+        }
     }
 }
 
@@ -158,13 +182,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn clients_that_hang_do_not_keep_others_out_for_long() {
+    async fn two_hundred_clients_that_hang_keep_nobody_out() {
         let address = start().await;
         let mut hanging = Vec::new();
-        for _ in 0..CONNECTIONS {
-            hanging.push(TcpStream::connect(address).await.unwrap());
+        for number in 0..200 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            // Half of them have begun a request, half say nothing.
+            if number % 2 == 0 {
+                stream.write_all(b"GET /x HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+            }
+            hanging.push(stream);
         }
-        let answer = tokio::time::timeout(LIMIT * 3, ask(address, "GET /x")).await;
+        let answer = tokio::time::timeout(LIMIT / 2, ask(address, "GET /x")).await;
         assert!(answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")));
+    }
+
+    #[tokio::test]
+    async fn one_address_gives_way_to_itself_and_many_to_the_newest() {
+        let connection = || tokio::spawn(std::future::pending::<()>()).abort_handle();
+        let peer = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let mut open = Open::default();
+        for last in 0..(CONNECTIONS - PER_PEER) {
+            open.0.push_back((peer(u8::try_from(last).unwrap() + 10), connection()));
+        }
+        for _ in 0..20 {
+            open.make_room(peer(1));
+            open.0.push_back((peer(1), connection()));
+        }
+        assert_eq!(open.0.iter().filter(|(address, _)| *address == peer(1)).count(), PER_PEER);
+        assert_eq!(open.0.len(), CONNECTIONS);
+        open.make_room(peer(2));
+        open.0.push_back((peer(2), connection()));
+        assert_eq!(open.0.len(), CONNECTIONS);
+        assert_eq!(open.0[0].0, peer(11), "the oldest of all gave way");
     }
 }

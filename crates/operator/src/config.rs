@@ -17,44 +17,44 @@ use crate::quantity;
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct Config {
+pub(crate) struct Config {
     /// How many squashes run at once.
-    pub concurrency: Concurrency,
+    pub(crate) concurrency: Concurrency,
     /// Waits between attempts.
-    pub backoff: Backoff,
+    pub(crate) backoff: Backoff,
     /// Whether the operator resolves sources itself.
-    pub resolve: Resolve,
+    pub(crate) resolve: Resolve,
     /// PEM files of certificate authorities that registries' certificates come from, beside the system's.
-    pub registry_ca_files: Vec<PathBuf>,
+    pub(crate) registry_ca_files: Vec<PathBuf>,
     /// What workers look like.
-    pub worker: Worker,
+    pub(crate) worker: Worker,
     /// How far a job's own `worker` fields may go.
-    pub overrides: Overrides,
+    pub(crate) overrides: Overrides,
 }
 
 /// How many squashes run at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct Concurrency {
+pub(crate) struct Concurrency {
     /// In all namespaces together.
-    pub global: usize,
+    pub(crate) global: usize,
     /// In each namespace.
-    pub per_namespace: usize,
+    pub(crate) per_namespace: usize,
 }
 
 /// Waits between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     /// Seconds after the first failure; doubled for each further one.
-    pub base_seconds: u64,
+    pub(crate) base_seconds: u64,
     /// Longest wait.
-    pub cap_seconds: u64,
+    pub(crate) cap_seconds: u64,
 }
 
 /// Whether the operator reads a source's manifest before it starts a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum Resolve {
+pub(crate) enum Resolve {
     /// Without credentials; a registry that refuses leaves it to the worker.
     Anonymous,
     /// Never: workers resolve. For operators that reach no registry.
@@ -64,49 +64,49 @@ pub enum Resolve {
 /// What workers look like.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct Worker {
+pub(crate) struct Worker {
     /// The worker's image.
-    pub image: String,
+    pub(crate) image: String,
     /// Pull policy of that image.
-    pub image_pull_policy: String,
+    pub(crate) image_pull_policy: String,
     /// Labels of squash nodes.
-    pub node_selector: BTreeMap<String, String>,
+    pub(crate) node_selector: BTreeMap<String, String>,
     /// Taints of squash nodes.
-    pub tolerations: Vec<Toleration>,
+    pub(crate) tolerations: Vec<Toleration>,
     /// Priority class.
-    pub priority_class_name: Option<String>,
+    pub(crate) priority_class_name: Option<String>,
     /// Processors, request and limit.
-    pub cpu: Quantity,
+    pub(crate) cpu: Quantity,
     /// Memory, request and limit.
-    pub memory: Quantity,
+    pub(crate) memory: Quantity,
     /// The scratch volume.
-    pub scratch: Scratch,
+    pub(crate) scratch: Scratch,
     /// User, group and owner of volumes in the worker's pod.
-    pub run_as_user: i64,
+    pub(crate) run_as_user: i64,
     /// Certificate authorities: a ConfigMap with PEM files, which must be in each namespace that has jobs.
-    pub ca_config_map: Option<String>,
+    pub(crate) ca_config_map: Option<String>,
     /// Level of the worker's log, as `RUST_LOG` has it.
-    pub log: String,
+    pub(crate) log: String,
 }
 
 /// How far a job's own `worker` fields may go.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct Overrides {
+pub(crate) struct Overrides {
     /// A job may choose nodes.
-    pub node_selector: bool,
+    pub(crate) node_selector: bool,
     /// A job may tolerate taints.
-    pub tolerations: bool,
+    pub(crate) tolerations: bool,
     /// Priority classes that a job may choose.
-    pub priority_classes: Vec<String>,
+    pub(crate) priority_classes: Vec<String>,
     /// Most processors that a job may ask for.
-    pub max_cpu: Quantity,
+    pub(crate) max_cpu: Quantity,
     /// Most memory that a job may ask for.
-    pub max_memory: Quantity,
+    pub(crate) max_memory: Quantity,
     /// Largest scratch volume that a job may ask for.
-    pub max_scratch: Quantity,
+    pub(crate) max_scratch: Quantity,
     /// A job may use a claim of its namespace as scratch.
-    pub scratch_claims: bool,
+    pub(crate) scratch_claims: bool,
 }
 
 impl Default for Config {
@@ -172,12 +172,12 @@ impl Default for Overrides {
 
 impl Backoff {
     /// First wait.
-    pub fn base(&self) -> Duration {
+    pub(crate) fn base(&self) -> Duration {
         Duration::from_secs(self.base_seconds)
     }
 
     /// Longest wait.
-    pub fn cap(&self) -> Duration {
+    pub(crate) fn cap(&self) -> Duration {
         Duration::from_secs(self.cap_seconds)
     }
 }
@@ -185,7 +185,7 @@ impl Backoff {
 /// Why a configuration can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// The file can't be read.
     #[error("cannot read the configuration {path}: {source}")]
     Read {
@@ -217,7 +217,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`]; each names the file or the field.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: name.clone(), source })?;
@@ -231,7 +231,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError::Value`].
-    pub fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let value = |field, message: &str| Err(ConfigError::Value { field, message: message.to_owned() });
         if self.worker.image.is_empty() {
             return value("worker.image", "it is required");

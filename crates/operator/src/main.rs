@@ -1,11 +1,11 @@
-//! The operator's process; see [`unbloat_operator::run`].
+//! The operator's process; see [`run`].
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
-use unbloat_operator::{args::Args, run};
+use unbloat_operator::{Args, run};
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -18,5 +18,5 @@ async fn main() -> anyhow::Result<ExitCode> {
     } else {
         log.init();
     }
-    run::run(args).await
+    run(args).await
 }

@@ -6,7 +6,7 @@
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// Thousandths of the unit: millicores for processors, thousandths of bytes for memory. `None` if it is no quantity.
-pub fn thousandths(quantity: &Quantity) -> Option<i128> {
+pub(crate) fn thousandths(quantity: &Quantity) -> Option<i128> {
     let text = quantity.0.trim();
     let split = text
         .char_indices()
@@ -28,7 +28,7 @@ pub fn thousandths(quantity: &Quantity) -> Option<i128> {
 }
 
 /// Whole bytes of a memory or storage quantity, rounded up.
-pub fn bytes(quantity: &Quantity) -> Option<u64> {
+pub(crate) fn bytes(quantity: &Quantity) -> Option<u64> {
     let thousandths = thousandths(quantity).filter(|value| *value >= 0)?;
     u64::try_from((thousandths + 999) / 1000).ok()
 }

@@ -1,0 +1,102 @@
+//! The squash request that a worker gets.
+
+use std::path::PathBuf;
+
+use unbloat_api::ImageSquashJobSpec;
+use unbloat_api::squash_job::Base;
+use unbloat_contract::worker::SCRATCH_PATH;
+use unbloat_contract::{Condition, Limits, Shape, SquashRequest};
+use unbloat_oci::{Digest, Reference};
+
+use crate::quantity;
+use crate::squash_job::decide::Attempt;
+use crate::squash_job::plan::{Plan, WorkerSettings};
+
+/// The engine's buffers get half of the worker's memory: the other half is for path bookkeeping (150 bytes a path) and the
+/// process itself.
+const BUFFER_SHARE: u64 = 2;
+/// Fewer bytes than this and the codec windows alone would not fit.
+const LEAST_BUFFERS: u64 = 16 << 20;
+
+/// Builds it.
+pub(super) fn request(spec: &ImageSquashJobSpec, attempt: &Attempt) -> SquashRequest {
+    let Plan { source, target, worker } = &attempt.plan;
+    SquashRequest {
+        source: pinned(source, attempt.source_digest.as_deref()).to_string(),
+        destination: target.to_string(),
+        limits: limits(worker),
+        ..asked(spec)
+    }
+}
+
+/// What the spec alone says, without the places that the plan knows.
+pub(crate) fn asked(spec: &ImageSquashJobSpec) -> SquashRequest {
+    let ImageSquashJobSpec {
+        source: _,
+        target: _,
+        service_account_name: _,
+        remove,
+        truncate,
+        strict,
+        base,
+        platforms,
+        compression,
+        level,
+        format,
+        verify,
+        suspend: _,
+        backoff_limit: _,
+        active_deadline_seconds: _,
+        ttl_seconds_after_finished: _,
+        worker: _,
+    } = spec;
+    SquashRequest {
+        source: String::new(),
+        destination: String::new(),
+        remove: remove.clone(),
+        truncate: truncate.clone(),
+        strict: *strict,
+        base: base.as_ref().and_then(kept_layers),
+        shape: Shape::default(),
+        condition: Condition::default(),
+        force: false,
+        // `status.target` names the source then.
+        copy_flat: false,
+        platforms: platforms.clone(),
+        compression: *compression,
+        level: *level,
+        format: *format,
+        verify: *verify,
+        dry_run: false,
+        follow_symlinked_parents: false,
+        allow_foreign: false,
+        limits: Limits::default(),
+    }
+}
+
+/// The reference with tag and digest: the digest is what is read, the tag is what must still point at it.
+fn pinned(source: &Reference, digest: Option<&str>) -> Reference {
+    match digest.and_then(|digest| digest.parse::<Digest>().ok()) {
+        Some(digest) => source.with_digest(digest),
+        None => source.clone(),
+    }
+}
+
+fn kept_layers(base: &Base) -> Option<unbloat_contract::Base> {
+    match (base.layers, &base.image) {
+        (Some(layers), _) => usize::try_from(layers).ok().map(unbloat_contract::Base::Layers),
+        (None, Some(image)) => Some(unbloat_contract::Base::Image(image.clone())),
+        (None, None) => None,
+    }
+}
+
+fn limits(worker: &WorkerSettings) -> Limits {
+    let memory = quantity::bytes(&worker.memory).unwrap_or_default();
+    let cores = quantity::thousandths(&worker.cpu).unwrap_or_default().div_euclid(1000).max(1);
+    Limits {
+        memory_bytes: (memory / BUFFER_SHARE).max(LEAST_BUFFERS),
+        jobs: usize::try_from(cores).unwrap_or(1),
+        scratch: Some(PathBuf::from(SCRATCH_PATH)),
+        ..Limits::default()
+    }
+}

@@ -1,0 +1,114 @@
+//! Figures in the status, and the words around them.
+
+use unbloat_api::ImageSquashJobStatus;
+use unbloat_api::condition::bounded;
+use unbloat_api::squash_job::{ImageFigures, Progress};
+use unbloat_contract::{Figures, SquashResult};
+
+use super::units;
+use super::world::SourceFacts;
+
+/// Warnings that a status keeps.
+const MAX_WARNINGS: usize = 16;
+/// Bytes that a status keeps of one warning.
+const MAX_WARNING: usize = 512;
+
+/// Fills in what is known of the source before the squash.
+pub(crate) fn source(status: &mut ImageSquashJobStatus, image: &str, facts: &SourceFacts) {
+    let SourceFacts { digest, layers, compressed_bytes } = facts;
+    let known = |value: i64| (value > 0).then_some(value);
+    status.source = Some(ImageFigures {
+        reference: Some(pinned_reference(image, digest)),
+        digest: Some(digest.clone()),
+        layers: known(*layers),
+        compressed_bytes: known(*compressed_bytes),
+        unpacked_bytes: None,
+    });
+}
+
+fn pinned_reference(image: &str, digest: &str) -> String {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    format!("{name}@{digest}")
+}
+
+/// Fills in what a worker reported.
+pub(crate) fn result(status: &mut ImageSquashJobStatus, result: &SquashResult) {
+    let SquashResult {
+        figures,
+        reference,
+        reclaimed_bytes,
+        bytes_read: _,
+        bytes_written: _,
+        duration_seconds,
+        warnings,
+        platforms: _,
+        nothing_to_do: _,
+    } = result;
+    let Figures {
+        source_digest,
+        digest,
+        layers_before,
+        layers_after,
+        compressed_bytes_before,
+        compressed_bytes_after,
+        unpacked_bytes_before,
+        unpacked_bytes_after,
+    } = figures;
+    let source = status.source.get_or_insert_default();
+    source.digest = Some(source_digest.clone());
+    source.layers = Some(signed(*layers_before));
+    source.compressed_bytes = Some(signed(*compressed_bytes_before));
+    source.unpacked_bytes = Some(signed(*unpacked_bytes_before));
+    status.target = Some(ImageFigures {
+        reference: Some(reference.clone()),
+        digest: Some(digest.clone()),
+        layers: Some(signed(*layers_after)),
+        compressed_bytes: Some(signed(*compressed_bytes_after)),
+        unpacked_bytes: Some(signed(*unpacked_bytes_after)),
+    });
+    status.reclaimed_bytes = Some(*reclaimed_bytes);
+    // Seconds of a squash fit; `as` saturates and turns a NaN into 0.
+    status.duration_seconds = Some(duration_seconds.ceil() as i64);
+    status.warnings = warnings.iter().take(MAX_WARNINGS).map(|text| bounded(text, MAX_WARNING)).collect();
+    status.progress = Some(Progress {
+        percent: 100,
+        summary: "100%".to_owned(),
+        bytes_read: signed(*compressed_bytes_before),
+        bytes_total: signed(*compressed_bytes_before),
+        bytes_written: signed(*compressed_bytes_after),
+    });
+    columns(status);
+}
+
+/// The printer columns, from the figures.
+pub(crate) fn columns(status: &mut ImageSquashJobStatus) {
+    let (Some(before), Some(after)) = (&status.source, &status.target) else { return };
+    let pair = |before: Option<String>, after: Option<String>| Some(format!("{}→{}", before?, after?));
+    status.layers = pair(before.layers.map(|n| n.to_string()), after.layers.map(|n| n.to_string()));
+    status.size = pair(before.compressed_bytes.map(units::bytes), after.compressed_bytes.map(units::bytes));
+    status.reclaimed = status.reclaimed_bytes.map(units::bytes);
+}
+
+/// The summary of a squash in one line.
+pub(crate) fn squashed_message(result: &SquashResult) -> String {
+    let figures = &result.figures;
+    format!(
+        "{} layers are {} now, {} are {}: {} reclaimed in {}",
+        figures.layers_before,
+        figures.layers_after,
+        units::bytes(signed(figures.compressed_bytes_before)),
+        units::bytes(signed(figures.compressed_bytes_after)),
+        units::bytes(result.reclaimed_bytes),
+        units::seconds(result.duration_seconds.ceil() as i64)
+    )
+}
+
+/// The summary of a squash that wasn't needed.
+pub(crate) fn flat_message(source: Option<&ImageFigures>) -> String {
+    let layers = source.and_then(|source| source.layers).unwrap_or(1);
+    format!("the source has {layers} layers and nothing to merge or remove; nothing was written")
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,35 @@
+//! ImageSquashJob: one squash of one image, carried out by a worker's `batch/v1` Job for each attempt.
+//!
+//! Expected flow: [`caches`] keep ImageSquashJobs, worker Jobs and worker pods, and queue the ImageSquashJob that each change
+//! is about; [`reconcile`] takes them: [`observe`] -> [`decide`] -> [`build`] -> [`apply`] -> report.
+//!
+//! Guarantees: no reconcile before all three caches are synced, so that a restarted operator doesn't take a running worker for
+//! a missing one; none without a valid lease.
+//!
+//! Where to look: why a job has its reason, [`decide`] and [`outcome`]; who may start, [`places`]; what a worker's pod looks
+//! like, [`build`]; what is believed of what workers and tenants write, [`world`].
+
+mod apply;
+mod backoff;
+mod build;
+mod caches;
+mod context;
+mod controller;
+mod decide;
+mod departed;
+mod figures;
+pub(crate) mod metrics;
+mod observe;
+mod outcome;
+mod places;
+mod plan;
+mod progress;
+mod reconcile;
+mod resolve;
+mod units;
+mod world;
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+
+pub(crate) use controller::run;

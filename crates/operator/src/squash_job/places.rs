@@ -1,0 +1,173 @@
+//! Which waiting jobs may start: the oldest first, within the limits of the cluster and of each namespace.
+//!
+//! Decided over the whole store at once, so that the answer is the same whichever job asks. What the store doesn't show yet
+//! (a job that was let in a moment ago) is passed in as reserved.
+
+use std::collections::{HashMap, HashSet};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use unbloat_api::{ImageSquashJob, ImageSquashJobStatus};
+
+use crate::config::Concurrency;
+
+/// Whether a job has a worker, or is about to: it takes one place.
+pub(crate) fn holds_place(job: &ImageSquashJob) -> bool {
+    let Some(status) = &job.status else { return false };
+    let Some(worker) = &status.worker else { return false };
+    let counted = status.last_failure.as_ref().is_some_and(|failure| failure.attempt >= worker.attempt);
+    !status.is_finished() && !counted
+}
+
+/// Whether a job would start if it had a place.
+pub(crate) fn wants_place(job: &ImageSquashJob, now: Timestamp) -> bool {
+    let status = job.status.as_ref();
+    let due = status.and_then(|status| status.next_attempt_time.as_ref()).is_none_or(|time| time.0 <= now);
+    job.metadata.deletion_timestamp.is_none()
+        && !job.spec.suspend
+        && !status.is_some_and(ImageSquashJobStatus::is_finished)
+        && !holds_place(job)
+        && due
+}
+
+/// The jobs that may start now, in addition to those that hold a place or are reserved.
+///
+/// `lingering` has the namespace of each worker pod that still ends though its job holds no place any more: it takes one
+/// until it is gone.
+pub(crate) fn grants<'a>(
+    jobs: impl IntoIterator<Item = &'a ImageSquashJob>,
+    reserved: &HashSet<String>,
+    lingering: &[String],
+    limits: Concurrency,
+    now: Timestamp,
+) -> Vec<&'a ImageSquashJob> {
+    let mut taken = lingering.len();
+    let mut taken_in: HashMap<String, usize> = HashMap::new();
+    for namespace in lingering {
+        *taken_in.entry(namespace.clone()).or_default() += 1;
+    }
+    let mut waiting = Vec::new();
+    for job in jobs {
+        if holds_place(job) || job.metadata.uid.as_ref().is_some_and(|uid| reserved.contains(uid)) {
+            taken += 1;
+            *taken_in.entry(job.namespace().unwrap_or_default()).or_default() += 1;
+        } else if wants_place(job, now) {
+            waiting.push(job);
+        }
+    }
+    waiting.sort_by_cached_key(|job| {
+        (job.creation_timestamp().map(|time| time.0), job.namespace(), job.name_any())
+    });
+    let mut granted = Vec::new();
+    for job in waiting {
+        if taken >= limits.global {
+            break;
+        }
+        let in_namespace = taken_in.entry(job.namespace().unwrap_or_default()).or_default();
+        if *in_namespace < limits.per_namespace {
+            *in_namespace += 1;
+            taken += 1;
+            granted.push(job);
+        }
+    }
+    granted
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn job(namespace: &str, name: &str, created: i64) -> ImageSquashJob {
+        serde_json::from_value(json!({
+            "apiVersion": "unbloat.dev/v1alpha1", "kind": "ImageSquashJob",
+            "metadata": {"name": name, "namespace": namespace, "uid": format!("{namespace}/{name}"),
+                         "creationTimestamp": at(created).to_string()},
+            "spec": {"source": {"image": "a.example/b:c"}, "target": {"image": "a.example/b:d"}},
+        }))
+        .unwrap()
+    }
+
+    fn with_status(mut job: ImageSquashJob, status: serde_json::Value) -> ImageSquashJob {
+        job.status = Some(serde_json::from_value(status).unwrap());
+        job
+    }
+
+    fn names(jobs: &[ImageSquashJob], reserved: &[&str], global: usize, per_namespace: usize) -> Vec<String> {
+        names_beside(&[], jobs, reserved, global, per_namespace)
+    }
+
+    fn names_beside(
+        lingering: &[String],
+        jobs: &[ImageSquashJob],
+        reserved: &[&str],
+        global: usize,
+        per_namespace: usize,
+    ) -> Vec<String> {
+        let reserved = reserved.iter().map(ToString::to_string).collect();
+        grants(jobs, &reserved, lingering, Concurrency { global, per_namespace }, at(1000))
+            .iter()
+            .map(|job| job.name_any())
+            .collect()
+    }
+
+    #[test]
+    fn the_oldest_start_first_and_a_full_namespace_does_not_hold_up_the_others() {
+        let jobs =
+            [job("a", "a3", 3), job("a", "a1", 1), job("a", "a2", 2), job("b", "b4", 4), job("b", "b5", 5)];
+        assert_eq!(names(&jobs, &[], 4, 2), ["a1", "a2", "b4", "b5"]);
+        assert_eq!(names(&jobs, &[], 3, 2), ["a1", "a2", "b4"]);
+        assert_eq!(names(&jobs, &[], 1, 2), ["a1"]);
+    }
+
+    #[test]
+    fn running_and_reserved_jobs_take_their_places() {
+        let running = with_status(job("a", "run", 0), json!({"worker": {"attempt": 1, "job": "run-1"}}));
+        let jobs = [running, job("a", "next", 1), job("b", "other", 2), job("b", "last", 3)];
+        assert_eq!(names(&jobs, &[], 2, 2), ["next"]);
+        assert_eq!(names(&jobs, &["a/next"], 3, 2), ["other"]);
+        // The store shows it running and the reservation is still there: one job, one place.
+        assert_eq!(names(&jobs, &["a/run"], 2, 2), ["next"]);
+    }
+
+    #[test]
+    fn jobs_that_wait_for_something_else_take_no_place() {
+        let finished = with_status(
+            job("a", "done", 1),
+            json!({"worker": {"attempt": 1, "job": "done-1"}, "conditions": [{"type": "Succeeded", "status": "True",
+                "reason": "Squashed", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}),
+        );
+        let backing_off = with_status(
+            job("a", "later", 2),
+            json!({"worker": {"attempt": 1, "job": "later-1"}, "nextAttemptTime": at(2000).to_string(),
+                "lastFailure": {"attempt": 1, "reason": "WorkerLost", "message": ""}}),
+        );
+        let mut suspended = job("a", "suspended", 3);
+        suspended.spec.suspend = true;
+        let jobs = [finished, backing_off, suspended, job("a", "ready", 4)];
+        assert_eq!(names(&jobs, &[], 1, 1), ["ready"]);
+        assert!(!jobs[..3].iter().any(holds_place));
+    }
+
+    #[test]
+    fn a_pod_that_still_ends_keeps_its_place() {
+        let jobs = [job("a", "a1", 1), job("b", "b2", 2)];
+        assert_eq!(names_beside(&["a".to_owned()], &jobs, &[], 2, 1), ["b2"]);
+        assert_eq!(names_beside(&["c".to_owned()], &jobs, &[], 1, 1), [""; 0]);
+    }
+
+    #[test]
+    fn an_attempt_that_is_due_comes_before_a_younger_job() {
+        let due = with_status(
+            job("a", "due", 1),
+            json!({"worker": {"attempt": 1, "job": "due-1"}, "nextAttemptTime": at(999).to_string(),
+                "lastFailure": {"attempt": 1, "reason": "WorkerLost", "message": ""}}),
+        );
+        assert_eq!(names(&[job("a", "young", 5), due], &[], 1, 1), ["due"]);
+    }
+}

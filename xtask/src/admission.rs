@@ -1,0 +1,128 @@
+//! What the operator's own account may write, checked by the API server: a stolen token makes workers of ours and nothing else.
+//!
+//! One text for the manifests and the chart; the account, the image and the ConfigMap of authorities are filled in.
+
+use anyhow::Result;
+
+use crate::generated::Generated;
+
+const HEADER: &str = "Generated from xtask/src/admission.rs by `cargo xtask generate`.";
+
+/// What differs between the manifests and the chart.
+struct Place<'a> {
+    name: &'a str,
+    labels: &'a str,
+    account: &'a str,
+    image: &'a str,
+    ca_config_map: &'a str,
+}
+
+/// All of them.
+pub(crate) fn generate() -> Result<Vec<Generated>> {
+    let plain = policies(&Place {
+        name: "unbloat-operator",
+        labels: "",
+        account: "system:serviceaccount:unbloat-system:unbloat-operator",
+        image: "ghcr.io/unbloat/worker:0.1.0",
+        ca_config_map: "",
+    });
+    let templated = policies(&Place {
+        name: "{{ include \"unbloat.fullname\" . }}",
+        labels: "  labels: {{- include \"unbloat.labels\" . | nindent 4 }}\n",
+        account: "system:serviceaccount:{{ .Release.Namespace }}:{{ include \"unbloat.serviceAccountName\" . }}",
+        image: "{{ include \"unbloat.image\" (dict \"image\" .Values.workerImage \"appVersion\" .Chart.AppVersion) }}",
+        ca_config_map: "{{ .Values.config.worker.caConfigMap | default \"\" }}",
+    });
+    let condition = "{{- if and .Values.admissionPolicy.enabled (eq .Values.namespace \"\") }}";
+    Ok(vec![
+        ("config/admission/policy.yaml".into(), format!("# {HEADER}\n{plain}")),
+        (
+            "charts/unbloat/templates/admission-policy.yaml".into(),
+            format!("# {HEADER}\n{condition}\n{templated}{{{{- end }}}}\n"),
+        ),
+    ])
+}
+
+fn policies(place: &Place<'_>) -> String {
+    let Place { name, labels, account, image, ca_config_map } = place;
+    let workers = WORKERS.replace("IMAGE", image).replace("CA_CONFIG_MAP", ca_config_map);
+    let one = |suffix: &str, rules: &str, checks: &str| {
+        format!(
+            "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata:\n  name: \
+             {name}-{suffix}\n{labels}spec:\n  failurePolicy: Fail\n  matchConstraints:\n    resourceRules:\n{rules}  \
+             matchConditions:\n    - name: by-the-operator\n      expression: request.userInfo.username == '{account}'\n\
+             {checks}---\napiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\n\
+             metadata:\n  name: {name}-{suffix}\n{labels}spec:\n  policyName: {name}-{suffix}\n  validationActions: \
+             [Deny]\n"
+        )
+    };
+    let jobs = "      - apiGroups: [batch]\n        apiVersions: [v1]\n        operations: [CREATE, UPDATE, DELETE]\n        \
+                resources: [jobs]\n";
+    let ends = "      - apiGroups: [unbloat.dev]\n        apiVersions: [\"*\"]\n        operations: [DELETE]\n        \
+                resources: [imagesquashjobs]\n";
+    format!("{}---\n{}", one("workers", jobs, &workers), one("deletions", ends, DELETIONS))
+}
+
+/// A worker's Job: ours by its owner, our image and arguments, no token, nothing of the host.
+const WORKERS: &str = r"  variables:
+    - name: owned
+      expression: >-
+        (request.operation == 'DELETE' ? oldObject : object).metadata.?ownerReferences.orValue([]).exists(owner,
+        owner.kind == 'ImageSquashJob' && owner.apiVersion.startsWith('unbloat.dev/') && owner.?controller.orValue(false))
+    - name: deletes
+      expression: request.operation == 'DELETE'
+    - name: pod
+      expression: '(request.operation == ''DELETE'' ? oldObject : object).spec.template.spec'
+    - name: volumes
+      expression: variables.pod.?volumes.orValue([])
+  validations:
+    - expression: variables.owned
+      message: the operator touches only Jobs whose controller is an ImageSquashJob
+    - expression: variables.deletes || request.operation == 'CREATE'
+      message: the operator changes no Job
+    - expression: >-
+        variables.deletes || (variables.pod.containers.size() == 1 && variables.pod.containers[0].image == 'IMAGE' &&
+        variables.pod.?initContainers.orValue([]).size() == 0 && !has(variables.pod.containers[0].command) &&
+        variables.pod.containers[0].?args.orValue([]) == ['--spec', '/etc/unbloat/spec.json'])
+      message: the operator runs the worker's image and nothing else
+    - expression: >-
+        variables.deletes || (variables.pod.?automountServiceAccountToken.orValue(true) == false &&
+        variables.volumes.all(volume, !has(volume.projected)))
+      message: a worker has no token
+    - expression: >-
+        variables.deletes || (!variables.pod.?hostNetwork.orValue(false) && !variables.pod.?hostPID.orValue(false) &&
+        !variables.pod.?hostIPC.orValue(false) && !has(variables.pod.nodeName) && variables.volumes.all(volume,
+        has(volume.secret) || has(volume.configMap) || has(volume.downwardAPI) || has(volume.emptyDir) ||
+        has(volume.ephemeral) || has(volume.persistentVolumeClaim)))
+      message: a worker has nothing of its host
+    - expression: >-
+        variables.deletes || variables.volumes.all(volume, !has(volume.secret) ||
+        (volume.secret.?items.orValue([]).size() > 0 &&
+        volume.secret.items.all(item, item.key in ['.dockerconfigjson', '.dockercfg'])))
+      message: a worker mounts the docker configuration of a secret and nothing else of it
+    - expression: >-
+        variables.deletes || variables.volumes.all(volume, !has(volume.configMap) || volume.configMap.name == 'CA_CONFIG_MAP')
+      message: a worker mounts the ConfigMap of certificate authorities and no other
+    - expression: >-
+        variables.deletes || (variables.pod.containers[0].?envFrom.orValue([]).size() == 0 &&
+        variables.pod.containers[0].?env.orValue([]).all(variable, !has(variable.valueFrom)) &&
+        !has(variables.pod.containers[0].lifecycle))
+      message: a worker's environment is literal
+    - expression: >-
+        variables.deletes || (variables.pod.?securityContext.runAsNonRoot.orValue(false) &&
+        variables.pod.?securityContext.runAsUser.orValue(65532) > 0 &&
+        variables.pod.?securityContext.seccompProfile.type.orValue('') == 'RuntimeDefault' &&
+        variables.pod.containers[0].?securityContext.allowPrivilegeEscalation.orValue(true) == false &&
+        variables.pod.containers[0].?securityContext.readOnlyRootFilesystem.orValue(false) &&
+        !variables.pod.containers[0].?securityContext.privileged.orValue(false) &&
+        variables.pod.containers[0].?securityContext.runAsUser.orValue(65532) > 0 &&
+        variables.pod.containers[0].?securityContext.capabilities.drop.orValue([]).exists(name, name == 'ALL') &&
+        variables.pod.containers[0].?securityContext.capabilities.add.orValue([]).size() == 0)
+      message: a worker is restricted
+";
+
+/// What the operator deletes of ImageSquashJobs: those whose time to live is over.
+const DELETIONS: &str = r"  validations:
+    - expression: has(oldObject.status) && has(oldObject.status.completionTime)
+      message: the operator deletes only ImageSquashJobs that have ended
+";

@@ -1,0 +1,147 @@
+//! What the operator and its users may do: one table, from which the manifests and the chart are made.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use crate::generated::Generated;
+
+/// One rule, and what it is for.
+struct Rule {
+    group: &'static str,
+    resources: &'static [&'static str],
+    verbs: &'static [&'static str],
+    why: &'static str,
+}
+
+const fn rule(
+    group: &'static str,
+    resources: &'static [&'static str],
+    verbs: &'static [&'static str],
+    why: &'static str,
+) -> Rule {
+    Rule { group, resources, verbs, why }
+}
+
+/// What the operator may do in the namespaces that it works in. It reads no secrets there: workers mount them.
+const OPERATOR: &[Rule] = &[
+    rule(
+        "unbloat.dev",
+        &["imagesquashjobs"],
+        &["get", "list", "watch", "delete"],
+        "delete: ttlSecondsAfterFinished",
+    ),
+    rule("unbloat.dev", &["imagesquashjobs/status"], &["patch"], ""),
+    rule(
+        "unbloat.dev",
+        &["imagesquashjobs/finalizers"],
+        &["update"],
+        "owner references with blockOwnerDeletion need it where OwnerReferencesPermissionEnforcement is on",
+    ),
+    rule("batch", &["jobs"], &["get", "list", "watch", "create", "delete"], "the workers of squashes"),
+    rule("", &["pods"], &["list", "watch"], ""),
+    rule("", &["serviceaccounts"], &["get"], "names of image pull secrets, not the secrets"),
+    rule("events.k8s.io", &["events"], &["create"], ""),
+];
+
+/// What is added to the standard roles `view`, `edit` and `admin`.
+const VIEWER: &[Rule] = &[rule("unbloat.dev", &["imagesquashjobs"], &["get", "list", "watch"], "")];
+
+/// What is added to the standard roles `edit` and `admin`.
+const EDITOR: &[Rule] = &[rule(
+    "unbloat.dev",
+    &["imagesquashjobs"],
+    &["create", "update", "patch", "delete", "deletecollection"],
+    "",
+)];
+
+const HEADER: &str = "Generated from xtask/src/rbac.rs by `cargo xtask generate`.";
+
+/// All of them.
+pub(crate) fn generate() -> Result<Vec<Generated>> {
+    let files = [
+        ("config/rbac/operator_role.yaml", operator_role()),
+        ("config/rbac/lease_role.yaml", lease_role()),
+        ("config/rbac/user_roles.yaml", user_roles()),
+        ("charts/unbloat/templates/_rbac.tpl", templates()),
+    ];
+    Ok(files.map(|(path, text)| (path.into(), text)).into())
+}
+
+fn rules(rules: &[Rule], indent: &str) -> String {
+    let mut text = String::new();
+    for Rule { group, resources, verbs, why } in rules {
+        let group = if group.is_empty() { "\"\"" } else { group };
+        let lines = [
+            Some(format!("- apiGroups: [{group}]")),
+            Some(format!("  resources: [{}]", resources.join(", "))),
+            (!why.is_empty()).then(|| format!("  # {why}")),
+            Some(format!("  verbs: [{}]", verbs.join(", "))),
+        ];
+        for line in lines.into_iter().flatten() {
+            let _ = writeln!(text, "{indent}{line}");
+        }
+    }
+    text
+}
+
+/// The lease alone, by its name; a name can't be checked for what doesn't exist yet.
+fn lease_rules(name: &str, indent: &str) -> String {
+    format!(
+        "{indent}- apiGroups: [coordination.k8s.io]\n{indent}  resources: [leases]\n\
+         {indent}  # a name can't be checked for what doesn't exist yet\n{indent}  verbs: [create]\n\
+         {indent}- apiGroups: [coordination.k8s.io]\n{indent}  resources: [leases]\n\
+         {indent}  resourceNames: [{name}]\n{indent}  verbs: [get, update]\n"
+    )
+}
+
+fn operator_role() -> String {
+    format!(
+        "# {HEADER}\n# What the operator may do in the namespaces that it works in. It reads no secrets: workers mount \
+         them.\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: unbloat-operator\nrules:\n{}",
+        rules(OPERATOR, "  ")
+    )
+}
+
+fn lease_role() -> String {
+    format!(
+        "# {HEADER}\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: unbloat-operator-lease\n  \
+         namespace: unbloat-system\nrules:\n{}---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+         metadata:\n  name: unbloat-operator-lease\n  namespace: unbloat-system\nroleRef:\n  apiGroup: \
+         rbac.authorization.k8s.io\n  kind: Role\n  name: unbloat-operator-lease\nsubjects:\n  - kind: ServiceAccount\n    \
+         name: unbloat-operator\n    namespace: unbloat-system\n",
+        lease_rules("unbloat-operator", "  ")
+    )
+}
+
+fn user_roles() -> String {
+    let role = |name: &str, to: &[&str], what: &[Rule]| {
+        let labels: String = to
+            .iter()
+            .map(|to| format!("    rbac.authorization.k8s.io/aggregate-to-{to}: \"true\"\n"))
+            .collect();
+        format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: unbloat-{name}\n  labels:\n\
+             {labels}rules:\n{}",
+            rules(what, "  ")
+        )
+    };
+    format!(
+        "# {HEADER}\n# Added to the standard roles view, edit and admin.\n{}---\n{}",
+        role("viewer", &["view", "edit", "admin"], VIEWER),
+        role("editor", &["edit", "admin"], EDITOR)
+    )
+}
+
+fn templates() -> String {
+    let mut text = format!("{{{{- /* {HEADER} */ -}}}}\n");
+    for (name, body) in [
+        ("rules", rules(OPERATOR, "")),
+        ("leaseRules", lease_rules("{{ include \"unbloat.fullname\" . }}", "")),
+        ("viewerRules", rules(VIEWER, "")),
+        ("editorRules", rules(EDITOR, "")),
+    ] {
+        let _ = write!(text, "\n{{{{- define \"unbloat.{name}\" -}}}}\n{body}{{{{- end }}}}\n");
+    }
+    text
+}
