@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use unbloat_contract::Limits;
-use unbloat_registry::{Client, ClientOptions, Credential, Keyring, Secret};
+use unbloat_registry::{Client, ClientOptions, Credential, Keyring, Secret, UploadMode, UploadPolicy};
 
 /// Options that every command takes.
 #[derive(Args, Clone, Debug)]
@@ -33,6 +33,12 @@ pub(crate) struct Settings {
     /// Read the password from standard input
     #[arg(long, requires = "username", global = true)]
     pub(crate) password_stdin: bool,
+    /// How blobs larger than a chunk go to a registry
+    #[arg(long, value_enum, value_name = "WAY", default_value_t, global = true)]
+    pub(crate) upload: UploadWay,
+    /// Bytes of an upload's chunk, 64 MiB at most [default: an eighth of --memory, from 5 MiB to 32 MiB]
+    #[arg(long, value_name = "SIZE", value_parser = chunk_size, global = true)]
+    pub(crate) chunk_size: Option<usize>,
     /// Say more on standard error (twice: everything)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
@@ -60,6 +66,39 @@ pub(crate) enum ProgressStyle {
     Json,
     /// Nothing.
     None,
+}
+
+/// How blobs larger than a chunk go to a registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UploadWay {
+    /// In chunks; what refuses them gets a stream, what refuses that the whole.
+    #[default]
+    Auto,
+    /// In chunks only.
+    Chunked,
+    /// In one streaming request without a length only, as skopeo and Docker send.
+    Stream,
+    /// In one request with a length only; what is made anew is in --scratch meanwhile.
+    Whole,
+}
+
+impl From<UploadWay> for UploadMode {
+    fn from(way: UploadWay) -> Self {
+        match way {
+            UploadWay::Auto => Self::Auto,
+            UploadWay::Chunked => Self::Chunked,
+            UploadWay::Stream => Self::Stream,
+            UploadWay::Whole => Self::Whole,
+        }
+    }
+}
+
+fn chunk_size(text: &str) -> Result<usize, String> {
+    let bytes = crate::report::parse_size(text)?;
+    match usize::try_from(bytes) {
+        Ok(bytes) if (64 << 10..=64 << 20).contains(&bytes) => Ok(bytes),
+        _ => Err("a chunk has from 64KiB to 64MiB: two are in memory".to_owned()),
+    }
 }
 
 impl Settings {
@@ -94,7 +133,11 @@ impl Settings {
             scratch,
             ..ClientOptions::default()
         };
-        options.upload.chunk_bytes = Limits { memory_bytes, ..Limits::default() }.chunk_bytes();
+        let chunk_bytes = || Limits { memory_bytes, ..Limits::default() }.chunk_bytes();
+        options.upload = UploadPolicy {
+            chunk_bytes: self.chunk_size.unwrap_or_else(chunk_bytes),
+            mode: self.upload.into(),
+        };
         Ok(Client::new(options))
     }
 }

@@ -1,5 +1,6 @@
 //! Writing an image to wherever it goes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -267,29 +268,33 @@ impl Destination {
         bytes: Bytes,
     ) -> Result<(), Error> {
         let mut attempts = repository.transport.attempts();
-        let mut refusals = 0;
+        let mut waited = false;
+        let mut mended = HashSet::new();
         loop {
             let error = match repository.put_manifest(target, descriptor, bytes.clone()).await {
                 Err(error) if error.is_about_blobs_of_a_manifest() => error,
                 outcome => return outcome,
             };
-            refusals += 1;
+            // Servers name all that they miss, or one after the other.
+            if waited && self.send_missing(repository, &error, &bytes, &mut mended).await? {
+                continue;
+            }
             if !attempts.again(error.retry_after()).await {
                 return Err(error);
             }
-            if refusals == 2 {
-                self.send_missing(repository, &error, &bytes).await?;
-            }
+            waited = true;
         }
     }
 
-    /// Sends what a refused manifest misses: what the registry names, else what it does not show.
+    /// Sends what a refused manifest misses: what the registry names, else what it does not show. Each once; whether there was
+    /// something to send.
     async fn send_missing(
         &self,
         repository: &Repository,
         error: &Error,
         manifest: &Bytes,
-    ) -> Result<(), Error> {
+        mended: &mut HashSet<Digest>,
+    ) -> Result<bool, Error> {
         let mut missing: Vec<Digest> = error.named_digests().to_vec();
         if missing.is_empty() {
             for digest in origins::digests_of(manifest) {
@@ -302,21 +307,21 @@ impl Destination {
             // It shows them all, and still misses one.
             missing = origins::digests_of(manifest);
         }
+        let mut sent = false;
         for digest in missing {
-            match self.origins.of(&digest) {
-                Some(Origin::Manifest(descriptor, bytes)) => {
-                    let target = Target::Digest(digest.clone());
-                    repository.put_manifest(&target, &descriptor, bytes).await?;
-                }
-                Some(origin) => {
-                    tracing::info!(%digest, "the registry misses it: sent once more");
-                    self.send(&digest, &origin).await?;
-                }
-                // Made by the caller, who alone can make it again.
-                None => {}
+            // What has no origin was made by the caller, who alone can make it again.
+            let Some(origin) = self.origins.of(&digest).filter(|_| mended.insert(digest.clone())) else {
+                continue;
+            };
+            tracing::info!(%digest, "the registry misses it: sent once more");
+            sent = true;
+            if let Origin::Manifest(descriptor, bytes) = origin {
+                repository.put_manifest(&Target::Digest(digest), &descriptor, bytes).await?;
+            } else {
+                self.send(&digest, &origin).await?;
             }
         }
-        Ok(())
+        Ok(sent)
     }
 
     async fn require_unchanged(

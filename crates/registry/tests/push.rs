@@ -118,7 +118,8 @@ async fn a_server_that_refuses_chunks_gets_a_stream_and_one_that_refuses_that_ge
             .requests()
             .into_iter()
             .filter(|request| request.method == Method::PATCH && request.header("content-range").is_none());
-        assert_eq!(streams.count(), 1, "status {status}");
+        // A 404 may be a session that was lost, once.
+        assert_eq!(streams.count(), if status == 404 { 2 } else { 1 }, "status {status}");
     }
 }
 

@@ -233,7 +233,8 @@ impl<'a> ChunkInFlight<'a> {
         }
         self.reopened = true;
         let session = Session::begin(&self.session.repository).await.map_err(Failure::Final)?;
-        self.session = session;
+        // It may only have said so.
+        std::mem::replace(&mut self.session, session).cancel().await;
         Ok(())
     }
 

@@ -123,22 +123,19 @@ async fn is_there(repository: &Repository, digest: &Digest, size: u64) -> bool {
 async fn confirm(repository: &Repository, digest: &Digest, size: u64) -> Result<(), Failure> {
     let mut waits = Waits::new(CONFIRMED_WAIT.min(repository.transport.options().timeouts.commit));
     loop {
-        match repository.presence(digest).await {
-            Presence::There(Some(found)) if found != size => {
-                // Some answer HEAD without the blob's length, or with that of what a proxy makes of it.
-                if repository.size_by_range(digest).await.is_some_and(|found| found == size) {
-                    return Ok(());
-                }
-                let reason = format!("it confirmed {size} bytes and has {found} of them");
-                let kind = ErrorKind::Protocol(reason);
-                return Err(Failure::Refused(Error::new(repository.registry(), OPERATION, digest, kind)));
-            }
-            Presence::There(_) | Presence::Unknown => return Ok(()),
-            Presence::Absent => {}
-        }
-        if !waits.wait(None).await {
-            return Ok(());
-        }
+        let found = match repository.presence(digest).await {
+            Presence::There(Some(found)) if found == size => return Ok(()),
+            // Some answer HEAD with nothing, without the blob's length, or with that of what a proxy makes of it.
+            Presence::There(told) => repository.size_by_range(digest).await.or(told),
+            Presence::Unknown => repository.size_by_range(digest).await,
+            Presence::Absent if waits.wait(None).await => continue,
+            Presence::Absent => None,
+        };
+        // Where nothing is said, the commit's answer stands.
+        let Some(found) = found.filter(|found| *found != size) else { return Ok(()) };
+        let reason = format!("it confirmed {size} bytes and has {found} of them");
+        let kind = ErrorKind::Protocol(reason);
+        return Err(Failure::Refused(Error::new(repository.registry(), OPERATION, digest, kind)));
     }
 }
 

@@ -42,14 +42,3 @@ pub(crate) fn cause(error: &Error) -> Cause {
         _ => Cause::Other,
     }
 }
-
-impl Failure {
-    /// For a request that is the whole of its way.
-    pub(crate) fn of(error: Error) -> Self {
-        match cause(&error) {
-            Cause::Gone | Cause::Passing => Self::Lost(error),
-            Cause::TooLarge | Cause::Offset | Cause::Refusal => Self::Refused(error),
-            Cause::Other => Self::Final(error),
-        }
-    }
-}

@@ -14,7 +14,7 @@ use crate::options::UploadMode;
 use crate::remote::Repository;
 use crate::upload::chunked::{ChunkInFlight, Chunked, Stopped};
 use crate::upload::commit::{commit, put_whole};
-use crate::upload::failure::Failure;
+use crate::upload::failure::{Cause, Failure, cause};
 use crate::upload::filling::Filling;
 use crate::upload::session::{OPERATION, Session, length};
 use crate::upload::spool::Spool;
@@ -157,6 +157,8 @@ impl RemoteUpload {
         self.beginnings = self.beginnings.saturating_sub(1);
         match held {
             Some(held) if self.beginnings > 0 => Ok(held),
+            // All of it was here, and would be again.
+            _ if class == Class::Small => Err(error),
             _ => Err(self.lost(&error)),
         }
     }
@@ -241,7 +243,7 @@ impl RemoteUpload {
             State::Fresh(Some(session)) => session.cancel().await,
             State::Fresh(None) | State::Spooled(_) => {}
             State::Chunked(chunked) => chunked.cancel().await,
-            State::Streaming(streaming) => streaming.cancel(),
+            State::Streaming(streaming) => streaming.cancel().await,
         }
     }
 }
@@ -268,25 +270,40 @@ async fn end(session: Session, digest: &Digest, size: u64) -> Result<(), Failure
 
 /// A small blob by PATCH and PUT.
 async fn send_small(
-    mut session: Session,
+    session: Session,
     way: Way,
     pieces: &[Bytes],
     digest: &Digest,
     size: u64,
 ) -> Result<(), Failure> {
-    if way == Way::Chunked {
-        let mut chunk = ChunkInFlight::new(session, 0, pieces);
-        let outcome = chunk.run().await;
-        session = chunk.session;
-        if let Err(failure) = outcome {
-            session.cancel().await;
-            return Err(failure);
+    let session = match way {
+        Way::Chunked => {
+            let mut chunk = ChunkInFlight::new(session, 0, pieces);
+            let outcome = chunk.run().await;
+            if let Err(failure) = outcome {
+                chunk.session.cancel().await;
+                return Err(failure);
+            }
+            chunk.session
         }
-    } else if size > 0
-        && let Err(error) = session.patch(Body::Pieces(pieces.to_vec()), None).await
-    {
-        session.cancel().await;
-        return Err(Failure::of(error));
-    }
+        Way::Stream | Way::Whole => patch_small(session, pieces).await?,
+    };
     end(session, digest, size).await
+}
+
+/// One PATCH with all of a small blob; after a failure that may pass in a new session, because the old one may hold a part.
+async fn patch_small(mut session: Session, pieces: &[Bytes]) -> Result<Session, Failure> {
+    let repository = session.repository.clone();
+    let mut attempts = repository.transport.attempts();
+    while !pieces.is_empty() {
+        let Err(error) = session.patch(Body::Pieces(pieces.to_vec()), None).await else { break };
+        session.cancel().await;
+        match cause(&error) {
+            Cause::Passing if attempts.again_after(&error).await => {}
+            Cause::Other => return Err(Failure::Final(error)),
+            _ => return Err(Failure::Refused(error)),
+        }
+        session = Session::begin(&repository).await.map_err(Failure::Final)?;
+    }
+    Ok(session)
 }

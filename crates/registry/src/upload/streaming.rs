@@ -4,23 +4,28 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use url::Url;
 
 use crate::error::{Error, ErrorKind};
 use crate::http::body::{Body, Queue};
 use crate::remote::Repository;
 use crate::upload::failure::{Cause, Failure, cause};
-use crate::upload::session::{OPERATION, Session, length};
+use crate::upload::session::{OPERATION, Session, close, length};
 use crate::upload::way::Way;
 
 /// Pieces that wait for the network; each is as large as what was written at once.
 const WAITING: usize = 2;
+
+type Request = JoinHandle<(Session, Result<(), Error>)>;
 
 /// A streaming upload.
 #[derive(Debug)]
 pub(crate) struct Streaming {
     repository: Repository,
     sender: Option<mpsc::Sender<Bytes>>,
-    request: Option<JoinHandle<(Session, Result<(), Error>)>>,
+    request: Option<Request>,
+    /// Where the session was when the request began: what is given up is closed there.
+    url: Url,
     /// Everything so far, while it is little: a server that refuses at once costs nothing.
     held: Option<Vec<Bytes>>,
     most_held: u64,
@@ -30,12 +35,19 @@ impl Streaming {
     /// Begins the request; at most `most_held` bytes are kept.
     pub(crate) fn new(mut session: Session, most_held: u64) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
-        let repository = session.repository.clone();
+        let (repository, url) = (session.repository.clone(), session.url.clone());
         let request = tokio::spawn(async move {
             let outcome = session.patch(Body::Queue(Queue::new(receiver)), None).await;
             (session, outcome)
         });
-        Self { repository, sender: Some(sender), request: Some(request), held: Some(Vec::new()), most_held }
+        Self {
+            repository,
+            sender: Some(sender),
+            request: Some(request),
+            url,
+            held: Some(Vec::new()),
+            most_held,
+        }
     }
 
     /// Sends pieces; `Err` with everything that was written, where that is still here.
@@ -99,14 +111,12 @@ impl Streaming {
     /// A token that ran out and a connection that broke may pass, but not for ever. A redirect cannot be followed by a body
     /// that is gone.
     fn classify(&self, error: Error) -> Failure {
-        let again = || self.repository.host.uploads.lost_again(Way::Stream);
+        let expired = matches!(error.kind(), ErrorKind::Unauthorized { status: 401, .. });
         match cause(&error) {
-            Cause::Gone | Cause::Passing if !again() => Failure::Lost(error),
-            _ if matches!(error.kind(), ErrorKind::Unauthorized { status: 401, .. }) && !again() => {
-                Failure::Lost(error)
-            }
-            Cause::Other => Failure::Final(error),
-            _ => Failure::Refused(error),
+            Cause::Other if !expired => Failure::Final(error),
+            Cause::TooLarge | Cause::Offset | Cause::Refusal => Failure::Refused(error),
+            _ if self.repository.host.uploads.lost_again(Way::Stream) => Failure::Refused(error),
+            _ => Failure::Lost(error),
         }
     }
 
@@ -116,7 +126,10 @@ impl Streaming {
         let Some(request) = self.request.take() else { return Err((self.ended_before(), None)) };
         match request.await {
             Ok((session, Ok(()))) => Ok(session),
-            Ok((_, Err(error))) => Err((self.classify(error), self.held.take())),
+            Ok((session, Err(error))) => {
+                session.cancel().await;
+                Err((self.classify(error), self.held.take()))
+            }
             Err(panic) => {
                 let failure = self.failure(Err(panic));
                 Err((failure, None))
@@ -124,17 +137,28 @@ impl Streaming {
         }
     }
 
-    /// Breaks the request off. The session's next address is not known: the registry forgets it in its own time.
-    pub(crate) fn cancel(self) {
-        drop(self);
+    /// Breaks the request off and closes the session.
+    pub(crate) async fn cancel(mut self) {
+        cancel(self.repository.clone(), self.request.take(), self.url.clone()).await;
     }
 }
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        // The request goes first: without its sender the body would end well, and look whole.
         if let Some(request) = self.request.take() {
+            // First of all the request: without its sender the body would end well, and look whole.
             request.abort();
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(cancel(self.repository.clone(), Some(request), self.url.clone()));
+            }
         }
     }
+}
+
+async fn cancel(repository: Repository, request: Option<Request>, url: Url) {
+    if let Some(request) = request {
+        request.abort();
+        let _ = request.await;
+    }
+    close(&repository, url).await;
 }
