@@ -83,7 +83,7 @@ pub(crate) struct SquashArgs {
     /// Empty this file, keeping its metadata (repeatable; globs)
     #[arg(long, value_name = "PATH")]
     truncate: Vec<String>,
-    /// A pattern that matches nothing is an error
+    /// A pattern that matches nothing, or a diffID that is not the layer's, is an error
     #[arg(long)]
     strict: bool,
     /// Keep the lowest N layers as they are
@@ -194,12 +194,17 @@ impl SquashArgs {
 /// `unbloat remove`
 #[derive(Args, Debug)]
 pub(crate) struct RemoveArgs {
-    /// PATH… SRC DST: the paths to remove, the image, where the result goes
-    #[arg(value_name = "PATH… SRC DST", required = true, num_args = 3..)]
+    /// The paths and globs to remove, the image, where the result goes
+    #[arg(value_name = "PATH", required = true, num_args = 3..)]
     pub(crate) arguments: Vec<String>,
-    /// The platform, where SRC has several (os/arch[/variant])
+    /// A path that matches nothing is a warning instead of an error
     #[arg(long)]
-    pub(crate) platform: Option<String>,
+    pub(crate) ignore_missing: bool,
+    /// Edit this platform of an index only (os/arch[/variant]; repeatable)
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Vec<String>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
 }
 
 /// `unbloat rebase`
@@ -217,9 +222,12 @@ pub(crate) struct RebaseArgs {
     /// The base that the result shall have
     #[arg(long, value_name = "IMAGE")]
     pub(crate) new_base: String,
-    /// The platform, where SRC has several (os/arch[/variant])
+    /// Take it that paths which the image's own layers use mean something else in the new base
     #[arg(long)]
-    pub(crate) platform: Option<String>,
+    pub(crate) allow_conflicts: bool,
+    /// Edit this platform of an index only (os/arch[/variant]; repeatable)
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Vec<String>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
 }
@@ -236,9 +244,12 @@ pub(crate) struct VerifyArgs {
     /// Compare this path and what is below it only (repeatable)
     #[arg(long, value_name = "PATH")]
     pub(crate) path: Vec<String>,
-    /// The platform, where an image has several (os/arch[/variant])
+    /// Compare this platform of indexes only (os/arch[/variant]; repeatable)
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Vec<String>,
+    /// A diffID in a config that is not the layer's is an error
     #[arg(long)]
-    pub(crate) platform: Option<String>,
+    pub(crate) strict: bool,
     /// A hard link of A may be a copy in B, as above a kept base
     #[arg(long)]
     pub(crate) allow_split_links: bool,

@@ -1,6 +1,6 @@
 //! Numbers and results for people.
 
-use unbloat_contract::{Figures, SquashResult};
+use unbloat_contract::{Figures, NothingToDo, SquashResult};
 
 /// Bytes with a binary unit: `2.0 GiB`.
 pub(crate) use unbloat_analysis::human_bytes as bytes;
@@ -59,9 +59,15 @@ pub(crate) fn squash(result: &SquashResult, dry_run: bool) -> String {
         bytes(reclaimed_bytes.unsigned_abs()),
         percent(*reclaimed_bytes, *compressed_bytes_before)
     ));
+    let idle = match result.nothing_to_do {
+        Some(NothingToDo::AlreadyFlat) => Some("nothing to do: the image is flat already; --force squashes it again"),
+        Some(NothingToDo::BelowCondition) => Some("nothing to do: the image is below what was asked for; nothing was written"),
+        None => None,
+    };
+    lines.extend(idle.map(str::to_owned));
     if dry_run {
         lines.push("dry run: nothing was written".into());
-    } else {
+    } else if result.nothing_to_do != Some(NothingToDo::BelowCondition) {
         lines.push(format!("written     {}", result.reference));
     }
     lines.push(format!("took        {duration_seconds:.2} s"));

@@ -6,11 +6,13 @@ use std::time::Instant;
 use unbloat_analysis::{Analysis, AnalysisOptions, ImageFacts, LayerFacts};
 use unbloat_contract::{AnalyzeRequest, Limits, Stage};
 use unbloat_oci::Descriptor;
-use unbloat_registry::Client;
+use unbloat_registry::{Client, Source};
 
+use crate::diff_ids::DiffIds;
 use crate::error::Error;
 use crate::history::parse_platform;
-use crate::image::{self, Image};
+use crate::image::Image;
+use crate::open::single_of_several;
 use crate::progress::Progress;
 use crate::run::layer_error;
 use crate::source::{Layers, Order};
@@ -28,31 +30,66 @@ pub async fn analyze(
     progress.enter(Stage::Resolving, "");
     let platform = parse_platform(request.platform.as_deref())?;
     let source = client.source(&request.image.parse()?).await?;
-    let image = image::single(&source, platform.as_ref(), request.allow_foreign).await?;
-    let facts = facts(&request.image, &image);
+    let (image, others) =
+        single_of_several(&source, platform.as_ref(), request.allow_foreign).await?;
+    let AnalyzeRequest { top, detailed, limits, .. } = request;
+    let options = AnalysisOptions { top: *top, detailed: *detailed, ..options(limits) };
+    let mut analysis = analyze_image(&source, &request.image, &image, limits, options, progress).await?;
+    if !others.is_empty() {
+        let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+        let list = others.join(", ");
+        analysis.warnings.push(format!("the index has images for other platforms too, which --platform chooses: {list}"));
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    analysis.estimate.seconds = squash_seconds(seconds, &analysis, limits.threads());
+    progress.enter(Stage::Finished, "");
+    Ok(analysis)
+}
+
+fn options(limits: &Limits) -> AnalysisOptions {
+    AnalysisOptions {
+        top: Some(0),
+        detailed: false,
+        jobs: limits.threads(),
+        max_unpacked_bytes: limits.max_unpacked_bytes,
+        max_paths: limits.max_paths,
+    }
+}
+
+async fn analyze_image(
+    source: &Source,
+    reference: &str,
+    image: &Image,
+    limits: &Limits,
+    options: AnalysisOptions,
+    progress: &Arc<Progress>,
+) -> Result<Analysis, Error> {
+    let facts = facts(reference, image);
     let descriptors = image.manifest.layers().to_vec();
     progress.enter(Stage::Analyzing, &facts.platform);
     progress.expect(descriptors.len() as u64, descriptors.iter().map(Descriptor::size).sum());
-    let Limits { memory_bytes, max_unpacked_bytes, max_paths, .. } = request.limits;
-    let prefetch = request.limits.prefetch_bytes();
-    let layers = Layers::new(&source, &descriptors, false, prefetch, progress)
+    let diff_ids = DiffIds::expected(&image.config, false);
+    let layers = Layers::new(source, &descriptors, false, limits.prefetch_bytes(), progress)
         .in_order(Order::LowestFirst)
-        .with_windows(memory_bytes);
-    let options = AnalysisOptions {
-        top: request.top,
-        detailed: request.detailed,
-        jobs: request.limits.threads(),
-        max_unpacked_bytes,
-        max_paths,
-    };
+        .with_windows(limits.memory_bytes)
+        .with_diff_ids(&diff_ids);
     let analysed =
         tokio::task::spawn_blocking(move || unbloat_analysis::analyze(&layers, &facts, &options)).await;
     let analysed = analysed.map_err(|panic| Error::Internal(panic.to_string()))?;
     let mut analysis = analysed.map_err(|error| layer_error(error, &descriptors, progress))?;
-    let seconds = started.elapsed().as_secs_f64();
-    analysis.estimate.seconds = squash_seconds(seconds, &analysis, request.limits.threads());
-    progress.enter(Stage::Finished, "");
+    analysis.warnings.extend(diff_ids.warnings());
     Ok(analysis)
+}
+
+/// Bytes of an image that upper layers hide.
+pub(crate) async fn wasted_bytes(
+    source: &Source,
+    image: &Image,
+    limits: &Limits,
+    progress: &Arc<Progress>,
+) -> Result<u64, Error> {
+    let analysis = analyze_image(source, "", image, limits, options(limits), progress).await?;
+    Ok(analysis.totals.wasted_bytes)
 }
 
 /// How long a squash takes where an analysis took `seconds`: it reads the same blobs, then writes what survives while it

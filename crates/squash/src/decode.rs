@@ -7,6 +7,7 @@ use unbloat_deflate::{BufferPool, GzipDecoder, ZstdDecoder};
 use unbloat_layers::{BoxError, Chunk, ChunkSource};
 use unbloat_registry::BlobReader;
 
+use crate::diff_ids::DiffIdCheck;
 use crate::progress::Progress;
 use crate::windows::Share;
 
@@ -43,6 +44,7 @@ pub struct LayerStream {
     pool: BufferPool,
     record: bool,
     progress: Arc<Progress>,
+    diff_id: Option<DiffIdCheck>,
 }
 
 enum Decoder {
@@ -71,7 +73,13 @@ impl LayerStream {
             pool: pool.clone(),
             record,
             progress: Arc::clone(progress),
+            diff_id: None,
         }
+    }
+
+    /// The same stream, whose content is compared with what the config says of it.
+    pub(crate) fn checking(self, diff_id: Option<DiffIdCheck>) -> Self {
+        Self { diff_id, ..self }
     }
 
     /// The next compressed bytes; `false` at the verified end of the blob.
@@ -203,9 +211,15 @@ impl ChunkSource for LayerStream {
     fn next(&mut self) -> Result<Option<Chunk>, BoxError> {
         let Some(mut chunk) = self.next_data()? else {
             // The end of the codec's data is the end of the blob as well, whose digest is checked with its last byte.
+            if let Some(check) = self.diff_id.take() {
+                check.finish()?;
+            }
             self.progress.layer_done();
             return Ok(None);
         };
+        if let Some(check) = &mut self.diff_id {
+            check.update(&chunk.data);
+        }
         chunk.offset = self.offset;
         self.offset += chunk.data.len() as u64;
         self.progress.unpacked(chunk.data.len());

@@ -5,7 +5,7 @@ use unbloat_oci::Platform;
 use unbloat_registry::Client;
 
 use crate::error::Error;
-use crate::image;
+use crate::open::single_of_several;
 
 /// An image's history, oldest step first.
 #[derive(Clone, Debug, Serialize)]
@@ -25,6 +25,8 @@ pub struct ImageHistory {
     pub compressed_bytes: u64,
     /// The steps.
     pub steps: Vec<Step>,
+    /// Platforms that the location has besides.
+    pub other_platforms: Vec<String>,
 }
 
 /// One step.
@@ -56,7 +58,7 @@ pub async fn history(
 ) -> Result<ImageHistory, Error> {
     let platform = parse_platform(platform)?;
     let source = client.source(&reference.parse()?).await?;
-    let image = image::single(&source, platform.as_ref(), true).await?;
+    let (image, others) = single_of_several(&source, platform.as_ref(), true).await?;
     let layers = image.manifest.layers();
     let of_layers = image.config.layer_history();
     let step = |entry: Option<&unbloat_oci::HistoryEntry>, index: Option<usize>| Step {
@@ -86,6 +88,7 @@ pub async fn history(
         layers: layers.len() as u64,
         compressed_bytes: layers.iter().map(unbloat_oci::Descriptor::size).sum(),
         steps,
+        other_platforms: others.iter().map(ToString::to_string).collect(),
     })
 }
 

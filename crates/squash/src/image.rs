@@ -1,6 +1,6 @@
 //! One image as it was read: manifest, config, and the checks that come before any layer is read.
 
-use unbloat_oci::{AnyManifest, Compression, Descriptor, DocumentError, ImageConfig, Manifest, Platform};
+use unbloat_oci::{Compression, Descriptor, DocumentError, ImageConfig, Manifest};
 use unbloat_registry::{Fetched, Source};
 
 use crate::error::Error;
@@ -60,33 +60,4 @@ impl Image {
         let Some(first) = codecs.next() else { return Compression::Gzip };
         if codecs.all(|codec| codec == first) { first } else { Compression::Gzip }
     }
-}
-
-/// The one image that a location names, for `platform` (or the machine's own) where it names several.
-pub(crate) async fn single(
-    source: &Source,
-    platform: Option<&Platform>,
-    allow_foreign: bool,
-) -> Result<Image, Error> {
-    let fetched = source.resolve().await?;
-    let what = || format!("{} ({})", source.location(), fetched.descriptor.digest());
-    let parsed = fetched.parse().map_err(|source| Error::Document { what: what(), source })?;
-    let AnyManifest::Index(index) = parsed else {
-        return Image::read(source, &fetched, allow_foreign).await;
-    };
-    let host = Platform::host();
-    let wanted = platform.unwrap_or(&host);
-    let Some(descriptor) = index.find(wanted) else {
-        let has: Vec<_> =
-            index.manifests().iter().filter_map(|m| m.platform()).map(ToString::to_string).collect();
-        return Err(Error::Request(format!(
-            "{} has no image for {wanted}; it has {}: name one with --platform",
-            what(),
-            has.join(", ")
-        )));
-    };
-    let fetched = source.manifest(descriptor).await?;
-    let mut image = Image::read(source, &fetched, allow_foreign).await?;
-    image.descriptor = descriptor.clone();
-    Ok(image)
 }

@@ -11,33 +11,40 @@
 //! - memory is bounded by [`Limits::memory_bytes`](unbloat_contract::Limits::memory_bytes) and the number of paths, disk is not used.
 
 mod analyze;
+mod assemble;
 mod base;
 mod cache;
+mod conflicts;
 mod decode;
-mod edit;
+mod diff_ids;
 mod encode;
 mod error;
 mod heap;
 mod history;
 mod image;
 mod listing;
+mod open;
 mod opened;
 mod output;
 mod place;
 mod progress;
+mod rebase;
+mod remove;
 mod run;
 mod source;
+mod tree;
 mod verify;
 mod windows;
 
 pub use analyze::analyze;
 pub use decode::LayerStream;
-pub use edit::{rebase, remove};
 pub use error::{Error, kind_of_registry};
 pub use heap::share_one_heap;
 pub use history::{ImageHistory, Step, history};
 pub use listing::Difference;
 pub use opened::OpenedImage;
 pub use progress::Progress;
+pub use rebase::rebase;
+pub use remove::remove;
 pub use run::squash;
 pub use verify::{VerifyResult, verify};

@@ -18,16 +18,31 @@ use crate::source::Layers;
 /// One path of a merged tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Item {
-    kind: Kind,
+    pub(crate) kind: Kind,
     meta: Meta,
     device: (u64, u64),
     size: u64,
     /// Symlink target or content digest.
-    content: Vec<u8>,
+    pub(crate) content: Vec<u8>,
     xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The smallest path of the same inode.
     first: Vec<u8>,
 }
+
+impl Item {
+    /// A header with its attributes.
+    pub(crate) fn header(&self) -> Header {
+        let mut header = Header::made(self.kind, self.meta);
+        header.device = self.device;
+        for (name, value) in &self.xattrs {
+            header.records.set(&[XATTR, name].concat(), value);
+        }
+        header
+    }
+}
+
+/// How PAX records of extended attributes begin.
+const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// All of them.
 pub(crate) type Listing = BTreeMap<Vec<u8>, Item>;
@@ -221,7 +236,7 @@ pub struct Difference {
 }
 
 /// Most differences that are listed.
-const MAX_DIFFERENCES: usize = 1_000;
+pub(crate) const MAX_DIFFERENCES: usize = 1_000;
 
 /// The differences between two trees, at most 1,000, and how many there are. `wanted` chooses paths.
 pub(crate) fn compare(
@@ -292,4 +307,33 @@ fn properties(a: &Item, b: &Item) -> Vec<String> {
         differs(&format!("attribute {}", String::from_utf8_lossy(name)), value(a), value(b));
     }
     found
+}
+
+#[cfg(test)]
+pub(crate) mod tests_support {
+    use super::*;
+
+    fn item(kind: Kind, content: &[u8]) -> Item {
+        Item {
+            kind,
+            meta: Meta { mode: 0o755, ..Meta::default() },
+            device: (0, 0),
+            size: 0,
+            content: content.to_vec(),
+            xattrs: BTreeMap::new(),
+            first: Vec::new(),
+        }
+    }
+
+    pub(crate) fn directory() -> Item {
+        item(Kind::Directory, b"")
+    }
+
+    pub(crate) fn file() -> Item {
+        item(Kind::Regular, b"")
+    }
+
+    pub(crate) fn symlink(target: &[u8]) -> Item {
+        item(Kind::Symlink, target)
+    }
 }

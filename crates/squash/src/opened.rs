@@ -12,7 +12,7 @@ use crate::analyze;
 use crate::decode::LayerStream;
 use crate::error::Error;
 use crate::history::parse_platform;
-use crate::image;
+use crate::open::single;
 use crate::progress::Progress;
 use crate::run::layer_error;
 use crate::source::Layers;
@@ -46,7 +46,7 @@ impl OpenedImage {
         progress.enter(Stage::Resolving, "");
         let location: Location = reference.parse()?;
         let source = client.source(&location).await?;
-        let image = image::single(&source, platform.as_ref(), true).await?;
+        let image = single(&source, platform.as_ref(), true).await?;
         let descriptors = image.manifest.layers().to_vec();
         let facts = analyze::facts(reference, &image);
         progress

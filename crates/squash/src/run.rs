@@ -4,27 +4,34 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc::Receiver;
-use unbloat_contract::{Compression, Figures, Format, PlatformFigures, SquashRequest, SquashResult, Stage};
-use unbloat_layers::{Options, Summary, merge};
-use unbloat_oci::{
-    AnyManifest, Compression as Codec, Descriptor, EntryKind, Family, Index, MediaType, NewLayer, Platform,
+use unbloat_contract::{
+    Compression, Figures, Format, NothingToDo, PlatformFigures, SquashRequest, SquashResult, Stage,
 };
+use unbloat_layers::{Options, Summary, merge};
+use unbloat_oci::{Compression as Codec, Descriptor, Family, NewLayer};
 use unbloat_registry::{
-    BlobUpload, Client, Destination, Fetched, Location, Remakes, Source, Unchanged, UploadOptions,
+    BlobUpload, Client, Destination, Location, Remakes, Source, Unchanged, UploadOptions,
 };
 
+use crate::analyze::wasted_bytes;
+use crate::assemble::{Assembly, IndexRules, Made, carry};
 use crate::base;
 use crate::cache::HeaderCache;
+use crate::diff_ids::DiffIds;
 use crate::encode::Settings;
 use crate::error::Error;
 use crate::image::Image;
+use crate::listing::Links;
+use crate::open::{Found, Wanted, open, parse_platforms};
 use crate::output::{self, Compressed, Encoded};
 use crate::place::at_digest;
 use crate::progress::Progress;
 use crate::source::Layers;
-use crate::verify;
+use crate::verify::{self, Side};
+
+/// How the history entry of a squashed layer begins.
+const CREATED_BY: &str = "unbloat squash";
 
 /// Squashes what `request` names.
 ///
@@ -50,30 +57,25 @@ pub async fn squash(
         None => None,
     };
     let run = Run { client, request, progress, source: &source, destination: destination.as_ref() };
-    let fetched = source.resolve().await?;
-    let what = || format!("{source_at} ({})", fetched.descriptor.digest());
-    let parsed = fetched.parse().map_err(|source| Error::Document { what: what(), source })?;
+    let wanted = parse_platforms(&request.platforms)?;
+    let found = open(&source, Wanted::Platforms(&wanted), request.allow_foreign).await?;
+    let digest = found.fetched.descriptor.digest();
     let mut result = SquashResult::default();
-    result.figures.source_digest = fetched.descriptor.digest().to_string();
-    let (media_type, bytes) = match parsed {
-        AnyManifest::Image(_) => {
-            let done = run.image(&fetched, None).await?;
-            run.require_platform(&done)?;
-            run.add(&mut result, &done);
-            (done.media_type, done.bytes)
+    result.figures.source_digest = digest.to_string();
+    let watched = watched(client, &source_at, destination_at.as_ref(), &source).await?;
+    let unchanged = Unchanged { source: &watched, digest };
+    let mut idle = run.nothing_to_do(&found).await?;
+    if idle.is_none() {
+        let made = run.images(&found).await?;
+        if made.iter().all(|image| image.is_unchanged) {
+            idle = Some(NothingToDo::AlreadyFlat);
+        } else {
+            let made: Vec<Made> = made.into_iter().map(|image| image.made).collect();
+            run.publish(&found, &made, &unchanged, &mut result).await?;
         }
-        AnyManifest::Index(index) => run.index(index, &mut result).await?,
-    };
-    if let Some(destination) = &destination {
-        progress.enter(Stage::Publishing, "");
-        let watched = watched(client, &source_at, destination_at.as_ref(), &source).await?;
-        let unchanged = Unchanged { source: &watched, digest: fetched.descriptor.digest() };
-        let published = destination.publish(&media_type, bytes, Some(unchanged)).await?;
-        result.figures.digest = published.descriptor.digest().to_string();
-        result.reference = published.reference;
-        if request.verify && matches!(destination_at, Some(Location::OciArchive { .. })) {
-            run.verify_archive(&result).await?;
-        }
+    }
+    if let Some(reason) = idle {
+        run.leave(&found, reason, &mut result).await?;
     }
     result.reclaimed_bytes = result.figures.pull_bytes_saved();
     result.bytes_read = source.bytes_read();
@@ -109,124 +111,112 @@ struct Run<'a> {
     destination: Option<&'a Destination>,
 }
 
-/// One image that is at the destination but for its manifest.
-struct Done {
-    figures: PlatformFigures,
-    warnings: Vec<String>,
-    media_type: MediaType,
-    bytes: Bytes,
+/// One image's new documents, and whether they are the old ones.
+struct Squashed {
+    made: Made,
+    is_unchanged: bool,
 }
 
 impl Run<'_> {
-    fn add(&self, result: &mut SquashResult, done: &Done) {
-        let PlatformFigures { platform, figures } = &done.figures;
-        result.figures.add(figures);
-        let several = !result.platforms.is_empty() || self.request.platforms.len() > 1;
-        result.warnings.extend(done.warnings.iter().map(|warning| match several {
-            true => format!("{platform}: {warning}"),
-            false => warning.clone(),
-        }));
-        result.platforms.push(done.figures.clone());
-    }
-
-    fn platforms(&self) -> Result<Vec<Platform>, Error> {
-        let parse = |text: &String| {
-            text.parse().map_err(|error| Error::Request(format!("--platform {text}: {error}")))
-        };
-        self.request.platforms.iter().map(parse).collect()
-    }
-
-    fn require_platform(&self, done: &Done) -> Result<(), Error> {
-        let wanted = self.platforms()?;
-        let has: Option<Platform> = done.figures.platform.parse().ok();
-        if wanted.is_empty() || has.as_ref().is_none_or(|has| wanted.iter().any(|wanted| has.is(wanted))) {
-            return Ok(());
+    /// Every image, one after the other.
+    async fn images(&self, found: &Found) -> Result<Vec<Squashed>, Error> {
+        let mut made = Vec::new();
+        for image in &found.images {
+            made.push(self.image(image).await?);
         }
-        Err(Error::Request(format!("the image is for {} only", done.figures.platform)))
+        Ok(made)
     }
 
-    /// Every image of an index; what is no image of the wanted platforms is left out, and said.
-    async fn index(&self, mut index: Index, result: &mut SquashResult) -> Result<(MediaType, Bytes), Error> {
-        let wanted = self.platforms()?;
-        let mut entries = Vec::new();
-        for descriptor in index.manifests() {
-            match descriptor.kind() {
-                EntryKind::Image(_) => {}
-                EntryKind::Attestation { .. } => {
-                    result.warnings.push(format!(
-                        "attestation {} is left out: it is about a digest that the result does not have",
-                        descriptor.digest()
-                    ));
-                    continue;
-                }
-                EntryKind::Index => {
-                    return Err(Error::Unsupported(format!(
-                        "entry {} of the index is an index itself; name it by its digest",
-                        descriptor.digest()
-                    )));
-                }
-                EntryKind::Artifact { .. } => {
-                    if let Some(destination) = self.destination {
-                        self.copy_artifact(destination, descriptor).await?;
-                    }
-                    entries.push(descriptor.clone());
-                    continue;
-                }
-            }
-            let chosen = |platform: &Platform| wanted.iter().any(|wanted| platform.is(wanted));
-            if !wanted.is_empty() && !descriptor.platform().is_some_and(chosen) {
-                continue;
-            }
-            let fetched = self.source.manifest(descriptor).await?;
-            let done = self.image(&fetched, Some(descriptor)).await?;
-            self.add(result, &done);
-            let mut entry = descriptor.clone();
-            entry.set_media_type(done.media_type.clone());
-            entry.set_content(unbloat_oci::Digest::sha256_of(&done.bytes), done.bytes.len() as u64);
-            if let Some(destination) = self.destination {
-                destination.put_manifest(&done.media_type, done.bytes).await?;
-            }
-            entries.push(entry);
+    /// Whether there is a reason to leave all images as they are: they were squashed before, or are not worth it.
+    async fn nothing_to_do(&self, found: &Found) -> Result<Option<NothingToDo>, Error> {
+        let SquashRequest { condition, force, .. } = self.request;
+        if found.images.iter().all(|image| condition.has_too_few_layers(image.manifest.layers().len())) {
+            return Ok(Some(NothingToDo::BelowCondition));
         }
-        if result.platforms.is_empty() {
-            return Err(Error::Request(format!(
-                "{} has no image for {}",
-                self.source.location(),
-                self.request.platforms.join(", ")
-            )));
+        if let Some(least) = condition.min_wasted_bytes {
+            let mut wasted = 0;
+            for image in &found.images {
+                let limits = &self.request.limits;
+                wasted = wasted.max(wasted_bytes(self.source, image, limits, self.progress).await?);
+            }
+            if wasted < least {
+                return Ok(Some(NothingToDo::BelowCondition));
+            }
+        }
+        // What `docker save` writes has plain layers, which a registry may refuse.
+        let is_stored_plain = matches!(self.source.location(), Location::DockerArchive { .. });
+        if *force || is_stored_plain || !self.request.only_shapes() {
+            return Ok(None);
+        }
+        for image in &found.images {
+            let kept = base::kept_layers(self.client, self.request, image).await?;
+            if image.manifest.layers().len() > kept + 1 || !is_ours(image, kept) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(NothingToDo::AlreadyFlat))
+    }
+
+    /// Leaves the images as they are. What is flat already goes to the destination all the same, as it is.
+    async fn leave(&self, found: &Found, reason: NothingToDo, result: &mut SquashResult) -> Result<(), Error> {
+        let digest = found.fetched.descriptor.digest();
+        result.nothing_to_do = Some(reason);
+        result.warnings.clear();
+        result.figures.digest = digest.to_string();
+        result.reference = at_digest(self.source.location(), digest).to_string();
+        for image in &found.images {
+            unchanged(image).count_into(result, found.images.len() > 1);
+        }
+        let Some(destination) = self.destination else { return Ok(()) };
+        let copies = reason == NothingToDo::AlreadyFlat && self.request.copy_flat;
+        if copies && destination.location() != self.source.location() {
+            self.progress.enter(Stage::Publishing, "");
+            let report = unbloat_registry::copy(self.source, destination, &[]).await?;
+            result.reference = report.published.reference;
+        }
+        Ok(())
+    }
+
+    /// Writes the last documents and moves the name.
+    async fn publish(
+        &self,
+        found: &Found,
+        made: &[Made],
+        unchanged: &Unchanged<'_>,
+        result: &mut SquashResult,
+    ) -> Result<(), Error> {
+        result.warnings = found.warnings();
+        for image in made {
+            image.count_into(result, made.len() > 1);
         }
         let family = match self.request.format {
-            Format::Keep => index.family(),
-            Format::Oci => Family::Oci,
-            Format::Docker => Family::Docker,
+            Format::Keep => None,
+            Format::Oci => Some(Family::Oci),
+            Format::Docker => Some(Family::Docker),
         };
-        index.set_family(family);
-        index.set_manifests(entries);
-        if self.request.base.is_none() {
-            index
-                .remove_base_annotations()
-                .map_err(|source| Error::Document { what: "index".into(), source })?;
+        let assembly = Assembly {
+            images: &found.images,
+            made,
+            source: self.source,
+            destination: self.destination,
+            rules: IndexRules { family, keeps_base: self.request.base.is_some() },
+        };
+        let (media_type, bytes) = assembly.document(found).await?;
+        let Some(destination) = self.destination else { return Ok(()) };
+        self.progress.enter(Stage::Publishing, "");
+        let published = destination.publish(&media_type, bytes, Some(unchanged.clone())).await?;
+        result.figures.digest = published.descriptor.digest().to_string();
+        result.reference = published.reference;
+        if self.request.verify && matches!(destination.location(), Location::OciArchive { .. }) {
+            self.verify_archive(result).await?;
         }
-        Ok((index.media_type().clone(), index.to_bytes().into()))
-    }
-
-    async fn copy_artifact(&self, destination: &Destination, descriptor: &Descriptor) -> Result<(), Error> {
-        let fetched = self.source.manifest(descriptor).await?;
-        for blob in blobs_of(&fetched.bytes) {
-            destination.copy_blob(self.source, &blob).await?;
-        }
-        destination.put_manifest(descriptor.media_type(), fetched.bytes).await?;
         Ok(())
     }
 
     /// Squashes one image and puts all of it but the manifest at the destination.
-    async fn image(&self, fetched: &Fetched, entry: Option<&Descriptor>) -> Result<Done, Error> {
-        let mut image = Image::read(self.source, fetched, self.request.allow_foreign).await?;
-        if let Some(entry) = entry {
-            image.descriptor = entry.clone();
-        }
+    async fn image(&self, image: &Image) -> Result<Squashed, Error> {
         let layers = image.manifest.layers().to_vec();
-        let kept = base::kept_layers(self.client, self.request, &image).await?;
+        let kept = base::kept_layers(self.client, self.request, image).await?;
         if kept >= layers.len() {
             return Err(Error::Request(format!(
                 "nothing to squash: the image has {} layers and {kept} of them are kept",
@@ -238,16 +228,26 @@ impl Run<'_> {
             Format::Oci => Family::Oci,
             Format::Docker => Family::Docker,
         };
-        let codec = self.codec(&image, kept, family)?;
+        let codec = self.codec(image, kept, family)?;
         let platform = image.platform();
         self.progress.enter(Stage::Merging, &platform);
         let before: u64 = layers.iter().map(Descriptor::size).sum();
         self.progress.expect(layers.len() as u64, before);
-        let (encoded, summary) = self.make_layer(&layers, kept, codec).await?;
+        let diff_ids = DiffIds::expected(&image.config, self.request.strict);
+        let (encoded, summary) = self.make_layer(&layers, kept, codec, &diff_ids).await?;
+        let is_same_layer = kept + 1 == layers.len()
+            && self.request.only_shapes()
+            && !self.request.force
+            && !matches!(self.source.location(), Location::DockerArchive { .. })
+            && encoded.diff_id == image.config.diff_ids()[kept];
+        if is_same_layer {
+            return Ok(Squashed { made: unchanged(image), is_unchanged: true });
+        }
         let mut warnings: Vec<String> = summary.warnings.iter().map(ToString::to_string).collect();
         if summary.more_warnings > 0 {
             warnings.push(format!("and {} more warnings", summary.more_warnings));
         }
+        warnings.extend(diff_ids.warnings());
 
         let what = || format!("image {}", image.descriptor.digest());
         let in_document = |source| Error::Document { what: what(), source };
@@ -272,7 +272,7 @@ impl Run<'_> {
         manifest.set_family(family).map_err(|(index, refusal)| {
             Error::Request(format!("layer {index} cannot be kept in this format: {refusal}"))
         })?;
-        if kept == 0 {
+        if !base::stays_true(self.client, self.source, self.request, image, kept).await {
             manifest.remove_base_annotations().map_err(in_document)?;
         }
         if family == Family::Oci {
@@ -283,11 +283,7 @@ impl Run<'_> {
         let bytes = Bytes::from(manifest.to_bytes());
         if let Some(destination) = self.destination {
             self.progress.enter(Stage::CopyingBase, &platform);
-            stream::iter(&layers[..kept])
-                .map(|layer| async move { destination.copy_blob(self.source, layer).await.map(|_| ()) })
-                .buffer_unordered(4)
-                .try_collect::<()>()
-                .await?;
+            carry(destination, layers[..kept].iter().map(|layer| (self.source, layer))).await?;
             destination.put_blob(manifest.config().media_type().clone(), config_bytes).await?;
             let archive = matches!(destination.location(), Location::OciArchive { .. });
             if self.request.verify && !archive {
@@ -295,11 +291,11 @@ impl Run<'_> {
                 let descriptor = destination.put_manifest(manifest.media_type(), bytes.clone()).await?;
                 let place = at_digest(destination.location(), descriptor.digest());
                 let made = self.client.source(&place).await?;
-                self.verify(&image, &made, kept).await?;
+                self.verify(image, &made, kept).await?;
             }
         }
         let unpacked = |range: &[u64]| range.iter().sum::<u64>();
-        Ok(Done {
+        let made = Made {
             figures: PlatformFigures {
                 platform,
                 figures: Figures {
@@ -317,7 +313,8 @@ impl Run<'_> {
             warnings,
             media_type: manifest.media_type().clone(),
             bytes,
-        })
+        };
+        Ok(Squashed { made, is_unchanged: false })
     }
 
     fn codec(&self, image: &Image, kept: usize, family: Family) -> Result<Codec, Error> {
@@ -353,7 +350,7 @@ impl Run<'_> {
     }
 
     fn created_by(&self, kept: usize) -> String {
-        format!("unbloat squash {}", self.options_text(kept)).trim_end().to_owned()
+        format!("{CREATED_BY} {}", self.options_text(kept)).trim_end().to_owned()
     }
 
     pub(crate) fn merge_options(&self, kept: usize) -> Options {
@@ -366,6 +363,7 @@ impl Run<'_> {
         layers: &[Descriptor],
         kept: usize,
         codec: Codec,
+        diff_ids: &DiffIds,
     ) -> Result<(Encoded, Summary), Error> {
         let options = self.merge_options(kept);
         let encoders = self.request.limits.encoders();
@@ -376,7 +374,8 @@ impl Run<'_> {
             let cache = self.request.limits.cache.as_deref().map(HeaderCache::new);
             let source = Layers::new(self.source, layers, codec == Codec::Gzip, prefetch, self.progress)
                 .with_windows(self.request.limits.memory_bytes)
-                .with_cache(cache, kept);
+                .with_cache(cache, kept)
+                .with_diff_ids(diff_ids);
             let (mut batches, buffers, thread) = output::start(settings, self.progress);
             let (count, options) = (layers.len(), options.clone());
             let merging = tokio::task::spawn_blocking(move || {
@@ -450,16 +449,16 @@ impl Run<'_> {
     }
 
     async fn verify(&self, image: &Image, made: &Source, kept: usize) -> Result<(), Error> {
-        let made_image = crate::image::single(made, None, true).await?;
-        let outcome = verify::compare_images(
-            (self.source, image, &self.merge_options(0)),
-            (made, &made_image, &Options { jobs: self.merge_options(0).jobs, ..Options::default() }),
-            if kept > 0 { crate::listing::Links::MaySplit } else { crate::listing::Links::Same },
-            &[],
-            self.request.limits.memory_bytes,
-            self.progress,
-        )
-        .await?;
+        let made_image = crate::open::single(made, None, true).await?;
+        let options = self.merge_options(0);
+        let plain = Options { jobs: options.jobs, ..Options::default() };
+        let sides = (
+            Side { source: self.source, image, options: &options },
+            Side { source: made, image: &made_image, options: &plain },
+        );
+        let links = if kept > 0 { Links::MaySplit } else { Links::Same };
+        let outcome =
+            verify::compare_images(sides, links, &[], &self.request.limits, false, self.progress).await?;
         match outcome.differences.first() {
             None => Ok(()),
             Some(first) => Err(Error::Verification(format!(
@@ -478,7 +477,7 @@ impl Run<'_> {
             let source_digest =
                 platform.figures.source_digest.parse().map_err(|_| Error::Internal("digest".into()))?;
             let read = self.client.source(&at_digest(self.source.location(), &source_digest)).await?;
-            let image = crate::image::single(&read, None, true).await?;
+            let image = crate::open::single(&read, None, true).await?;
             let digest = platform.figures.digest.parse().map_err(|_| Error::Internal("digest".into()))?;
             let made = self.client.source(&at_digest(destination.location(), &digest)).await?;
             let kept = base::kept_layers(self.client, self.request, &image).await?;
@@ -499,26 +498,33 @@ async fn again(remakes: &mut Option<Remakes>, error: &unbloat_registry::Error) -
     }
 }
 
-/// The blobs that a manifest of any kind names.
-fn blobs_of(manifest: &[u8]) -> Vec<Descriptor> {
-    #[derive(serde::Deserialize)]
-    struct Blob {
-        #[serde(rename = "mediaType", default)]
-        media_type: String,
-        digest: unbloat_oci::Digest,
-        size: u64,
+/// An image as it is, among others that may have changed.
+fn unchanged(image: &Image) -> Made {
+    let digest = image.descriptor.digest().to_string();
+    let layers = image.manifest.layers();
+    let bytes = layers.iter().map(Descriptor::size).sum();
+    let figures = Figures {
+        source_digest: digest.clone(),
+        digest,
+        layers_before: layers.len() as u64,
+        layers_after: layers.len() as u64,
+        compressed_bytes_before: bytes,
+        compressed_bytes_after: bytes,
+        ..Figures::default()
+    };
+    Made {
+        figures: PlatformFigures { platform: image.platform(), figures },
+        warnings: Vec::new(),
+        media_type: image.manifest.media_type().clone(),
+        bytes: image.manifest.to_bytes().into(),
     }
-    #[derive(serde::Deserialize, Default)]
-    struct Blobs {
-        config: Option<Blob>,
-        #[serde(default)]
-        layers: Vec<Blob>,
-        #[serde(default)]
-        blobs: Vec<Blob>,
-    }
-    let Blobs { config, layers, blobs } = serde_json::from_slice(manifest).unwrap_or_default();
-    let all = config.into_iter().chain(layers).chain(blobs);
-    all.map(|blob| Descriptor::new(MediaType::new(&blob.media_type), blob.digest, blob.size)).collect()
+}
+
+/// Whether the layer above the kept ones is one that a squash made: it has nothing to give.
+fn is_ours(image: &Image, kept: usize) -> bool {
+    let Some(steps) = image.config.layer_history() else { return false };
+    let step = steps.get(kept).and_then(|step| image.config.history().get(*step));
+    step.and_then(|step| step.created_by.as_deref()).is_some_and(|by| by.starts_with(CREATED_BY))
 }
 
 /// The merge's options for a request.

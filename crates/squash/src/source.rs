@@ -11,6 +11,7 @@ use unbloat_registry::{BlobStream, Source};
 
 use crate::cache::HeaderCache;
 use crate::decode::LayerStream;
+use crate::diff_ids::DiffIds;
 use crate::progress::Progress;
 use crate::windows::Windows;
 
@@ -39,6 +40,7 @@ pub(crate) struct Layers {
     /// Bytes of one layer that may arrive before they are asked for.
     prefetch_bytes: usize,
     windows: Arc<Windows>,
+    diff_ids: DiffIds,
     /// Kept layers, as far as they are known from before.
     cache: Option<HeaderCache>,
     kept: usize,
@@ -90,6 +92,7 @@ impl Layers {
             order: Order::default(),
             prefetch_bytes,
             windows: Windows::new(u64::MAX),
+            diff_ids: DiffIds::default(),
             cache: None,
             kept: 0,
             blobs,
@@ -105,6 +108,11 @@ impl Layers {
     /// said and need the first open one to get on.
     pub(crate) fn with_windows(self, budget: u64) -> Self {
         Self { windows: Windows::new(budget), ..self }
+    }
+
+    /// The same layers, whose content is compared with the config's diffIDs.
+    pub(crate) fn with_diff_ids(self, diff_ids: &DiffIds) -> Self {
+        Self { diff_ids: diff_ids.clone(), ..self }
     }
 
     /// The same layers, of whose lowest `kept` the headers are taken from a cache, and put there.
@@ -133,7 +141,8 @@ impl Layers {
         let (source, descriptor) = self.blobs.get(layer).ok_or("no such layer")?;
         let reader = source.blob(descriptor).prefetch(self.prefetch_bytes).into_reader(self.runtime.clone());
         let share = self.windows.share(layer);
-        Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress, share))
+        Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress, share)
+            .checking(self.diff_ids.check(layer)))
     }
 }
 
@@ -163,7 +172,8 @@ impl LayerSource for Layers {
         drop(requested);
         let reader = stream.into_reader(self.runtime.clone());
         let share = self.windows.share(place(layer));
-        Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress, share))
+        Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress, share)
+            .checking(self.diff_ids.check(layer)))
     }
 
     fn known(&self, layer: usize) -> Result<Option<Known>, BoxError> {

@@ -133,7 +133,9 @@ async fn squash_image(
     for warning in &result.warnings {
         tracing::warn!("{warning}");
     }
-    Ok(Outcome::Squashed(termination::summary(result, warnings)))
+    let is_idle = result.nothing_to_do.is_some();
+    let result = termination::summary(result, warnings);
+    Ok(if is_idle { Outcome::AlreadyFlat(result) } else { Outcome::Squashed(result) })
 }
 
 async fn analyze_image(

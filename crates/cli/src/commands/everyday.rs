@@ -19,12 +19,16 @@ pub(crate) async fn history(settings: &Settings, args: ImageArgs) -> anyhow::Res
     if settings.is_json() {
         return print_json(&history);
     }
-    let ImageHistory { digest, platform, created, steps, .. } = &history;
+    let ImageHistory { digest, platform, created, steps, other_platforms, .. } = &history;
     let mut lines = vec![format!("{digest} {platform} {}", created.as_deref().unwrap_or(""))];
     for step in steps {
         let size = step.compressed_bytes.map_or("-".to_owned(), bytes);
         let layer = step.layer.map_or("-".to_owned(), |layer| layer.to_string());
         lines.push(format!("{layer:>5} {size:>10}  {}", terminal(step.created_by.as_deref().unwrap_or(""))));
+    }
+    if !other_platforms.is_empty() {
+        let others = other_platforms.join(", ");
+        lines.push(format!("there are images for other platforms too, which --platform chooses: {others}"));
     }
     print(&lines.join("\n"))
 }

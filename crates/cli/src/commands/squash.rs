@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use unbloat_contract::{Limits, RebaseRequest, RemoveRequest, SquashResult};
+use unbloat_contract::{RebaseRequest, RemoveRequest, SquashResult};
 use unbloat_squash::Progress;
 
 use crate::args::{RebaseArgs, RemoveArgs, SquashArgs};
@@ -30,19 +30,19 @@ pub(crate) async fn squash(settings: &Settings, args: SquashArgs) -> anyhow::Res
 }
 
 pub(crate) async fn remove(settings: &Settings, args: RemoveArgs) -> anyhow::Result<()> {
-    let RemoveArgs { mut arguments, platform } = args;
+    let RemoveArgs { mut arguments, ignore_missing, platform, limits } = args;
     let (Some(destination), Some(source)) = (arguments.pop(), arguments.pop()) else {
         return Err(Usage("remove wants PATH… SRC DST".into()).into());
     };
+    let client = settings.client(limits.memory, limits.scratch.clone(), true)?;
     let request = RemoveRequest {
         source,
         destination,
         paths: arguments,
-        ignore_missing: false,
-        platforms: platform.into_iter().collect(),
-        limits: Limits::default(),
+        ignore_missing,
+        platforms: platform,
+        limits: limits.limits(),
     };
-    let client = settings.client(48 << 20, None, true)?;
     let progress = Arc::new(Progress::default());
     let result =
         watch(&progress, settings.progress, unbloat_squash::remove(&client, &request, &progress)).await?;
@@ -50,7 +50,7 @@ pub(crate) async fn remove(settings: &Settings, args: RemoveArgs) -> anyhow::Res
 }
 
 pub(crate) async fn rebase(settings: &Settings, args: RebaseArgs) -> anyhow::Result<()> {
-    let RebaseArgs { source, destination, old_base, new_base, platform, limits } = args;
+    let RebaseArgs { source, destination, old_base, new_base, allow_conflicts, platform, limits } = args;
     let client = settings.client(limits.memory, limits.scratch.clone(), true)?;
     let limits = limits.limits();
     let request = RebaseRequest {
@@ -58,8 +58,8 @@ pub(crate) async fn rebase(settings: &Settings, args: RebaseArgs) -> anyhow::Res
         destination,
         old_base,
         new_base,
-        allow_conflicts: false,
-        platforms: platform.into_iter().collect(),
+        allow_conflicts,
+        platforms: platform,
         limits,
     };
     let progress = Arc::new(Progress::default());

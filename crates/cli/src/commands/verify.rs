@@ -13,21 +13,26 @@ use crate::progress::watch;
 use crate::settings::Settings;
 
 pub(crate) async fn verify(settings: &Settings, args: VerifyArgs) -> anyhow::Result<()> {
-    let VerifyArgs { a, b, path, platform, allow_split_links, limits } = args;
+    let VerifyArgs { a, b, path, platform, strict, allow_split_links, limits } = args;
     let client = settings.client(limits.memory, limits.scratch.clone(), true)?;
     let limits = limits.limits();
     let request = VerifyRequest {
         a,
         b,
-        platforms: platform.into_iter().collect(),
+        platforms: platform,
         paths: path,
         allow_split_links,
-        strict: false,
+        strict,
         limits,
     };
     let progress = Arc::new(Progress::default());
     let result =
         watch(&progress, settings.progress, unbloat_squash::verify(&client, &request, &progress)).await?;
+    if !settings.is_json() {
+        for warning in &result.warnings {
+            eprintln!("warning: {}", terminal(warning));
+        }
+    }
     if settings.is_json() {
         print_json(&result)?;
     } else if result.equal {
