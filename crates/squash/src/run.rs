@@ -64,18 +64,12 @@ pub async fn squash(
     result.figures.source_digest = digest.to_string();
     let watched = watched(client, &source_at, destination_at.as_ref(), &source).await?;
     let unchanged = Unchanged { source: &watched, digest };
-    let mut idle = run.nothing_to_do(&found).await?;
-    if idle.is_none() {
-        let made = run.images(&found).await?;
-        if made.iter().all(|image| image.is_unchanged) {
-            idle = Some(NothingToDo::AlreadyFlat);
-        } else {
-            let made: Vec<Made> = made.into_iter().map(|image| image.made).collect();
+    match run.nothing_to_do(&found).await? {
+        Some(reason) => run.leave(&found, reason, &mut result).await?,
+        None => {
+            let made = run.images(&found).await?;
             run.publish(&found, &made, &unchanged, &mut result).await?;
         }
-    }
-    if let Some(reason) = idle {
-        run.leave(&found, reason, &mut result).await?;
     }
     result.reclaimed_bytes = result.figures.pull_bytes_saved();
     result.bytes_read = source.bytes_read();
@@ -111,15 +105,9 @@ struct Run<'a> {
     destination: Option<&'a Destination>,
 }
 
-/// One image's new documents, and whether they are the old ones.
-struct Squashed {
-    made: Made,
-    is_unchanged: bool,
-}
-
 impl Run<'_> {
     /// Every image, one after the other.
-    async fn images(&self, found: &Found) -> Result<Vec<Squashed>, Error> {
+    async fn images(&self, found: &Found) -> Result<Vec<Made>, Error> {
         let mut made = Vec::new();
         for image in &found.images {
             made.push(self.image(image).await?);
@@ -214,7 +202,7 @@ impl Run<'_> {
     }
 
     /// Squashes one image and puts all of it but the manifest at the destination.
-    async fn image(&self, image: &Image) -> Result<Squashed, Error> {
+    async fn image(&self, image: &Image) -> Result<Made, Error> {
         let layers = image.manifest.layers().to_vec();
         let kept = base::kept_layers(self.client, self.request, image).await?;
         if kept >= layers.len() {
@@ -235,14 +223,6 @@ impl Run<'_> {
         self.progress.expect(layers.len() as u64, before);
         let diff_ids = DiffIds::expected(&image.config, self.request.strict);
         let (encoded, summary) = self.make_layer(&layers, kept, codec, &diff_ids).await?;
-        let is_same_layer = kept + 1 == layers.len()
-            && self.request.only_shapes()
-            && !self.request.force
-            && !matches!(self.source.location(), Location::DockerArchive { .. })
-            && encoded.diff_id == image.config.diff_ids()[kept];
-        if is_same_layer {
-            return Ok(Squashed { made: unchanged(image), is_unchanged: true });
-        }
         let mut warnings: Vec<String> = summary.warnings.iter().map(ToString::to_string).collect();
         if summary.more_warnings > 0 {
             warnings.push(format!("and {} more warnings", summary.more_warnings));
@@ -295,7 +275,7 @@ impl Run<'_> {
             }
         }
         let unpacked = |range: &[u64]| range.iter().sum::<u64>();
-        let made = Made {
+        Ok(Made {
             figures: PlatformFigures {
                 platform,
                 figures: Figures {
@@ -313,8 +293,7 @@ impl Run<'_> {
             warnings,
             media_type: manifest.media_type().clone(),
             bytes,
-        };
-        Ok(Squashed { made, is_unchanged: false })
+        })
     }
 
     fn codec(&self, image: &Image, kept: usize, family: Family) -> Result<Codec, Error> {
