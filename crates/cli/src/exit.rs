@@ -35,6 +35,11 @@ pub(crate) fn code(ended: anyhow::Result<()>) -> ExitCode {
     ExitCode::from(code.unwrap_or(INTERNAL))
 }
 
+/// A panic, of which the lines above tell.
+#[derive(Debug, thiserror::Error)]
+#[error("internal error; please report it with the lines above")]
+pub(crate) struct Internal;
+
 /// An argument that parses but makes no sense.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

@@ -11,11 +11,14 @@ mod exit;
 mod progress;
 mod report;
 mod settings;
+mod signals;
 mod values;
 
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use clap::Parser;
+use futures::FutureExt;
 
 pub use args::Cli;
 
@@ -37,8 +40,17 @@ pub fn main() -> ExitCode {
             return ExitCode::from(unbloat_contract::exit::INTERNAL);
         }
     };
-    let ended = runtime.block_on(commands::run(cli));
+    let ended = runtime.block_on(run(cli));
     // Threads that wait for a server must not keep a finished command from ending.
     runtime.shutdown_background();
-    exit::code(ended)
+    // Threads that were cut off may still have some.
+    unbloat_registry::scratch::discard_all();
+    signals::code(&ended).unwrap_or_else(|| exit::code(ended))
+}
+
+/// A panic of a command is an error like others: what is temporary goes, and the exit code says whose fault it was.
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    signals::start()?;
+    let panicked = |_| Err(exit::Internal.into());
+    AssertUnwindSafe(commands::run(cli)).catch_unwind().await.unwrap_or_else(panicked)
 }

@@ -10,8 +10,9 @@ use unbloat_squash::Progress;
 
 use crate::report::bytes;
 use crate::settings::ProgressStyle;
+use crate::signals;
 
-/// Shows `progress` until `work` is done. Ctrl-C cancels the work, which then ends by itself.
+/// Shows `progress` until `work` is done. A signal cancels the work, which then ends by itself.
 pub(crate) async fn watch<T>(
     progress: &Arc<Progress>,
     style: ProgressStyle,
@@ -27,6 +28,7 @@ pub(crate) async fn watch<T>(
         if matches!(style, Shown::Bar(_)) { Duration::from_millis(100) } else { Duration::from_secs(1) };
     let mut ticks = tokio::time::interval(every);
     let started = Instant::now();
+    signals::stops(progress);
     tokio::pin!(work);
     loop {
         tokio::select! {
@@ -36,11 +38,6 @@ pub(crate) async fn watch<T>(
                 return done;
             }
             _ = ticks.tick() => style.show(&progress.snapshot(), started),
-            signal = tokio::signal::ctrl_c() => {
-                if signal.is_ok() {
-                    progress.cancel();
-                }
-            }
         }
     }
 }

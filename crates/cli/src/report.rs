@@ -60,8 +60,12 @@ pub(crate) fn squash(result: &SquashResult, dry_run: bool) -> String {
         percent(*reclaimed_bytes, *compressed_bytes_before)
     ));
     let idle = match result.nothing_to_do {
-        Some(NothingToDo::AlreadyFlat) => Some("nothing to do: the image is flat already; --force squashes it again"),
-        Some(NothingToDo::BelowCondition) => Some("nothing to do: the image is below what was asked for; nothing was written"),
+        Some(NothingToDo::AlreadyFlat) => {
+            Some("nothing to do: the image is flat already; --force squashes it again")
+        }
+        Some(NothingToDo::BelowCondition) => {
+            Some("nothing to do: the image is below what was asked for; nothing was written")
+        }
         None => None,
     };
     lines.extend(idle.map(str::to_owned));

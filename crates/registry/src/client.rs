@@ -40,7 +40,7 @@ impl Client {
                 let local = local.clone();
                 let place = local.to_string();
                 let images = tokio::task::spawn_blocking(move || LocalImages::open(&local)).await.map_err(
-                    |panic| Error::new(place, Operation::Opening, "", ErrorKind::Invalid(panic.to_string())),
+                    |panic| Error::new(place, Operation::Opening, "", ErrorKind::Internal(panic.to_string())),
                 )??;
                 source::Backend::Local(Arc::new(images))
             }

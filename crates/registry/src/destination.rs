@@ -250,7 +250,7 @@ impl Destination {
                 let place = writer.place().to_owned();
                 tokio::task::spawn_blocking(move || writer.publish(&descriptor, &bytes)).await.map_err(
                     |panic| {
-                        Error::new(place, Operation::Publishing, "", ErrorKind::Invalid(panic.to_string()))
+                        Error::new(place, Operation::Publishing, "", ErrorKind::Internal(panic.to_string()))
                     },
                 )??
             }

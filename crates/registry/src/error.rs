@@ -125,6 +125,9 @@ pub enum ErrorKind {
     /// Well understood, and not possible there.
     #[error("{0}")]
     Unsupported(String),
+    /// A fault of this program.
+    #[error("internal error: {0}; please report it")]
+    Internal(String),
     /// A file or folder.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -149,6 +152,8 @@ pub enum Category {
     Limit,
     /// Local files.
     Io,
+    /// A fault of this program.
+    Internal,
 }
 
 impl Error {
@@ -250,6 +255,7 @@ impl Error {
             | ErrorKind::UploadLost { .. } => Category::Registry,
             ErrorKind::Verify(VerifyError::Truncated { .. }) => Category::Registry,
             ErrorKind::Verify(_) | ErrorKind::Document(_) | ErrorKind::Invalid(_) => Category::Image,
+            ErrorKind::Internal(_) => Category::Internal,
             ErrorKind::SourceChanged { .. } => Category::SourceChanged,
             ErrorKind::LimitExceeded { .. } => Category::Limit,
             ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::NotFound => Category::NotFound,

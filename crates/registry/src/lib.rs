@@ -22,6 +22,7 @@ mod operation;
 mod options;
 mod origins;
 mod remote;
+pub mod scratch;
 mod source;
 mod stream;
 mod upload;

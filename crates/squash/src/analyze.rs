@@ -30,15 +30,16 @@ pub async fn analyze(
     progress.enter(Stage::Resolving, "");
     let platform = parse_platform(request.platform.as_deref())?;
     let source = client.source(&request.image.parse()?).await?;
-    let (image, others) =
-        single_of_several(&source, platform.as_ref(), request.allow_foreign).await?;
+    let (image, others) = single_of_several(&source, platform.as_ref(), request.allow_foreign).await?;
     let AnalyzeRequest { top, detailed, limits, .. } = request;
     let options = AnalysisOptions { top: *top, detailed: *detailed, ..options(limits) };
     let mut analysis = analyze_image(&source, &request.image, &image, limits, options, progress).await?;
     if !others.is_empty() {
         let others: Vec<String> = others.iter().map(ToString::to_string).collect();
         let list = others.join(", ");
-        analysis.warnings.push(format!("the index has images for other platforms too, which --platform chooses: {list}"));
+        analysis
+            .warnings
+            .push(format!("the index has images for other platforms too, which --platform chooses: {list}"));
     }
     let seconds = started.elapsed().as_secs_f64();
     analysis.estimate.seconds = squash_seconds(seconds, &analysis, limits.threads());

@@ -71,9 +71,8 @@ pub(crate) async fn stays_true(
     let Ok(base) = client.source(&place).await else { return false };
     let Ok(base_image) = single(&base, Some(&image.config.platform()), true).await else { return false };
     let Ok(top) = base.resolve().await else { return false };
-    let is_that = digest.is_none_or(|digest| {
-        digest == *base_image.descriptor.digest() || digest == *top.descriptor.digest()
-    });
+    let is_that = digest
+        .is_none_or(|digest| digest == *base_image.descriptor.digest() || digest == *top.descriptor.digest());
     let layers = base_image.config.diff_ids().len();
     is_that && layers <= kept && common_prefix(&image.config, &base_image.config) == layers
 }

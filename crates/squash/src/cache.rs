@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use unbloat_layers::{BoxError, Chunk, ChunkSource, HeaderSink, Known};
 use unbloat_oci::Digest;
+use unbloat_registry::scratch::TemporaryFile;
 
 /// In front of each file: the format and its version.
 const MAGIC: [u8; 8] = *b"unbldh01";
@@ -102,14 +103,14 @@ impl ChunkSource for Headers {
 /// The headers of one layer, being written.
 pub(crate) struct Recorder {
     /// `None` after a failure.
-    encoder: Option<zstd::Encoder<'static, BufWriter<tempfile::NamedTempFile>>>,
+    encoder: Option<zstd::Encoder<'static, BufWriter<TemporaryFile>>>,
     path: PathBuf,
 }
 
 impl Recorder {
     fn create(folder: &Path, path: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let mut file = TemporaryFile::new(folder, ".unbloat-")?;
         // Without the magic a file is no cache; it comes last.
         file.write_all(&[0; 16])?;
         let mut encoder = zstd::Encoder::new(BufWriter::new(file), 1)?;

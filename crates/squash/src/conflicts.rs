@@ -42,7 +42,8 @@ impl Uses {
             let mut uses = Self::default();
             for layer in 0..count {
                 let failed = |source: LayerError| unbloat_layers::Error::Layer { layer, source };
-                let stream = layers.open_one(layer).map_err(|error: BoxError| failed(LayerError::Stream(error)))?;
+                let stream =
+                    layers.open_one(layer).map_err(|error: BoxError| failed(LayerError::Stream(error)))?;
                 let mut reader = TarReader::new(stream, layer, Arc::clone(&meter));
                 let mut raw = Vec::new();
                 while let Some(header) = reader.next(&mut raw).map_err(failed)? {
@@ -143,7 +144,10 @@ pub(crate) fn of_symlinks(uses: &Uses, before: &Tree, after: &Tree) -> Vec<Strin
         }
         let (old, new) = (leads_to(before, path), leads_to(after, path));
         if old != "nothing" && old != new {
-            found.push(format!("/{} is a symlink to {old}, and leads to {new} on the new base", display(path)));
+            found.push(format!(
+                "/{} is a symlink to {old}, and leads to {new} on the new base",
+                display(path)
+            ));
         }
     }
     found
@@ -181,8 +185,8 @@ fn plain(path: &[u8]) -> Vec<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::tests_support::{directory, file, symlink};
     use crate::listing::Item;
+    use crate::listing::tests_support::{directory, file, symlink};
 
     fn tree(items: Vec<(&str, Item)>) -> Tree {
         Tree::new(items.into_iter().map(|(path, item)| (path.as_bytes().to_vec(), item)).collect())
@@ -208,7 +212,10 @@ mod tests {
         ] {
             let found = uses(entries).conflicts(&before, &after);
             assert_eq!(found.len(), 1, "{entries:?}: {found:?}");
-            assert!(found[0].starts_with("/lib is used as a directory: a directory in the old base"), "{found:?}");
+            assert!(
+                found[0].starts_with("/lib is used as a directory: a directory in the old base"),
+                "{found:?}"
+            );
         }
     }
 
@@ -242,8 +249,10 @@ mod tests {
     #[test]
     fn a_symlink_that_leads_to_nothing_on_the_new_base_is_named() {
         let link = |to: &[u8]| symlink(to);
-        let before = tree(vec![("bin/python", link(b"python3.9")), ("bin/python3.9", file()), ("bad", link(b"x"))]);
-        let after = tree(vec![("bin/python", link(b"python3.9")), ("bin/python3.11", file()), ("bad", link(b"x"))]);
+        let before =
+            tree(vec![("bin/python", link(b"python3.9")), ("bin/python3.9", file()), ("bad", link(b"x"))]);
+        let after =
+            tree(vec![("bin/python", link(b"python3.9")), ("bin/python3.11", file()), ("bad", link(b"x"))]);
         let uses = uses(&[("bin/python", Kind::Symlink, "python3.9"), ("bad", Kind::Symlink, "x")]);
         let found = of_symlinks(&uses, &before, &after);
         assert_eq!(found, ["/bin/python is a symlink to a file, and leads to nothing on the new base"]);

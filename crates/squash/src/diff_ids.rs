@@ -52,7 +52,9 @@ impl DiffIds {
         let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         let warn = |(layer, found): (&usize, &Digest)| {
             let expected = &self.expected[*layer];
-            format!("layer {layer}: its content is {found} and the config says {expected}: runtimes refuse such an image")
+            format!(
+                "layer {layer}: its content is {found} and the config says {expected}: runtimes refuse such an image"
+            )
         };
         wrong.iter().map(warn).collect()
     }

@@ -116,6 +116,7 @@ pub fn kind_of_registry(error: &unbloat_registry::Error) -> FailureKind {
         (Category::Image, _) => FailureKind::InvalidImage,
         (Category::SourceChanged, _) => FailureKind::SourceChanged,
         (Category::Limit, _) => FailureKind::LimitExceeded,
+        (Category::Internal, _) => FailureKind::Internal,
         (Category::Io, _) => FailureKind::LocalFile,
     }
 }

@@ -81,7 +81,13 @@ pub(crate) async fn open(source: &Source, wanted: Wanted<'_>, allow_foreign: boo
         if !named.is_empty() && !named.iter().any(|wanted| has.rank_for(wanted).is_some()) {
             return Err(absent(&what(), &named[0], std::slice::from_ref(&has)));
         }
-        return Ok(Found { fetched, images: vec![image], index: None, attestations: Vec::new(), others: Vec::new() });
+        return Ok(Found {
+            fetched,
+            images: vec![image],
+            index: None,
+            attestations: Vec::new(),
+            others: Vec::new(),
+        });
     };
     let mut reading = Reading { source, candidates: Vec::new(), attestations: Vec::new() };
     let mut node = reading.node(None, index, 0).await?;
@@ -213,10 +219,12 @@ impl Reading<'_> {
         let what = |kind: &str| format!("{kind} of {} at {}", entry.digest(), self.source.location());
         let manifest = Manifest::parse(Some(fetched.descriptor.media_type()), &fetched.bytes)
             .map_err(|source| Error::Document { what: what("manifest"), source })?;
-        manifest.require_image().map_err(|refusal| Error::Unsupported(format!("{}: {refusal}", what("manifest"))))?;
+        manifest
+            .require_image()
+            .map_err(|refusal| Error::Unsupported(format!("{}: {refusal}", what("manifest"))))?;
         let config = self.source.config(manifest.config()).await?;
-        let config = ImageConfig::parse(&config)
-            .map_err(|source| Error::Document { what: what("config"), source })?;
+        let config =
+            ImageConfig::parse(&config).map_err(|source| Error::Document { what: what("config"), source })?;
         Ok(Candidate { descriptor: entry.clone(), platform: config.platform(), fetched: Some(fetched) })
     }
 }

@@ -64,8 +64,11 @@ pub async fn rebase(
     let (media_type, bytes) = assembly.document(&found).await?;
     let unchanged = Unchanged { source: &source, digest: found.fetched.descriptor.digest() };
     let published = destination.publish(&media_type, bytes, Some(unchanged)).await?;
-    let mut result =
-        SquashResult { warnings: found.warnings(), reference: published.reference, ..SquashResult::default() };
+    let mut result = SquashResult {
+        warnings: found.warnings(),
+        reference: published.reference,
+        ..SquashResult::default()
+    };
     result.figures.source_digest = found.fetched.descriptor.digest().to_string();
     result.figures.digest = published.descriptor.digest().to_string();
     for image in &made {
@@ -150,7 +153,9 @@ impl Run<'_> {
             let digest = new.descriptor.digest().to_string();
             manifest.set_annotation("org.opencontainers.image.base.digest", &digest).map_err(in_manifest)?;
             if let Location::Registry(reference) = self.new.location() {
-                let name = reference.tag().map_or_else(|| reference.name(), |tag| format!("{}:{tag}", reference.name()));
+                let name = reference
+                    .tag()
+                    .map_or_else(|| reference.name(), |tag| format!("{}:{tag}", reference.name()));
                 manifest.set_annotation("org.opencontainers.image.base.name", &name).map_err(in_manifest)?;
             }
         }
@@ -174,7 +179,10 @@ impl Run<'_> {
         let (tree, summary) = Tree::read(both, &layers, limits, self.progress).await?;
         let mut warnings: Vec<String> = summary.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(missing.into_iter().map(|layer| {
-            format!("layer {} is foreign and stored elsewhere: what it uses of the base was not compared", layer + base_layers)
+            format!(
+                "layer {} is foreign and stored elsewhere: what it uses of the base was not compared",
+                layer + base_layers
+            )
         }));
         Ok((tree, summary.unpacked_bytes.iter().sum(), warnings))
     }

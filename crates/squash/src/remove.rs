@@ -144,7 +144,8 @@ impl Target {
                 let patterns = Patterns::new(std::slice::from_ref(rest))
                     .map_err(|error| Error::Request(error.to_string()))?;
                 let prefix = if real.is_empty() { real } else { [&real[..], b"/"].concat() };
-                let below = |path: &&[u8]| path.strip_prefix(&prefix[..]).is_some_and(|rest| patterns.is_match(rest));
+                let below =
+                    |path: &&[u8]| path.strip_prefix(&prefix[..]).is_some_and(|rest| patterns.is_match(rest));
                 Ok(tree.paths().filter(below).map(<[u8]>::to_vec).collect())
             }
         }

@@ -146,7 +146,12 @@ impl Run<'_> {
     }
 
     /// Leaves the images as they are. What is flat already goes to the destination all the same, as it is.
-    async fn leave(&self, found: &Found, reason: NothingToDo, result: &mut SquashResult) -> Result<(), Error> {
+    async fn leave(
+        &self,
+        found: &Found,
+        reason: NothingToDo,
+        result: &mut SquashResult,
+    ) -> Result<(), Error> {
         let digest = found.fetched.descriptor.digest();
         result.nothing_to_do = Some(reason);
         result.warnings.clear();

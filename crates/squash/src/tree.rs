@@ -192,7 +192,8 @@ mod tests {
     #[test]
     fn a_path_is_where_its_parents_links_lead() {
         let tree = merged_usr();
-        let real = |path: &str| tree.resolve(path.as_bytes(), false).map(|path| String::from_utf8(path).unwrap());
+        let real =
+            |path: &str| tree.resolve(path.as_bytes(), false).map(|path| String::from_utf8(path).unwrap());
         assert_eq!(real("/bin/ls").as_deref(), Some("usr/bin/ls"));
         assert_eq!(real("lib/x").as_deref(), Some("usr/lib/x"));
         assert_eq!(real("bin").as_deref(), Some("bin"), "its own link is not followed");

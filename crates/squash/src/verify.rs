@@ -74,7 +74,8 @@ pub async fn verify(
             Side { source: &a, image, options: &options },
             Side { source: &b, image: &other, options: &options },
         );
-        let compared = compare_images(sides, links, &request.paths, &request.limits, request.strict, progress).await?;
+        let compared =
+            compare_images(sides, links, &request.paths, &request.limits, request.strict, progress).await?;
         result.add(&platform, compared, several);
     }
     for image in &b_found.images {
@@ -102,7 +103,8 @@ impl VerifyResult {
     fn add_missing(&mut self, platform: &Platform, what: &str) {
         self.equal = false;
         self.different += 1;
-        self.differences.push(Difference { path: "/".into(), what: format!("the image for {platform} is {what}") });
+        self.differences
+            .push(Difference { path: "/".into(), what: format!("the image for {platform} is {what}") });
     }
 }
 

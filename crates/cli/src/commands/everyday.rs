@@ -1,7 +1,9 @@
 //! `history`, `tags`, `tag`, `copy`: the everyday reads and writes around a squash.
 
+use std::path::Path;
+
 use serde::Serialize;
-use unbloat_registry::Location;
+use unbloat_registry::{LayoutName, Location};
 use unbloat_squash::ImageHistory;
 
 use crate::args::{CopyArgs, ImageArgs, TagsArgs};
@@ -62,17 +64,41 @@ pub(crate) async fn tag(settings: &Settings, args: CopyArgs) -> anyhow::Result<(
     }
     let source: Location = args.source.parse()?;
     let bare = !args.destination.contains(['/', ':', '@']);
-    let destination = match source.reference().filter(|_| bare) {
-        Some(reference) => Location::Registry(
+    let named = |path: &Path| (path.to_owned(), Some(LayoutName::Tag(args.destination.clone())));
+    let destination = match &source {
+        Location::Registry(reference) if bare => Location::Registry(
             reference.with_tag(&args.destination).map_err(|error| Usage(error.to_string()))?,
         ),
-        None => args.destination.parse()?,
+        Location::OciDir { path, .. } if bare => {
+            let (path, name) = named(path);
+            Location::OciDir { path, name }
+        }
+        Location::OciArchive { .. } | Location::DockerArchive { .. } if bare => {
+            return Err(Usage("an archive takes no further tag; copy it to a layout, oci:DIR".into()).into());
+        }
+        _ => args.destination.parse()?,
     };
     copy_to(settings, &source, &destination, &[]).await
 }
 
 pub(crate) async fn copy(settings: &Settings, args: CopyArgs) -> anyhow::Result<()> {
-    copy_to(settings, &args.source.parse()?, &args.destination.parse()?, &args.platform).await
+    let source: Location = args.source.parse()?;
+    let destination = named_like(&source, args.destination.parse()?);
+    copy_to(settings, &source, &destination, &args.platform).await
+}
+
+/// A layout or archive without a name takes that which the image has in another one.
+fn named_like(source: &Location, destination: Location) -> Location {
+    let name = match source {
+        Location::OciDir { name: Some(LayoutName::Tag(tag)), .. }
+        | Location::OciArchive { name: Some(LayoutName::Tag(tag)), .. } => Some(LayoutName::Tag(tag.clone())),
+        _ => None,
+    };
+    match destination {
+        Location::OciDir { path, name: None } => Location::OciDir { path, name },
+        Location::OciArchive { path, name: None } => Location::OciArchive { path, name },
+        named => named,
+    }
 }
 
 async fn copy_to(
@@ -98,4 +124,24 @@ async fn copy_to(
         return print_json(&copied);
     }
     print(&format!("{} ({} written)", copied.reference, bytes(copied.bytes_written)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_between_layouts_keeps_the_tag_unless_another_is_given() {
+        for (source, destination, expected) in [
+            ("oci:a:x", "oci:b", "oci:b:x"),
+            ("oci-archive:a.tar:x", "oci:b", "oci:b:x"),
+            ("oci:a:x", "oci-archive:b.tar", "oci-archive:b.tar:x"),
+            ("oci:a:x", "oci:b:y", "oci:b:y"),
+            ("oci:a", "oci:b", "oci:b"),
+            ("localhost:5000/a:x", "oci:b", "oci:b"),
+        ] {
+            let named = named_like(&source.parse().unwrap(), destination.parse().unwrap());
+            assert_eq!(named.to_string(), expected, "{source} {destination}");
+        }
+    }
 }

@@ -58,13 +58,15 @@ async fn catalogue(opened: &Arc<OpenedImage>, limits: Limits) -> Result<Catalogu
 /// A flag that is raised when the process shall end: the terminal has to be given back first.
 fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    let mut terminations = signal(SignalKind::terminate())?;
-    let raised = Arc::clone(&stop);
-    tokio::spawn(async move {
-        if terminations.recv().await.is_some() {
-            raised.store(true, Ordering::Relaxed);
-        }
-    });
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut told = signal(kind)?;
+        let raised = Arc::clone(&stop);
+        tokio::spawn(async move {
+            if told.recv().await.is_some() {
+                raised.store(true, Ordering::Relaxed);
+            }
+        });
+    }
     let mut hangups = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         if hangups.recv().await.is_some() {

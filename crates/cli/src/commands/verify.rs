@@ -16,15 +16,7 @@ pub(crate) async fn verify(settings: &Settings, args: VerifyArgs) -> anyhow::Res
     let VerifyArgs { a, b, path, platform, strict, allow_split_links, limits } = args;
     let client = settings.client(limits.memory, limits.scratch.clone(), true)?;
     let limits = limits.limits();
-    let request = VerifyRequest {
-        a,
-        b,
-        platforms: platform,
-        paths: path,
-        allow_split_links,
-        strict,
-        limits,
-    };
+    let request = VerifyRequest { a, b, platforms: platform, paths: path, allow_split_links, strict, limits };
     let progress = Arc::new(Progress::default());
     let result =
         watch(&progress, settings.progress, unbloat_squash::verify(&client, &request, &progress)).await?;

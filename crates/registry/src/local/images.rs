@@ -241,7 +241,9 @@ impl Reading {
         let reading = self.ahead.take().unwrap_or_else(|| request(self.at));
         let bytes = match reading.await {
             Ok(read) => read.map_err(|error| self.images.fault(OPERATION, digest, error))?,
-            Err(panic) => return Err(self.images.fault(OPERATION, digest, std::io::Error::other(panic))),
+            Err(panic) => {
+                return Err(self.images.fault(OPERATION, digest, ErrorKind::Internal(panic.to_string())));
+            }
         };
         if bytes.is_empty() {
             if let Some(verifier) = self.verifier.take() {

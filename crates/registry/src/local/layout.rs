@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tempfile::{NamedTempFile, TempDir};
 use unbloat_oci::{Descriptor, Digest, Family, Index, VerifyError};
 
 use crate::error::{Error, ErrorKind};
+use crate::local::archive_target::ArchiveTarget;
 use crate::local::contents::REF_NAME;
 use crate::local::extents::blob_path;
 use crate::local::images::LocalImages;
 use crate::location::LayoutName;
 use crate::operation::Operation;
+use crate::scratch::{TemporaryFile, TemporaryFolder};
 
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Bytes that are gathered before a thread writes them.
@@ -35,8 +36,8 @@ pub(crate) struct LayoutWriter {
 /// The folder that holds an archive's content until it is published; beside the archive, so that it has its disk.
 #[derive(Debug)]
 struct Staged {
-    folder: TempDir,
-    target: PathBuf,
+    folder: TemporaryFolder,
+    target: ArchiveTarget,
 }
 
 impl LayoutWriter {
@@ -49,13 +50,11 @@ impl LayoutWriter {
 
     pub(crate) fn archive(path: &Path, name: Option<LayoutName>) -> Result<Self, Error> {
         let place = format!("oci-archive:{}", path.display());
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let folder = tempfile::Builder::new()
-            .prefix(".unbloat-archive-")
-            .tempdir_in(parent)
-            .map_err(|error| Error::new(place.clone(), Operation::Opening, "", error))?;
+        let fault = |error: io::Error| Error::new(place.clone(), Operation::Opening, "", error);
+        let target = ArchiveTarget::of(path).map_err(fault)?;
+        let folder = TemporaryFolder::new(&target.folder(), ".unbloat-archive-").map_err(fault)?;
         let root = folder.path().to_owned();
-        let archive = Some(Staged { folder, target: path.to_owned() });
+        let archive = Some(Staged { folder, target });
         let writer = Self { root, place, name, archive };
         writer.prepare().map_err(|error| writer.fault(Operation::Opening, "", error))?;
         Ok(writer)
@@ -87,11 +86,11 @@ impl LayoutWriter {
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.temporary()?;
         file.write_all(bytes)?;
-        persist(file, &self.root.join(name))
+        file.persist(&self.root.join(name))
     }
 
-    fn temporary(&self) -> io::Result<NamedTempFile> {
-        tempfile::Builder::new().prefix(".unbloat-").tempfile_in(&self.root)
+    fn temporary(&self) -> io::Result<TemporaryFile> {
+        TemporaryFile::new(&self.root, ".unbloat-")
     }
 
     pub(crate) fn has_blob(&self, digest: &Digest) -> Result<Option<u64>, Error> {
@@ -130,10 +129,11 @@ impl LayoutWriter {
 
     pub(crate) fn current_digest(&self) -> Result<Option<Digest>, Error> {
         if let Some(Staged { target, .. }) = &self.archive {
-            if !target.exists() {
+            let ArchiveTarget::File(path) = target else { return Ok(None) };
+            if !path.exists() {
                 return Ok(None);
             }
-            let location = crate::Location::OciArchive { path: target.clone(), name: self.name.clone() };
+            let location = crate::Location::OciArchive { path: path.clone(), name: self.name.clone() };
             let found = LocalImages::open(&location).and_then(|images| images.resolve());
             return Ok(found.ok().map(|fetched| fetched.descriptor.digest().clone()));
         }
@@ -178,25 +178,15 @@ impl LayoutWriter {
         self.replace("index.json", &index.to_bytes()).map_err(io)?;
         drop(lock);
         if let Some(staged) = &self.archive {
-            pack(staged.folder.path(), &staged.target).map_err(io)?;
+            staged.target.write(|output| pack(staged.folder.path(), output)).map_err(io)?;
         }
         Ok(format!("{}@{}", self.place, descriptor.digest()))
     }
 }
 
-fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
-    // Temporary files are made for their owner alone; what is published has the mode of any new file.
-    use std::os::unix::fs::PermissionsExt;
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
-}
-
 /// Writes a folder's layout as a tar: sorted, without times and owners, so that the same image is the same archive.
 /// Each blob's file goes away once it is in the tar, so that the disk holds the image once and one blob twice.
-fn pack(folder: &Path, target: &Path) -> io::Result<()> {
-    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut output = tempfile::Builder::new().prefix(".unbloat-").tempfile_in(parent)?;
+fn pack(folder: &Path, output: &mut dyn Write) -> io::Result<()> {
     let mut names = vec!["oci-layout".to_owned(), "index.json".to_owned()];
     for algorithm in ["sha256", "sha512"] {
         let blobs = folder.join("blobs").join(algorithm);
@@ -211,7 +201,7 @@ fn pack(folder: &Path, target: &Path) -> io::Result<()> {
         found.sort();
         names.extend(found);
     }
-    let mut builder = tar::Builder::new(io::BufWriter::with_capacity(GATHER_BYTES, output.as_file_mut()));
+    let mut builder = tar::Builder::new(io::BufWriter::with_capacity(GATHER_BYTES, output));
     for name in names {
         let path = folder.join(&name);
         let file = File::open(&path)?;
@@ -225,15 +215,14 @@ fn pack(folder: &Path, target: &Path) -> io::Result<()> {
             fs::remove_file(&path)?;
         }
     }
-    builder.into_inner()?.flush()?;
-    persist(output, target)
+    builder.into_inner()?.flush()
 }
 
 /// A blob under its temporary name; dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct PartialBlob {
     writer: Arc<LayoutWriter>,
-    file: Option<NamedTempFile>,
+    file: Option<TemporaryFile>,
     gathered: Vec<Bytes>,
     bytes: usize,
 }
@@ -253,7 +242,10 @@ impl PartialBlob {
         let mut file = file.as_file().try_clone().map_err(fault)?;
         match tokio::task::spawn_blocking(move || write_pieces(&mut file, &pieces)).await {
             Ok(outcome) => outcome.map_err(fault),
-            Err(panic) => Err(fault(io::Error::other(panic))),
+            Err(panic) => {
+                let kind = ErrorKind::Internal(panic.to_string());
+                Err(self.writer.fault(Operation::WritingBlob, "", kind))
+            }
         }
     }
 
@@ -262,7 +254,7 @@ impl PartialBlob {
         let fault = |error: io::Error| self.writer.fault(Operation::WritingBlob, digest, error);
         self.writer.prepare_for(digest).map_err(fault)?;
         if let Some(file) = self.file.take() {
-            persist(file, &self.writer.root.join(blob_path(digest))).map_err(fault)?;
+            file.persist(&self.writer.root.join(blob_path(digest))).map_err(fault)?;
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ impl Chunked {
         let done = sending.await;
         self.sending = None;
         let (session, pieces, outcome) = done.map_err(|panic| {
-            let kind = ErrorKind::Invalid(panic.to_string());
+            let kind = ErrorKind::Internal(panic.to_string());
             let error = Error::new(self.repository.registry(), OPERATION, "", kind);
             Stopped { failure: Failure::Final(error), held: None }
         })?;

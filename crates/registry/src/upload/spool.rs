@@ -3,29 +3,28 @@
 use std::io::Write;
 
 use bytes::Bytes;
-use tempfile::NamedTempFile;
 
 use crate::error::{Error, ErrorKind};
 use crate::http::body::Body;
 use crate::operation::Operation;
 use crate::remote::Repository;
+use crate::scratch::TemporaryFile;
 use crate::upload::session::length;
 
 /// The scratch file of one upload.
 #[derive(Debug)]
 pub(crate) struct Spool {
     repository: Repository,
-    file: NamedTempFile,
+    file: TemporaryFile,
     size: u64,
 }
 
 impl Spool {
     pub(crate) fn new(repository: Repository) -> Result<Self, Error> {
         let folder = repository.transport.options().scratch.clone().unwrap_or_else(std::env::temp_dir);
-        let file =
-            tempfile::Builder::new().prefix("unbloat-upload-").tempfile_in(&folder).map_err(|error| {
-                Error::new(folder.display().to_string(), Operation::MakingScratchFile, "", error)
-            })?;
+        let file = TemporaryFile::new(&folder, "unbloat-upload-").map_err(|error| {
+            Error::new(folder.display().to_string(), Operation::MakingScratchFile, "", error)
+        })?;
         Ok(Self { repository, file, size: 0 })
     }
 
@@ -43,7 +42,7 @@ impl Spool {
             tokio::task::spawn_blocking(move || pieces.iter().try_for_each(|piece| file.write_all(piece)));
         match writing.await {
             Ok(outcome) => outcome.map_err(|error| fault(error.into())),
-            Err(panic) => Err(fault(ErrorKind::Io(std::io::Error::other(panic)))),
+            Err(panic) => Err(fault(ErrorKind::Internal(panic.to_string()))),
         }
     }
 

@@ -97,7 +97,7 @@ impl Streaming {
             Ok(Err(error)) => self.classify(error),
             Ok(Ok(())) => self.ended_before(),
             Err(panic) => {
-                let kind = ErrorKind::Invalid(panic.to_string());
+                let kind = ErrorKind::Internal(panic.to_string());
                 Failure::Final(Error::new(self.repository.registry(), OPERATION, "", kind))
             }
         }
