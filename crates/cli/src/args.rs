@@ -6,7 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use unbloat_contract::{Base, Compression, Condition, Format, Limits, Shape, SquashRequest};
 
 use crate::cluster::ClusterCommand;
-use crate::commands::AnalyzeArgs;
+use crate::commands::{AnalyzeArgs, LoginArgs, LogoutArgs};
+use crate::connection::{ConnectionArgs, TwoPlacesArgs};
 use crate::settings::Settings;
 use crate::{exit, values};
 
@@ -50,6 +51,10 @@ pub(crate) enum Command {
     Tag(CopyArgs),
     /// Copy an image, with all its platforms
     Copy(CopyArgs),
+    /// Log in to a registry: the credentials are tried and kept in the file where every tool finds them
+    Login(LoginArgs),
+    /// Forget the credentials for a registry
+    Logout(LogoutArgs),
     #[command(flatten)]
     Cluster(ClusterCommand),
     /// Make a bloated image, find the cause, repair it: offline, in seconds
@@ -130,6 +135,10 @@ pub(crate) struct SquashArgs {
     cache: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) places: TwoPlacesArgs,
 }
 
 /// Bounds on what a command may use.
@@ -205,6 +214,10 @@ pub(crate) struct RemoveArgs {
     pub(crate) platform: Vec<String>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) places: TwoPlacesArgs,
 }
 
 /// `unbloat rebase`
@@ -230,6 +243,10 @@ pub(crate) struct RebaseArgs {
     pub(crate) platform: Vec<String>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) places: TwoPlacesArgs,
 }
 
 /// `unbloat verify`
@@ -255,6 +272,8 @@ pub(crate) struct VerifyArgs {
     pub(crate) allow_split_links: bool,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
 }
 
 /// One image.
@@ -266,6 +285,8 @@ pub(crate) struct ImageArgs {
     /// The platform, where the image has several (os/arch[/variant])
     #[arg(long)]
     pub(crate) platform: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
 }
 
 /// `unbloat explore`
@@ -286,6 +307,8 @@ pub(crate) struct ExploreArgs {
     /// Most paths that all layers together may name
     #[arg(long, value_name = "N", default_value_t = 20_000_000)]
     pub(crate) max_paths: u64,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
 }
 
 /// `unbloat tags`
@@ -294,6 +317,8 @@ pub(crate) struct TagsArgs {
     /// The repository, layout or archive
     #[arg(value_name = "REPOSITORY")]
     pub(crate) repository: String,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
 }
 
 /// `unbloat copy`, `unbloat tag`
@@ -308,6 +333,10 @@ pub(crate) struct CopyArgs {
     /// Copy this platform of an index only (os/arch[/variant]; repeatable)
     #[arg(long)]
     pub(crate) platform: Vec<String>,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) places: TwoPlacesArgs,
 }
 
 /// `unbloat demo`

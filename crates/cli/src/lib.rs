@@ -6,6 +6,7 @@
 mod args;
 mod cluster;
 mod commands;
+mod connection;
 mod escape;
 mod exit;
 mod progress;

@@ -43,9 +43,9 @@ pub struct WorkerSpec {
     pub version: u32,
     /// The task.
     pub task: Task,
-    /// Speak plain HTTP to registries that are not on loopback.
+    /// Hosts (`HOST[:PORT]`) that are spoken to in plain HTTP. Every other one that is not on loopback is spoken to with TLS.
     #[serde(default)]
-    pub plain_http: bool,
+    pub plain_http_hosts: Vec<String>,
     /// Credentials that are mounted, most specific use first.
     #[serde(default)]
     pub credentials: Vec<CredentialMount>,
@@ -133,7 +133,7 @@ mod tests {
         let spec = WorkerSpec {
             version: CONTRACT_VERSION,
             task: Task::Squash(Box::new(SquashRequest::new("a.example/b:c", "a.example/b:d"))),
-            plain_http: false,
+            plain_http_hosts: Vec::new(),
             credentials: Vec::new(),
         };
         let text = serde_json::to_string(&spec).unwrap();

@@ -262,6 +262,12 @@ impl Verifier {
         self.size - self.seen
     }
 
+    /// The digest of the bytes seen so far.
+    #[must_use]
+    pub fn so_far(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     /// Adds bytes.
     ///
     /// # Errors

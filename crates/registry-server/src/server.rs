@@ -47,6 +47,7 @@ pub(crate) struct State {
     pub(crate) options: Options,
     pub(crate) store: Arc<Mutex<Store>>,
     pub(crate) uploads: Mutex<HashMap<String, Incoming>>,
+    access: Mutex<Access>,
     address: SocketAddr,
     tokens: Tokens,
     behaviour: Behaviour,
@@ -91,6 +92,7 @@ impl Server {
         let acceptor = options.tls.as_ref().map(crate::tls::Acceptor::new).transpose()?;
         let state = Arc::new(State {
             behaviour: Behaviour::new(&options),
+            access: Mutex::new(options.access.clone()),
             options,
             store,
             uploads: Mutex::default(),
@@ -243,6 +245,14 @@ impl Server {
         self.state.uploads.lock().expect("no panic while held").len()
     }
 
+    /// Asks something else of its clients from now on: a password was changed, or has expired.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn set_access(&self, access: Access) {
+        *self.state.access.lock().expect("no panic while held") = access;
+    }
+
     /// Makes all tokens invalid.
     pub fn expire_tokens(&self) {
         self.state.tokens.expire_all();
@@ -263,6 +273,10 @@ fn split_path(path: &str) -> Option<(&str, &str, &str)> {
 impl State {
     pub(crate) fn next_id(&self) -> String {
         format!("{:08}", self.ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn access(&self) -> Access {
+        self.access.lock().expect("no panic while held").clone()
     }
 
     fn scheme(&self) -> &'static str {
@@ -338,12 +352,12 @@ impl State {
                 parameters.extend(url::form_urlencoded::parse(&form).into_owned());
                 *sent_form = String::from_utf8_lossy(&form).into_owned();
             }
-            return Ok(self.options.access.issue(&self.tokens, headers, &parameters));
+            return Ok(self.access().issue(&self.tokens, headers, &parameters));
         }
         let split = split_path(&path);
         let repository = split.map(|(repository, _, _)| repository);
         let address = format!("{}://{}", self.scheme(), self.address);
-        let refused = self.options.access.check(&self.tokens, &address, method, repository, headers);
+        let refused = self.access().check(&self.tokens, &address, method, repository, headers);
         if let Some(refused) = refused {
             drain(body).await;
             return Ok(refused);

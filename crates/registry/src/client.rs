@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use unbloat_oci::Reference;
+
+use crate::auth::{Credential, login};
 use crate::destination::{self, Destination};
 use crate::error::{Error, ErrorKind};
 use crate::http::transport::Transport;
@@ -26,6 +29,26 @@ impl Client {
         Self { transport: Arc::new(Transport::new(options)) }
     }
 
+    /// As [`Client::new`], once the files that the options name were read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LocalFile`] for certificates that are missing or malformed.
+    pub fn checked(options: ClientOptions) -> Result<Self, Error> {
+        let client = Self::new(options);
+        client.transport.clients().check_files()?;
+        Ok(client)
+    }
+
+    /// Asks a registry whether it accepts a credential.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthorized`] if it does not, network failures.
+    pub async fn verify_login(&self, registry: &str, credential: &Credential) -> Result<(), Error> {
+        let reference = format!("{registry}/x").parse::<Reference>();
+        let loopback = reference.is_ok_and(|reference| reference.is_loopback());
+        login::verify(&self.transport, &self.transport.host(registry, loopback), credential).await
+    }
+
     /// Opens a location for reading. For folders and archives, their list of contents is read now.
     ///
     /// # Errors
@@ -33,7 +56,7 @@ impl Client {
     pub async fn source(&self, location: &Location) -> Result<Source, Error> {
         let backend = match location {
             Location::Registry(reference) => {
-                let repository = Repository::new(Arc::clone(&self.transport), reference, false);
+                let repository = Repository::to_read(&self.transport, reference)?;
                 source::Backend::Remote(repository, reference.target())
             }
             local => {
@@ -55,7 +78,7 @@ impl Client {
     pub async fn destination(&self, location: &Location) -> Result<Destination, Error> {
         let backend = match location {
             Location::Registry(reference) => {
-                let repository = Repository::new(Arc::clone(&self.transport), reference, true);
+                let repository = Repository::to_write(&self.transport, reference)?;
                 destination::Backend::Remote(repository, reference.clone())
             }
             Location::OciDir { path, name } => {

@@ -8,10 +8,13 @@ use bytes::Bytes;
 use unbloat_oci::{Descriptor, Digest, MediaType, Reference, Target};
 
 use crate::error::{Error, ErrorKind};
+use crate::http::attempts::Attempts;
 use crate::local::layout::LayoutWriter;
 use crate::location::Location;
 use crate::operation::Operation;
+use crate::options::Retry;
 use crate::origins::{self, Origin, Origins};
+use crate::remote::reading::READINGS;
 use crate::remote::{Presence, Repository};
 use crate::source::{self, Source};
 use crate::upload::mount::mount;
@@ -134,9 +137,14 @@ impl Destination {
     /// Sends a blob from where it comes from, as often as the registry makes it necessary.
     async fn send(&self, digest: &Digest, origin: &Origin) -> Result<u64, Error> {
         let mut remakes = self.remakes();
+        // Bytes that came wrong from the source are read again before its blob is called corrupt.
+        let mut readings = Attempts::new(Retry::default()).at_most(READINGS);
         loop {
             let error = match self.send_once(digest, origin).await {
                 Err(error) if remakes.again(&error).await => error,
+                Err(error) if matches!(error.kind(), ErrorKind::Verify(_)) && readings.again(None).await => {
+                    error
+                }
                 outcome => return outcome,
             };
             tracing::info!(%error, "the blob is read and sent once more");
@@ -330,7 +338,7 @@ impl Destination {
         media_type: &MediaType,
         bytes: &Bytes,
     ) -> Result<(), Error> {
-        let found = condition.source.current_digest().await?;
+        let found = condition.source.current_digest(Some(condition.digest)).await?;
         if found.as_ref() == Some(condition.digest) {
             return Ok(());
         }
@@ -347,7 +355,7 @@ impl Destination {
     /// [`ErrorKind::Unauthorized`], network failures.
     pub async fn current_digest(&self) -> Result<Option<Digest>, Error> {
         match &self.backend {
-            Backend::Remote(repository, reference) => repository.head_manifest(&reference.target()).await,
+            Backend::Remote(repository, reference) => repository.current(&reference.target(), None).await,
             Backend::Layout(writer) => writer.current_digest(),
         }
     }

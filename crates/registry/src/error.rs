@@ -81,6 +81,9 @@ pub enum ErrorKind {
     /// The server's certificate is not trusted.
     #[error("the server's certificate is not trusted: {0}")]
     Certificate(String),
+    /// What answers does not speak TLS.
+    #[error("it does not speak TLS")]
+    NotTls,
     /// Nothing came for this long.
     #[error("no answer for {} s", .0.as_secs_f32())]
     Timeout(Duration),
@@ -116,9 +119,12 @@ pub enum ErrorKind {
         /// The bound in bytes.
         limit: u64,
     },
-    /// A credential helper or file that does not work.
+    /// A credential helper that does not work, or credentials that cannot be sent.
     #[error("credentials: {0}")]
     Credentials(String),
+    /// A file of credentials, certificates or settings that is missing or malformed.
+    #[error("{0}")]
+    LocalFile(String),
     /// An archive or layout that cannot be used.
     #[error("{0}")]
     Invalid(String),
@@ -251,6 +257,7 @@ impl Error {
             | ErrorKind::Protocol(_)
             | ErrorKind::Network(_)
             | ErrorKind::Certificate(_)
+            | ErrorKind::NotTls
             | ErrorKind::Timeout(_)
             | ErrorKind::UploadLost { .. } => Category::Registry,
             ErrorKind::Verify(VerifyError::Truncated { .. }) => Category::Registry,
@@ -259,7 +266,7 @@ impl Error {
             ErrorKind::SourceChanged { .. } => Category::SourceChanged,
             ErrorKind::LimitExceeded { .. } => Category::Limit,
             ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::NotFound => Category::NotFound,
-            ErrorKind::Io(_) => Category::Io,
+            ErrorKind::Io(_) | ErrorKind::LocalFile(_) => Category::Io,
         }
     }
 
@@ -287,7 +294,12 @@ impl Error {
             ErrorKind::Network(_) | ErrorKind::Timeout(_) => {
                 "check the host name, the port, the network and any proxy"
             }
-            ErrorKind::Certificate(_) => "give its certificate authority with --ca-file",
+            ErrorKind::Certificate(_) => {
+                "give its certificate authority, or the certificate itself, with --ca-file"
+            }
+            ErrorKind::NotTls => {
+                "if this registry may be spoken to without encryption, say --plain-http HOST"
+            }
             ErrorKind::UploadLost { .. } => "see what the registry and any proxy before it log",
             ErrorKind::Status { status: 413, .. } => {
                 "a proxy before the registry limits the size of a request (nginx: client_max_body_size; others name it \

@@ -14,6 +14,14 @@ pub enum Operation {
     Connecting,
     /// Reading a file with credentials.
     ReadingCredentials,
+    /// Writing a file with credentials.
+    WritingCredentials,
+    /// Reading a file of settings or certificates.
+    ReadingSettings,
+    /// Asking a cloud for its identity's credentials.
+    AskingForIdentity,
+    /// Trying credentials.
+    LoggingIn,
     /// Running a credential helper.
     RunningHelper,
     /// Asking a token server.
@@ -76,6 +84,10 @@ impl Operation {
             | Self::Opening
             | Self::Connecting
             | Self::ReadingCredentials
+            | Self::WritingCredentials
+            | Self::ReadingSettings
+            | Self::LoggingIn
+            | Self::AskingForIdentity
             | Self::RunningHelper
             | Self::Resolving
             | Self::ReadingManifest
@@ -96,6 +108,10 @@ impl Operation {
             Self::Opening => "opening",
             Self::Connecting => "preparing connections to",
             Self::ReadingCredentials => "reading credentials",
+            Self::WritingCredentials => "writing credentials",
+            Self::ReadingSettings => "reading settings",
+            Self::AskingForIdentity => "asking for the cloud's credentials",
+            Self::LoggingIn => "logging in",
             Self::RunningHelper => "running credential helper",
             Self::AskingForToken { .. } => "asking for a token for",
             Self::Resolving => "resolving",

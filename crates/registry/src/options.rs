@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::auth::keyring::Keyring;
+use crate::settings::Registries;
 
 /// Settings of a [`crate::Client`].
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     /// Credentials.
     pub keyring: Keyring,
-    /// Speak plain HTTP to registries that are not on loopback.
-    pub plain_http: bool,
-    /// Further certificate authorities, PEM files.
+    /// How each registry is reached.
+    pub registries: Registries,
+    /// Further certificate authorities for every host, PEM files.
     pub ca_files: Vec<PathBuf>,
     /// Accept any certificate.
     pub insecure_skip_tls_verify: bool,
@@ -89,7 +90,7 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             keyring: Keyring::default(),
-            plain_http: false,
+            registries: Registries::default(),
             ca_files: Vec::new(),
             insecure_skip_tls_verify: false,
             allow_foreign: false,
@@ -132,6 +133,12 @@ impl Default for UploadPolicy {
 }
 
 impl Retry {
+    /// How long to wait when a server asked for this: no less, and a little more, so that clients do not come back at once.
+    pub(crate) fn spread(&self, asked: Duration) -> Duration {
+        let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), asked);
+        asked + (asked / 8).min(Duration::from_secs(2)).mul_f64((random >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+
     /// Wait before attempt `attempt` (1 is the first retry).
     pub(crate) fn wait(&self, attempt: u32) -> Duration {
         let full = self.base.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(self.cap);

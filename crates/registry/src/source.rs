@@ -95,25 +95,50 @@ impl Source {
             let kind = ErrorKind::LimitExceeded { what: "the config", limit: MAX_CONFIG_BYTES };
             return Err(Error::new(self.place(), Operation::ReadingConfig, descriptor.digest(), kind));
         }
-        self.blob(descriptor).collect(MAX_CONFIG_BYTES).await
+        self.checked_blob(descriptor).collect(MAX_CONFIG_BYTES).await
     }
 
     /// A blob from its beginning. It may be read again: each call is a new request.
     #[must_use]
     pub fn blob(&self, descriptor: &Descriptor) -> BlobStream {
         match &self.backend {
-            Backend::Remote(repository, _) => repository.blob(descriptor, Arc::clone(&self.read)),
+            Backend::Remote(repository, _) => repository.blob(descriptor, &self.read),
             Backend::Local(images) => images.blob(descriptor, Arc::clone(&self.read)),
         }
     }
 
-    /// The digest that the location names now; `None` when it is gone. Asks with HEAD where there is a server.
+    /// A blob of which no byte is handed out before it is known to be right. It costs a second reading of a large blob that was
+    /// never read to a right end before.
+    #[must_use]
+    pub fn checked_blob(&self, descriptor: &Descriptor) -> BlobStream {
+        match &self.backend {
+            Backend::Remote(repository, _) => repository.checked_blob(descriptor, &self.read),
+            Backend::Local(_) => self.blob(descriptor),
+        }
+    }
+
+    /// Whether bytes of a blob were handed out that are not its bytes: what was made of them is to be made again, from
+    /// [`Source::checked_blob`]. Asks the registry for the whole blob.
+    ///
+    /// # Errors
+    /// What keeps the blob from being read.
+    pub async fn was_misread(&self, descriptor: &Descriptor) -> Result<bool, Error> {
+        match &self.backend {
+            Backend::Remote(repository, _) => repository.was_misread(descriptor, &self.read).await,
+            Backend::Local(_) => Ok(false),
+        }
+    }
+
+    /// The digest that the location names now; `None` when it is gone. A digest names itself.
+    ///
+    /// `expected` saves a request where a server answers HEAD with it.
     ///
     /// # Errors
     /// As [`Source::resolve`], without `NotFound`.
-    pub async fn current_digest(&self) -> Result<Option<Digest>, Error> {
+    pub async fn current_digest(&self, expected: Option<&Digest>) -> Result<Option<Digest>, Error> {
         match &self.backend {
-            Backend::Remote(repository, target) => repository.head_manifest(target).await,
+            Backend::Remote(_, Target::Digest(digest)) => Ok(Some(digest.clone())),
+            Backend::Remote(repository, target) => repository.current(target, expected).await,
             Backend::Local(images) => match images.reopen()?.resolve() {
                 Ok(fetched) => Ok(Some(fetched.descriptor.digest().clone())),
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => Ok(None),

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use unbloat_registry::{Credential, ErrorKind, Keyring, Secret};
+use unbloat_registry::{Category, Credential, ErrorKind, Keyring, Secret};
 
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -69,13 +69,63 @@ async fn tokens_are_recognised() {
 
 #[test]
 fn a_malformed_secret_is_an_error_that_shows_nothing_of_it() {
-    for json in
-        [r#"{"auths":{"a":"hunter2"}}"#, r#"{"auths":{"a":{"auth":"hunter2!"}}}"#, r#"{"auths": hunter2"#]
-    {
+    for json in [r#"{"auths": hunter2"#, r#"["hunter2"]"#, "hunter2"] {
         let error = Keyring::default().add_docker_config_json(json.as_bytes()).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Credentials(_)));
+        assert!(matches!(error.kind(), ErrorKind::LocalFile(_)));
+        assert_eq!(error.category(), Category::Io);
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn one_broken_entry_is_a_warning_and_spoils_no_other() {
+    for broken in [
+        r#""hunter2""#,
+        r#"{"auth":"hunter2!"}"#,
+        r#"{"auth":5}"#,
+        r#"{"auth":"aHVudGVyMg=="}"#,
+        "null",
+        "[1]",
+        r#"{"username":{}, "password":"hunter2"}"#,
+    ] {
+        let keyring = keyring(&format!(
+            r#"{{"auths":{{"a.example":{broken},"b.example":{{"username":"good","password":"x"}}}}}}"#
+        ));
+        assert_eq!(users(&keyring, "b.example", "x").await, ["good"], "{broken}");
+        assert_eq!(users(&keyring, "a.example", "x").await, Vec::<String>::new());
+        assert_eq!(keyring.warnings().len(), 1, "{broken}");
+        assert!(keyring.warnings()[0].contains("a.example") && !keyring.warnings()[0].contains("hunter2"));
+    }
+}
+
+#[tokio::test]
+async fn what_was_given_by_hand_comes_first_and_goes_to_one_registry() {
+    let mut keyring = keyring(
+        r#"{"auths":{"a.example/team/app":{"username":"file","password":"x"},"b.example":{"username":"other","password":"x"}}}"#,
+    );
+    let by_hand = Credential::Basic { username: "hand".to_owned(), password: Secret::new("p") };
+    keyring.insert("a.example", by_hand.clone());
+    assert_eq!(users(&keyring, "a.example", "team/app").await, ["hand", "file"]);
+    assert_eq!(users(&keyring, "b.example", "team/app").await, ["other"]);
+    let mut keyring = Keyring::anonymous();
+    keyring.insert_unbound(by_hand);
+    assert_eq!(users(&keyring, "b.example", "x").await, ["hand"]);
+    assert_eq!(users(&keyring, "a.example", "x").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_file_for_one_registry_says_nothing_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("auth.json");
+    let text = r#"{"auths":{"a.example/x":{"username":"a","password":"x"},"b.example":{"username":"b","password":"x"}}}"#;
+    std::fs::write(&file, text).unwrap();
+    let mut keyring = Keyring::anonymous();
+    keyring.add_named_file_for("a.example", &file).unwrap();
+    assert_eq!(users(&keyring, "a.example", "x/y").await, ["a"]);
+    assert_eq!(users(&keyring, "b.example", "x").await, Vec::<String>::new());
+    let missing = keyring.add_named_file(&folder.path().join("none.json")).unwrap_err();
+    assert_eq!(missing.category(), Category::Io);
+    assert!(missing.to_string().contains("none.json") && missing.to_string().contains("does not exist"));
 }
 
 #[test]
@@ -85,12 +135,16 @@ fn a_keyring_shows_no_secret() {
     assert!(!format!("{keyring:?}").contains("hunter2"));
 }
 
-#[test]
-fn a_helper_cannot_be_a_path() {
+#[tokio::test]
+async fn a_helper_cannot_be_a_path() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.json");
-    std::fs::write(&file, r#"{"credHelpers":{"a.example":"../../tmp/evil"}}"#).unwrap();
-    assert!(Keyring::default().add_file(&file).is_err());
+    std::fs::write(&file, r#"{"credHelpers":{"a.example":"../../tmp/evil"},"credsStore":"/bin/evil"}"#)
+        .unwrap();
+    let mut keyring = Keyring::default();
+    keyring.add_file(&file).unwrap();
+    assert_eq!(keyring.warnings().len(), 2);
+    assert_eq!(users(&keyring, "a.example", "x").await, Vec::<String>::new());
 }
 
 /// One test for all of it: the search path belongs to the whole process.
@@ -104,7 +158,7 @@ async fn helpers_are_run_and_their_failures_are_told() {
     };
     helper("good", r#"echo "{\"ServerURL\":\"$server\",\"Username\":\"$server\",\"Secret\":\"s\"}""#);
     helper("none", "echo 'credentials not found in native keychain'; exit 1");
-    helper("bad", "echo 'the keychain is locked'; exit 1");
+    helper("bad", "echo 'the keychain is locked'; echo 'unlock it first' >&2; exit 1");
     helper("slow", "exec sleep 60");
     helper("token", r#"echo '{"Username":"<token>","Secret":"s"}'"#);
     let path = std::env::var("PATH").unwrap_or_default();
@@ -126,7 +180,12 @@ async fn helpers_are_run_and_their_failures_are_told() {
     assert_eq!(users(&keyring, "token.example", "x").await, ["(identity)", "token.example"]);
     let bad = keyring.lookup("bad.example", "x", WAIT).await.unwrap_err();
     assert!(bad.to_string().contains("the keychain is locked"), "{bad}");
+    assert!(bad.to_string().contains("unlock it first"), "what it says on standard error is shown: {bad}");
     let slow = keyring.lookup("slow.example", "x", Duration::from_millis(200)).await.unwrap_err();
     assert!(slow.to_string().contains("no answer"), "{slow}");
-    assert!(keyring.lookup("missing.example", "x", WAIT).await.is_err());
+    assert_eq!(
+        users(&keyring, "missing.example", "x").await,
+        ["missing.example"],
+        "a missing one is passed over"
+    );
 }

@@ -36,7 +36,7 @@ async fn a_folder_and_an_archive_give_back_what_was_written() {
         assert_eq!(source.resolve().await.unwrap().descriptor.digest(), &digest);
         assert_eq!(source.tags().await.unwrap(), ["v1"]);
         assert_eq!(read_layer(&source).await.unwrap(), layer);
-        assert_eq!(source.current_digest().await.unwrap(), Some(digest));
+        assert_eq!(source.current_digest(None).await.unwrap(), Some(digest));
     }
     let left: Vec<_> = fs::read_dir(temporary.path()).unwrap().collect();
     assert_eq!(left.len(), 2, "nothing temporary stays: {left:?}");

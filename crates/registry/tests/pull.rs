@@ -318,9 +318,11 @@ async fn a_manifest_of_another_digest_than_asked_for_is_refused() {
     let other = Digest::sha256_of(b"other");
     let by_digest = source(&client(), &fixture.server, &format!("a/b@{digest}")).await;
     assert_eq!(by_digest.resolve().await.unwrap().descriptor.digest(), &digest);
-    assert_eq!(by_digest.current_digest().await.unwrap(), Some(digest));
+    assert_eq!(by_digest.current_digest(None).await.unwrap(), Some(digest));
     let missing = source(&client(), &fixture.server, &format!("a/b@{other}")).await;
-    assert_eq!(missing.current_digest().await.unwrap(), None);
+    // A digest names itself, whether it is there or not: nobody can move it.
+    assert_eq!(missing.current_digest(None).await.unwrap(), Some(other));
+    assert_eq!(missing.resolve().await.unwrap_err().category(), Category::NotFound);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use unbloat_contract::worker::{Outcome, Task, WorkerSpec};
 use unbloat_contract::{AnalyzeRequest, Failure, FailureKind, Limits, SquashRequest, exit};
-use unbloat_registry::{Client, ClientOptions};
+use unbloat_registry::{Client, ClientOptions, Registries};
 use unbloat_squash::{Progress, squash};
 
 use crate::args::Args;
@@ -83,7 +83,7 @@ async fn work(
     progress: &Arc<Progress>,
     source_digest: &OnceLock<String>,
 ) -> Result<Outcome, Failure> {
-    let WorkerSpec { version: _, task, plain_http, credentials } = spec::read(path)?;
+    let WorkerSpec { version: _, task, plain_http_hosts, credentials } = spec::read(path)?;
     let (keyring, warnings) = credentials::keyring(&credentials)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
@@ -91,7 +91,7 @@ async fn work(
     let client = |limits: &Limits, allow_foreign: bool| {
         let mut options = ClientOptions {
             keyring,
-            plain_http,
+            registries: Registries::default().with_plain_http(plain_http_hosts.iter().map(String::as_str)),
             ca_files: ca_dir.map(|folder| pem_files(&folder)).unwrap_or_default(),
             allow_foreign,
             scratch: limits.scratch.clone(),

@@ -129,7 +129,9 @@ async fn unbloat(cluster: &Cluster, through_kubectl: bool, words: &[&str]) -> Re
 }
 
 async fn the_command(cluster: &Cluster, source: &str, target: &str) -> Result<()> {
-    let run = ["run", source, target, "--name=by-command", "--no-verify", "--plain-http", "--progress=plain"];
+    let host = source.split('/').next().unwrap_or_default();
+    let plain = format!("--plain-http={host}");
+    let run = ["run", source, target, "--name=by-command", "--no-verify", &plain, "--progress=plain"];
     let ended = unbloat(cluster, false, &run).await?;
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     assert!(
@@ -149,7 +151,7 @@ async fn the_command(cluster: &Cluster, source: &str, target: &str) -> Result<()
     assert_eq!(job["status"]["layers"], "60→1");
 
     let unknown = source.replace(":v1", ":nope");
-    let run = ["run", &unknown, target, "--name=unknown", "--plain-http"];
+    let run = ["run", &unknown, target, "--name=unknown", &plain];
     let ended = unbloat(cluster, true, &run).await?;
     assert_eq!(ended.code, Some(3), "{}", ended.errors);
     assert!(ended.errors.contains("unknown failed: ImageNotFound: "), "{}", ended.errors);

@@ -19,7 +19,7 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), transform = list_map_by_name)]
     pub pull_secrets: Vec<SecretRef>,
-    /// Speak plain HTTP to registries that the job uses.
+    /// Speak plain HTTP to the registry of `image`, and to no other.
     #[serde(default, rename = "plainHTTP")]
     pub plain_http: bool,
 }

@@ -26,4 +26,7 @@ pub struct Target {
     /// tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push_secret: Option<SecretRef>,
+    /// Speak plain HTTP to the registry of `image`. That of the source is what `source.plainHTTP` says it is.
+    #[serde(default, rename = "plainHTTP")]
+    pub plain_http: bool,
 }

@@ -15,8 +15,6 @@ pub(crate) struct Shared {
     pub(crate) json: bool,
     /// How progress is shown, on standard error.
     pub(crate) progress: ProgressStyle,
-    /// Registries that a new job uses speak plain HTTP.
-    pub(crate) plain_http: bool,
 }
 
 /// The commands.
@@ -112,6 +110,9 @@ pub(crate) struct RunArgs {
     pub(crate) print: bool,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+    /// The worker speaks plain HTTP to this registry of SRC or DST, and to no other (HOST[:PORT]; repeatable)
+    #[arg(long, value_name = "HOST", value_parser = crate::connection::host)]
+    pub(crate) plain_http: Vec<String>,
 }
 
 /// Arguments of `get`.

@@ -31,7 +31,7 @@ pub(crate) async fn run(command: ClusterCommand, shared: Shared) -> Result<(), E
 }
 
 async fn create(args: &RunArgs, shared: Shared) -> Result<(), Error> {
-    let job = job::job(args, shared)?;
+    let job = job::job(args)?;
     if args.print {
         return print(&job);
     }

@@ -4,26 +4,31 @@ use kube::api::ObjectMeta;
 use unbloat_api::squash_job::{Base, SecretRef, Source, Target};
 use unbloat_api::{ImageSquashJob, ImageSquashJobSpec};
 
-use super::args::{RunArgs, Shared};
+use super::args::RunArgs;
 use super::error::Error;
 
 /// Names of jobs are at most this long; what is made up leaves room for a suffix of the server's.
 const MADE_UP: usize = 46;
 
 /// Builds it. What is left out is left to the server's defaults.
-pub(crate) fn job(args: &RunArgs, shared: Shared) -> Result<ImageSquashJob, Error> {
+pub(crate) fn job(args: &RunArgs) -> Result<ImageSquashJob, Error> {
     let secret = |name: &String| SecretRef { name: name.clone() };
     let default = defaults()?;
+    let is_plain = |image: &str| {
+        let reference = image.parse::<unbloat_oci::Reference>();
+        reference.is_ok_and(|reference| args.plain_http.iter().any(|host| host == reference.registry()))
+    };
     let spec = ImageSquashJobSpec {
         source: Source {
             image: args.source.clone(),
             pull_secrets: args.pull_secret.iter().map(secret).collect(),
-            plain_http: shared.plain_http,
+            plain_http: is_plain(&args.source),
         },
         target: Target {
             image: args.target.clone(),
             move_tag: args.target.is_none(),
             push_secret: args.push_secret.as_ref().map(secret),
+            plain_http: args.target.as_deref().is_some_and(is_plain),
         },
         remove: args.remove.clone(),
         truncate: args.truncate.clone(),
@@ -80,7 +85,6 @@ mod tests {
 
     use super::*;
     use crate::cluster::args::ClusterCommand;
-    use crate::settings::ProgressStyle;
 
     #[derive(Parser)]
     struct Command {
@@ -92,8 +96,7 @@ mod tests {
         let words = ["unbloat", "run"].iter().chain(words);
         let command = Command::try_parse_from(words).map_err(|error| error.to_string())?.command;
         let ClusterCommand::Run(args) = command else { return Err("not run".into()) };
-        let shared = Shared { json: false, progress: ProgressStyle::None, plain_http: false };
-        job(&args, shared).map_err(|error| error.to_string())
+        job(&args).map_err(|error| error.to_string())
     }
 
     #[test]

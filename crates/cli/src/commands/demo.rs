@@ -19,6 +19,7 @@ use unbloat_squash::Progress;
 
 use crate::args::DemoArgs;
 use crate::commands::{print, print_json};
+use crate::connection::{ConnectionArgs, Images, Needs};
 use crate::escape::wrap;
 use crate::progress::watch;
 use crate::report::{self, bytes};
@@ -55,7 +56,8 @@ pub(crate) async fn demo(settings: &Settings, args: DemoArgs) -> anyhow::Result<
     let server =
         Server::start(Options::default()).await.context("the embedded registry cannot be started")?;
     let image = format!("{}/demo/devbox:bloated", server.host());
-    let client = settings.client(Limits::default().memory_bytes, None, false)?;
+    let client = ConnectionArgs::default()
+        .client(Images { read: &[], written: None }, Needs::of(&Limits::default(), false))?;
 
     say(format!("A development environment, committed {} times: {image}", args.layers - 1));
     let layers = make_layers(usize::from(args.layers));

@@ -8,15 +8,14 @@ use unbloat_squash::ImageHistory;
 
 use crate::args::{CopyArgs, ImageArgs, TagsArgs};
 use crate::commands::{print, print_json};
+use crate::connection::{ConnectionArgs, Images, Needs, TwoPlacesArgs};
 use crate::escape::terminal;
 use crate::exit::Usage;
 use crate::report::bytes;
 use crate::settings::Settings;
 
-const MEMORY: u64 = 48 << 20;
-
 pub(crate) async fn history(settings: &Settings, args: ImageArgs) -> anyhow::Result<()> {
-    let client = settings.client(MEMORY, None, true)?;
+    let client = args.connection.client(Images { read: &[&args.image], written: None }, Needs::small())?;
     let history = unbloat_squash::history(&client, &args.image, args.platform.as_deref()).await?;
     if settings.is_json() {
         return print_json(&history);
@@ -41,7 +40,8 @@ pub(crate) async fn tags(settings: &Settings, args: TagsArgs) -> anyhow::Result<
         repository: String,
         tags: Vec<String>,
     }
-    let client = settings.client(MEMORY, None, true)?;
+    let client =
+        args.connection.client(Images { read: &[&args.repository], written: None }, Needs::small())?;
     let location: Location = args.repository.parse()?;
     let tags = client.source(&location).await?.tags().await?;
     if settings.is_json() {
@@ -78,13 +78,13 @@ pub(crate) async fn tag(settings: &Settings, args: CopyArgs) -> anyhow::Result<(
         }
         _ => args.destination.parse()?,
     };
-    copy_to(settings, &source, &destination, &[]).await
+    copy_to(settings, (&source, &destination), &[], (&args.connection, &args.places)).await
 }
 
 pub(crate) async fn copy(settings: &Settings, args: CopyArgs) -> anyhow::Result<()> {
     let source: Location = args.source.parse()?;
     let destination = named_like(&source, args.destination.parse()?);
-    copy_to(settings, &source, &destination, &args.platform).await
+    copy_to(settings, (&source, &destination), &args.platform, (&args.connection, &args.places)).await
 }
 
 /// A layout or archive without a name takes that which the image has in another one.
@@ -103,11 +103,12 @@ fn named_like(source: &Location, destination: Location) -> Location {
 
 async fn copy_to(
     settings: &Settings,
-    source: &Location,
-    destination: &Location,
+    (source, destination): (&Location, &Location),
     platforms: &[String],
+    (connection, places): (&ConnectionArgs, &TwoPlacesArgs),
 ) -> anyhow::Result<()> {
-    let client = settings.client(MEMORY, None, true)?;
+    let images = Images { read: &[&source.to_string()], written: Some(&destination.to_string()) };
+    let client = connection.client_for(places, images, Needs::small())?;
     let platforms = platforms
         .iter()
         .map(|text| text.parse().map_err(|error| Usage(format!("--platform {text}: {error}"))))

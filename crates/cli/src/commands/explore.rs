@@ -12,6 +12,7 @@ use unbloat_registry::{LayoutName, Location};
 use unbloat_squash::{Error, OpenedImage, Progress};
 
 use crate::args::ExploreArgs;
+use crate::connection::{Images, Needs};
 use crate::exit::Usage;
 use crate::progress::watch;
 use crate::settings::Settings;
@@ -22,7 +23,7 @@ pub(crate) async fn explore(settings: &Settings, args: ExploreArgs) -> anyhow::R
     }
     // Before anything is read: a layer may take minutes.
     unbloat_explore::require_terminal().map_err(|error| Usage(error.to_string()))?;
-    let client = settings.client(48 << 20, None, true)?;
+    let client = args.connection.client(Images { read: &[&args.image], written: None }, Needs::small())?;
     let progress = Arc::new(Progress::default());
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
     let limits = Limits {
@@ -37,7 +38,7 @@ pub(crate) async fn explore(settings: &Settings, args: ExploreArgs) -> anyhow::R
     };
     let (opened, catalogue) = watch(&progress, settings.progress, reading).await?;
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let app = App::new(catalogue, image(settings, &args, &opened), colour);
+    let app = App::new(catalogue, image(&args, &opened), colour);
     let stop = stop_on_signals()?;
     // The browser's progress is its own: what Ctrl-C means while layers are read must not end an extraction.
     let again = opened.with_progress(&Arc::new(Progress::default()));
@@ -80,7 +81,7 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
 /// What a shell says of a process that SIGHUP ended.
 const HUNG_UP: i32 = 128 + 1;
 
-fn image(settings: &Settings, args: &ExploreArgs, opened: &OpenedImage) -> Image {
+fn image(args: &ExploreArgs, opened: &OpenedImage) -> Image {
     let facts = opened.facts();
     let layers = facts.layers.iter().map(|layer| Layer {
         digest: layer.digest.clone(),
@@ -95,30 +96,19 @@ fn image(settings: &Settings, args: &ExploreArgs, opened: &OpenedImage) -> Image
         squash: SquashCommand {
             source: args.image.clone(),
             destination: destination(opened.location()),
-            options: options(settings, args),
+            options: options(args),
         },
     }
 }
 
 /// The options that the same image needs again.
-fn options(settings: &Settings, args: &ExploreArgs) -> Vec<String> {
+fn options(args: &ExploreArgs) -> Vec<String> {
     let mut options = Vec::new();
     let mut option = |name: &str, value: &str| options.push(format!("{name}={value}"));
     if let Some(platform) = &args.platform {
         option("--platform", platform);
     }
-    for file in &settings.ca_file {
-        option("--ca-file", &file.display().to_string());
-    }
-    if let Some(file) = &settings.authfile {
-        option("--authfile", &file.display().to_string());
-    }
-    if settings.plain_http {
-        options.push("--plain-http".to_owned());
-    }
-    if settings.insecure_skip_tls_verify {
-        options.push("--insecure-skip-tls-verify".to_owned());
-    }
+    options.extend(args.connection.options());
     options
 }
 

@@ -4,6 +4,7 @@ mod analyze;
 mod demo;
 mod everyday;
 mod explore;
+mod login;
 mod squash;
 mod verify;
 
@@ -11,6 +12,7 @@ use anyhow::Context as _;
 use clap::CommandFactory;
 
 pub(crate) use analyze::AnalyzeArgs;
+pub(crate) use login::{LoginArgs, LogoutArgs};
 
 use crate::args::{Cli, Command};
 use crate::cluster::{self, Shared};
@@ -35,12 +37,10 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Tags(args) => everyday::tags(&settings, args).await,
         Command::Tag(args) => everyday::tag(&settings, args).await,
         Command::Copy(args) => everyday::copy(&settings, args).await,
+        Command::Login(args) => login::login(&settings, args).await,
+        Command::Logout(args) => login::logout(&settings, args).await,
         Command::Cluster(command) => {
-            let shared = Shared {
-                json: settings.is_json(),
-                progress: settings.progress,
-                plain_http: settings.plain_http,
-            };
+            let shared = Shared { json: settings.is_json(), progress: settings.progress };
             Ok(cluster::run(command, shared).await?)
         }
         Command::Demo(args) => demo::demo(&settings, args).await,

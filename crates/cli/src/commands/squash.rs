@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use unbloat_contract::{RebaseRequest, RemoveRequest, SquashResult};
+use unbloat_contract::{Base, RebaseRequest, RemoveRequest, SquashResult};
 use unbloat_squash::Progress;
 
 use crate::args::{RebaseArgs, RemoveArgs, SquashArgs};
 use crate::commands::{self, print_json};
+use crate::connection::{Images, Needs};
 use crate::exit::Usage;
 use crate::progress::watch;
 use crate::report;
@@ -20,9 +21,16 @@ fn print(settings: &Settings, result: &SquashResult, dry_run: bool) -> anyhow::R
 }
 
 pub(crate) async fn squash(settings: &Settings, args: SquashArgs) -> anyhow::Result<()> {
+    let (connection, places) = (args.connection.clone(), args.places.clone());
     let request = args.request();
-    let limits = &request.limits;
-    let client = settings.client(limits.memory_bytes, limits.scratch.clone(), request.allow_foreign)?;
+    let needs = Needs::of(&request.limits, request.allow_foreign);
+    let base = match &request.base {
+        Some(Base::Image(image)) => Some(image.as_str()),
+        _ => None,
+    };
+    let read: Vec<&str> = [request.source.as_str()].into_iter().chain(base).collect();
+    let written = Some(request.destination.as_str()).filter(|destination| !destination.is_empty());
+    let client = connection.client_for(&places, Images { read: &read, written }, needs)?;
     let progress = Arc::new(Progress::default());
     let result =
         watch(&progress, settings.progress, unbloat_squash::squash(&client, &request, &progress)).await?;
@@ -30,7 +38,7 @@ pub(crate) async fn squash(settings: &Settings, args: SquashArgs) -> anyhow::Res
 }
 
 pub(crate) async fn remove(settings: &Settings, args: RemoveArgs) -> anyhow::Result<()> {
-    let RemoveArgs { mut arguments, ignore_missing, platform, limits } = args;
+    let RemoveArgs { mut arguments, ignore_missing, platform, limits, connection, places } = args;
     let (Some(destination), Some(source)) = (arguments.pop(), arguments.pop()) else {
         return Err(Usage("remove wants PATH… SRC DST".into()).into());
     };
@@ -43,6 +51,8 @@ pub(crate) async fn remove(settings: &Settings, args: RemoveArgs) -> anyhow::Res
         platforms: platform,
         limits: limits.limits(),
     };
+    let images = Images { read: &[&request.source], written: Some(&request.destination) };
+    let client = connection.client_for(&places, images, Needs::of(&request.limits, true))?;
     let progress = Arc::new(Progress::default());
     let result =
         watch(&progress, settings.progress, unbloat_squash::remove(&client, &request, &progress)).await?;
@@ -50,9 +60,20 @@ pub(crate) async fn remove(settings: &Settings, args: RemoveArgs) -> anyhow::Res
 }
 
 pub(crate) async fn rebase(settings: &Settings, args: RebaseArgs) -> anyhow::Result<()> {
-    let RebaseArgs { source, destination, old_base, new_base, allow_conflicts, platform, limits } = args;
-    let client = settings.client(limits.memory, limits.scratch.clone(), true)?;
+    let RebaseArgs {
+        source,
+        destination,
+        old_base,
+        new_base,
+        allow_conflicts,
+        platform,
+        limits,
+        connection,
+        places,
+    } = args;
     let limits = limits.limits();
+    let images = Images { read: &[&source, &old_base, &new_base], written: Some(&destination) };
+    let client = connection.client_for(&places, images, Needs::of(&limits, true))?;
     let request = RebaseRequest {
         source,
         destination,

@@ -7,15 +7,16 @@ use unbloat_squash::{Difference, Progress};
 
 use crate::args::VerifyArgs;
 use crate::commands::{print, print_json};
+use crate::connection::{Images, Needs};
 use crate::escape::terminal;
 use crate::exit::CheckFailed;
 use crate::progress::watch;
 use crate::settings::Settings;
 
 pub(crate) async fn verify(settings: &Settings, args: VerifyArgs) -> anyhow::Result<()> {
-    let VerifyArgs { a, b, path, platform, strict, allow_split_links, limits } = args;
-    let client = settings.client(limits.memory, limits.scratch.clone(), true)?;
+    let VerifyArgs { a, b, path, platform, strict, allow_split_links, limits, connection } = args;
     let limits = limits.limits();
+    let client = connection.client(Images { read: &[&a, &b], written: None }, Needs::of(&limits, true))?;
     let request = VerifyRequest { a, b, platforms: platform, paths: path, allow_split_links, strict, limits };
     let progress = Arc::new(Progress::default());
     let result =

@@ -2,11 +2,13 @@
 //!
 //! Without credentials: the operator reads no secrets. A registry that refuses leaves the rest to the worker.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use unbloat_api::{ImageSquashJobSpec, Reason};
 use unbloat_oci::AnyManifest;
-use unbloat_registry::{Category, Client, ClientOptions, Error, Location, Retry};
+use unbloat_registry::{Category, Client, ClientOptions, Error, Location, Registries, Retry};
 
 use super::plan::Plan;
 use super::world::{Resolution, SourceFacts};
@@ -21,27 +23,38 @@ const MOST_MANIFESTS: usize = 32;
 #[derive(Clone, Debug)]
 pub(crate) struct Resolver {
     secure: Client,
-    plain: Client,
+    /// For a host that jobs declare to speak plain HTTP; nothing else is spoken to so by it.
+    plain: Arc<Mutex<HashMap<String, Client>>>,
+    options: ClientOptions,
 }
 
 impl Resolver {
-    /// Two clients: one for registries that jobs declare to be plain HTTP.
+    /// Clients with the operator's settings.
     pub(crate) fn new(config: &Config) -> Self {
-        let client = |plain_http| {
-            Client::new(ClientOptions {
-                plain_http,
-                ca_files: config.registry_ca_files.clone(),
-                retry: Retry { attempts: 2, ..Retry::default() },
-                ..ClientOptions::default()
-            })
+        let options = ClientOptions {
+            ca_files: config.registry_ca_files.clone(),
+            retry: Retry { attempts: 2, ..Retry::default() },
+            ..ClientOptions::default()
         };
-        Self { secure: client(false), plain: client(true) }
+        Self { secure: Client::new(options.clone()), plain: Arc::default(), options }
+    }
+
+    fn client(&self, host: &str, plain_http: bool) -> Client {
+        if !plain_http {
+            return self.secure.clone();
+        }
+        let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = plain.entry(host.to_owned()).or_insert_with(|| {
+            let registries = Registries::default().with_plain_http([host]);
+            Client::new(ClientOptions { registries, ..self.options.clone() })
+        });
+        made.clone()
     }
 
     /// Resolves a job's source.
     pub(crate) async fn resolve(&self, spec: &ImageSquashJobSpec, plan: &Plan) -> Resolution {
-        let client = if spec.source.plain_http { &self.plain } else { &self.secure };
-        match tokio::time::timeout(LIMIT, resolve(client, spec, plan)).await {
+        let client = self.client(plan.source.registry(), spec.source.plain_http);
+        match tokio::time::timeout(LIMIT, resolve(&client, spec, plan)).await {
             Ok(Ok(resolution)) => resolution,
             Ok(Err(error)) => failed(&error),
             Err(_) => Resolution::LeftToWorker,

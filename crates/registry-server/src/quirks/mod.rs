@@ -65,6 +65,10 @@ pub enum Quirk {
     OneScope,
     /// The token server refuses (403) scopes that hold this text.
     RefuseScope(String),
+    /// Credentials that are not (or no longer) good are refused with 403 instead of 401.
+    RefusedIs403,
+    /// `/oauth2/exchange` gives this refresh token, as Azure's registries do.
+    Exchange(String),
     /// The challenge names no scope.
     NoScopeInChallenge,
     /// `expires_in` of a token is this JSON text; empty leaves it out.

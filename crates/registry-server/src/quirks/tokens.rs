@@ -12,6 +12,12 @@ use crate::behaviour::Head;
 use crate::reply::{self, Body};
 
 pub(super) fn before(quirk: &Quirk, head: &Head) -> Option<Response<Body>> {
+    if let Quirk::Exchange(refresh) = quirk
+        && head.uri.path() == "/oauth2/exchange"
+    {
+        let body = json!({"refresh_token": refresh}).to_string();
+        return Some(Response::new(reply::full(body)));
+    }
     if head.uri.path() != "/token" {
         return None;
     }
@@ -36,6 +42,12 @@ pub(super) async fn after(
     head: &Head,
     mut response: Response<Body>,
 ) -> io::Result<Response<Body>> {
+    if *quirk == Quirk::RefusedIs403
+        && response.status() == StatusCode::UNAUTHORIZED
+        && head.headers.contains_key("authorization")
+    {
+        return Ok(reply::error(StatusCode::FORBIDDEN, "DENIED", "your authorization has expired"));
+    }
     if *quirk == Quirk::NoScopeInChallenge {
         let challenge = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
         let shorter =

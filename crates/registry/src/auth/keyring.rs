@@ -1,72 +1,72 @@
 //! Credentials: where they come from and which one is for which repository.
 //!
-//! Sources, in the order in which equal matches win: what was given by hand, containers' auth files, Docker's config.
-//! The longest path wins over the order, as in kubelet: a secret for `host/team` beats one for `host`.
+//! The order in which they are tried for a registry: what was given by hand for it; entries of files, the longest path first as
+//! in kubelet (a secret for `host/team` beats one for `host`), then in the order of the files; a cloud's identity, where one
+//! was asked for; programs (credential helpers and kubelet's plugins), each run only when it is its turn; nobody.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use serde::Deserialize;
-
-use crate::auth::credential::{Credential, basic};
+use crate::auth::cloud::{Cloud, Identities};
+use crate::auth::config_file::{self, ConfigFile};
+use crate::auth::credential::Credential;
 use crate::auth::helper;
-use crate::auth::secret::Secret;
-use crate::error::{Error, ErrorKind};
-use crate::operation::Operation;
+use crate::auth::pattern::Pattern;
+use crate::error::Error;
 
-/// Largest credentials file that is read.
-const MAX_FILE_BYTES: u64 = 4 << 20;
-
-/// Credentials for many registries. `Debug` shows no secret.
+/// Credentials for many registries. `Debug` shows no secret. Clones share what is learned of them: which programs are missing,
+/// which registry a user without one belongs to.
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {
-    rules: Vec<Rule>,
+    given: Vec<(Pattern, Credential)>,
+    unbound: Option<Credential>,
+    entries: Vec<(Pattern, Credential)>,
+    identities: Identities,
+    helpers: Vec<(Pattern, String)>,
+    shared: Arc<Shared>,
+    warnings: Vec<String>,
 }
 
-#[derive(Clone, Debug)]
-struct Rule {
-    pattern: Pattern,
-    origin: Origin,
+#[derive(Debug, Default)]
+struct Shared {
+    /// Programs whose absence was told.
+    missing: Mutex<HashSet<String>>,
+    /// The registry that the unbound credential belongs to, once one has asked for it.
+    claimed: Mutex<Option<String>>,
 }
 
+/// One way to prove who one is, not yet tried.
 #[derive(Clone, Debug)]
-enum Origin {
-    Given(Credential),
+pub(crate) enum Candidate {
+    /// It is known.
+    Known(Credential),
+    /// A cloud that has to be asked.
+    Cloud(Cloud),
+    /// A helper that has to be run.
     Helper(String),
+    /// Nobody.
+    Anonymous,
+    /// For the first registry that refuses everything before it.
+    Unbound(Credential),
 }
 
-/// `HOST[:PORT][/PATH]`; a label of the host may be or hold `*`. No host means every host (Docker's `credsStore`).
-#[derive(Clone, Debug)]
-struct Pattern {
-    host: Option<String>,
-    path: String,
-}
+impl Candidate {
+    /// Whether asking again can give something else: an answer of a program expires.
+    pub(crate) fn renews(&self) -> bool {
+        matches!(self, Self::Helper(_) | Self::Cloud(_))
+    }
 
-#[derive(Deserialize, Default)]
-struct ConfigFile {
-    #[serde(default)]
-    auths: Option<BTreeMap<String, AuthEntry>>,
-    #[serde(default, rename = "credHelpers")]
-    cred_helpers: Option<BTreeMap<String, String>>,
-    #[serde(default, rename = "credsStore")]
-    creds_store: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-struct AuthEntry {
-    #[serde(default)]
-    auth: Option<String>,
-    #[serde(default)]
-    username: Option<String>,
-    #[serde(default)]
-    password: Option<String>,
-    #[serde(default)]
-    identitytoken: Option<String>,
-    #[serde(default)]
-    registrytoken: Option<String>,
+    /// What an answer of it is kept under.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Helper(name) => format!("helper {name}"),
+            Self::Cloud(cloud) => format!("cloud {cloud:?}"),
+            Self::Known(_) | Self::Unbound(_) => "known".to_owned(),
+            Self::Anonymous => "nobody".to_owned(),
+        }
+    }
 }
 
 impl Keyring {
@@ -76,143 +76,215 @@ impl Keyring {
         Self::default()
     }
 
-    /// What this user's files hold: `REGISTRY_AUTH_FILE`, else `$XDG_RUNTIME_DIR/containers/auth.json` and
-    /// `~/.config/containers/auth.json`; then Docker's `config.json`. Files that do not exist are skipped.
+    /// What this user's files hold: `REGISTRY_AUTH_FILE`, else containers' `auth.json` in `$XDG_RUNTIME_DIR`,
+    /// `/run/containers/UID` and `~/.config`; then Docker's `config.json`. Files that do not exist are skipped.
     ///
     /// # Errors
-    /// [`ErrorKind::Credentials`] naming the file that cannot be read or parsed; its content is not shown.
+    /// [`crate::ErrorKind::LocalFile`] naming the file that cannot be read or parsed; its content is not shown.
     pub fn from_environment() -> Result<Self, Error> {
-        let variable =
-            |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let home = variable("HOME");
-        let mut files = Vec::new();
-        if let Some(file) = variable("REGISTRY_AUTH_FILE") {
-            if !file.exists() {
-                return Err(fault(&file, "REGISTRY_AUTH_FILE names a file that does not exist"));
-            }
-            files.push(file);
-        } else {
-            files.extend(variable("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json")));
-            let config =
-                variable("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
-            files.extend(config.map(|folder| folder.join("containers/auth.json")));
-        }
-        let docker = variable("DOCKER_CONFIG").or_else(|| home.map(|home| home.join(".docker")));
-        files.extend(docker.map(|folder| folder.join("config.json")));
         let mut keyring = Self::default();
-        for file in files {
+        if let Some(file) = variable("REGISTRY_AUTH_FILE") {
+            keyring.add_named_file(&file)?;
+        } else {
+            for file in containers_files() {
+                keyring.add_file(&file)?;
+            }
+        }
+        if let Some(file) = docker_file() {
             keyring.add_file(&file)?;
         }
         Ok(keyring)
     }
 
-    /// Adds a credential for `HOST[:PORT][/PATH]`, before everything that is there.
+    /// Adds a credential for `HOST[:PORT][/PATH]` that comes before everything else there, and goes nowhere else.
     pub fn insert(&mut self, registry: &str, credential: Credential) {
-        let rule = Rule { pattern: Pattern::parse(registry), origin: Origin::Given(credential) };
-        self.rules.insert(0, rule);
+        self.given.insert(0, (Pattern::parse(registry), credential));
     }
 
-    /// Adds a credential for whatever registry nothing else is known for, before all others of that kind.
-    pub fn insert_for_all(&mut self, credential: Credential) {
-        let pattern = Pattern { host: None, path: String::new() };
-        self.rules.insert(0, Rule { pattern, origin: Origin::Given(credential) });
+    /// Adds a credential of which only the user knows the registry: it goes to the first one that refuses what else there is,
+    /// nobody included, and to no other.
+    pub fn insert_unbound(&mut self, credential: Credential) {
+        self.unbound = Some(credential);
     }
 
     /// Adds a Docker config or containers auth file, if it exists.
     ///
     /// # Errors
-    /// [`ErrorKind::Credentials`], without the content.
+    /// [`crate::ErrorKind::LocalFile`], without the content. A single entry that cannot be used is a warning.
     pub fn add_file(&mut self, path: &Path) -> Result<(), Error> {
-        let metadata = match std::fs::metadata(path) {
-            Ok(metadata) => metadata,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                ) =>
-            {
-                return Ok(());
-            }
-            Err(error) => return Err(fault(path, &error.to_string())),
+        if let Some(file) = config_file::read(path)? {
+            self.add(file, true);
+        }
+        Ok(())
+    }
+
+    /// Adds a file that somebody named, before those that are there: it has to exist.
+    ///
+    /// # Errors
+    /// As [`Keyring::add_file`], and if there is none.
+    pub fn add_named_file(&mut self, path: &Path) -> Result<(), Error> {
+        let file = config_file::read(path)?;
+        let missing =
+            || config_file::fault(&path.display().to_string(), "this file of credentials does not exist");
+        let mut first = Self { shared: Arc::clone(&self.shared), ..Self::default() };
+        first.add(file.ok_or_else(missing)?, true);
+        self.entries.splice(0..0, first.entries);
+        self.helpers.splice(0..0, first.helpers);
+        self.warnings.extend(first.warnings);
+        Ok(())
+    }
+
+    /// Adds the entries of a file for one registry only, before everything else there.
+    ///
+    /// # Errors
+    /// As [`Keyring::add_named_file`].
+    pub fn add_named_file_for(&mut self, registry: &str, path: &Path) -> Result<(), Error> {
+        let file = config_file::read(path)?;
+        let missing =
+            || config_file::fault(&path.display().to_string(), "this file of credentials does not exist");
+        let ConfigFile { entries, helpers, store, warnings } = file.ok_or_else(missing)?;
+        let mine = |text: &String| {
+            let host = text.trim_start_matches("https://").trim_start_matches("http://");
+            let host = host.split('/').next().unwrap_or_default();
+            Pattern::parse(host).score(registry, "").is_some()
         };
-        if metadata.len() > MAX_FILE_BYTES {
-            return Err(fault(path, "the file is too large to be a list of credentials"));
-        }
-        let bytes = std::fs::read(path).map_err(|error| fault(path, &error.to_string()))?;
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let file: ConfigFile = parse(path, &bytes)?;
-        for (registry, name) in file.cred_helpers.unwrap_or_default() {
-            helper::check_name(&name).map_err(|reason| fault(path, reason))?;
-            self.rules.push(Rule { pattern: Pattern::parse(&registry), origin: Origin::Helper(name) });
-        }
-        self.add_entries(path, file.auths.unwrap_or_default())?;
-        if let Some(name) = file.creds_store.filter(|name| !name.is_empty()) {
-            helper::check_name(&name).map_err(|reason| fault(path, reason))?;
-            let everywhere = Pattern { host: None, path: String::new() };
-            self.rules.push(Rule { pattern: everywhere, origin: Origin::Helper(name) });
-        }
+        let entries = entries.into_iter().filter(|(text, _)| mine(text));
+        self.entries.splice(0..0, entries.map(|(text, credential)| (Pattern::parse(&text), credential)));
+        let helpers = helpers.into_iter().filter(|(text, _)| mine(text));
+        let helpers = helpers.map(|(text, name)| (Pattern::parse(&text), name));
+        self.helpers.splice(0..0, helpers.chain(store.map(|name| (Pattern::parse(registry), name))));
+        self.warnings.extend(warnings);
         Ok(())
     }
 
     /// Adds a pull secret of type `kubernetes.io/dockerconfigjson`. Credential helpers named in it are not run.
     ///
     /// # Errors
-    /// [`ErrorKind::Credentials`], without the content.
+    /// [`crate::ErrorKind::LocalFile`], without the content.
     pub fn add_docker_config_json(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let name = Path::new(".dockerconfigjson");
-        let file: ConfigFile = parse(name, bytes)?;
-        self.add_entries(name, file.auths.unwrap_or_default())
+        let file = config_file::parse_bytes(".dockerconfigjson", bytes)?;
+        self.add(file, false);
+        Ok(())
     }
 
     /// Adds a pull secret of type `kubernetes.io/dockercfg`, which is the list of `auths` alone.
     ///
     /// # Errors
-    /// [`ErrorKind::Credentials`], without the content.
+    /// [`crate::ErrorKind::LocalFile`], without the content.
     pub fn add_dockercfg(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let name = Path::new(".dockercfg");
-        let entries = parse(name, bytes)?;
-        self.add_entries(name, entries)
-    }
-
-    fn add_entries(&mut self, path: &Path, entries: BTreeMap<String, AuthEntry>) -> Result<(), Error> {
-        for (registry, entry) in entries {
-            let credential = entry
-                .credential()
-                .map_err(|reason| fault(path, &format!("the entry for {registry:?} {reason}")))?;
-            if let Some(credential) = credential {
-                let pattern = Pattern::parse(&registry);
-                self.rules.push(Rule { pattern, origin: Origin::Given(credential) });
-            }
-        }
+        let file = config_file::parse_entries(".dockercfg", bytes)?;
+        self.add(file, false);
         Ok(())
     }
 
-    /// The credentials to try for a repository, best first; helpers are run. Empty means anonymous.
+    fn add(&mut self, file: ConfigFile, programs: bool) {
+        let ConfigFile { entries, helpers, store, warnings } = file;
+        self.entries
+            .extend(entries.into_iter().map(|(text, credential)| (Pattern::parse(&text), credential)));
+        if programs {
+            self.helpers.extend(helpers.into_iter().map(|(text, name)| (Pattern::parse(&text), name)));
+            self.helpers.extend(store.map(|name| (Pattern::everywhere(), name)));
+        }
+        self.warnings.extend(warnings);
+    }
+
+    /// Adds credential helpers for whatever registry has no other, as `credential-helpers` of `registries.conf` does.
+    pub fn add_helpers(&mut self, names: &[String]) {
+        let names = names.iter().filter(|name| helper::check_name(name).is_ok());
+        self.helpers.extend(names.map(|name| (Pattern::everywhere(), name.clone())));
+    }
+
+    /// Uses the identities of clouds whose variables are set, for the registries of those clouds.
+    pub fn use_cloud_environment(&mut self) {
+        self.identities.use_environment();
+    }
+
+    /// Uses a cloud's identity for its registries, and for these.
+    pub fn use_cloud(&mut self, cloud: Cloud, registries: &[&str]) {
+        self.identities.ask_for(cloud, registries);
+    }
+
+    /// What is wrong with entries that were skipped, without their content.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// What to try for a repository, best first, nobody included. Nothing is run.
+    pub(crate) fn candidates(&self, registry: &str, repository: &str) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let mut known: Vec<&Credential> = Vec::new();
+        for credential in ranked(&self.given, registry, repository).into_iter().chain(ranked(
+            &self.entries,
+            registry,
+            repository,
+        )) {
+            if !known.contains(&credential) {
+                known.push(credential);
+                candidates.push(Candidate::Known(credential.clone()));
+            }
+        }
+        candidates.extend(self.identities.of(registry).into_iter().map(Candidate::Cloud));
+        let mut names: Vec<&String> = Vec::new();
+        for name in ranked(&self.helpers, registry, repository) {
+            if !names.contains(&name) {
+                names.push(name);
+                candidates.push(Candidate::Helper(name.clone()));
+            }
+        }
+        candidates.push(Candidate::Anonymous);
+        candidates.extend(self.unbound.clone().map(Candidate::Unbound));
+        candidates
+    }
+
+    /// The credential of a candidate; helpers are run, clouds are not asked. `None`: nothing is known there, or it is for another
+    /// registry.
     ///
     /// # Errors
-    /// [`ErrorKind::Credentials`] if a helper that is named for this registry does not work.
+    /// [`crate::ErrorKind::Credentials`] if a helper does not work. One that is not there is a warning.
+    pub(crate) async fn resolve(
+        &self,
+        candidate: &Candidate,
+        registry: &str,
+        timeout: Duration,
+    ) -> Result<Option<Credential>, Error> {
+        match candidate {
+            Candidate::Known(credential) => Ok(Some(credential.clone())),
+            Candidate::Anonymous | Candidate::Cloud(_) => Ok(None),
+            Candidate::Unbound(credential) => {
+                let mut claimed = self.shared.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+                let owner = claimed.get_or_insert_with(|| registry.to_owned());
+                Ok((owner == registry).then(|| credential.clone()))
+            }
+            Candidate::Helper(name) => match helper::get(name, registry, timeout).await? {
+                helper::Answer::Credential(credential) => Ok(Some(credential)),
+                helper::Answer::Unknown => Ok(None),
+                helper::Answer::Missing(program) => {
+                    let mut missing = self.shared.missing.lock().unwrap_or_else(PoisonError::into_inner);
+                    if missing.insert(program.clone()) {
+                        tracing::warn!(
+                            "the credential helper {program} is not installed; it is not asked for {registry}"
+                        );
+                    }
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    /// The credentials that are there for a repository, best first; helpers are run. Empty means anonymous.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Credentials`] if a helper does not work.
     pub async fn lookup(
         &self,
         registry: &str,
         repository: &str,
         timeout: Duration,
     ) -> Result<Vec<Credential>, Error> {
-        let mut matches: Vec<(usize, &Rule)> = self
-            .rules
-            .iter()
-            .filter_map(|rule| rule.pattern.score(registry, repository).map(|score| (score, rule)))
-            .collect();
-        // Stable: equal scores stay in the order of their sources.
-        matches.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
         let mut credentials = Vec::new();
-        for (_, rule) in matches {
-            let found = match &rule.origin {
-                Origin::Given(credential) => Some(credential.clone()),
-                Origin::Helper(name) => helper::get(name, registry, timeout).await?,
-            };
-            if let Some(credential) = found
+        for candidate in self.candidates(registry, repository) {
+            if let Some(credential) = self.resolve(&candidate, registry, timeout).await?
                 && !credentials.contains(&credential)
             {
                 credentials.push(credential);
@@ -222,107 +294,37 @@ impl Keyring {
     }
 }
 
-impl AuthEntry {
-    fn credential(self) -> Result<Option<Credential>, &'static str> {
-        let Self { auth, username, password, identitytoken, registrytoken } = self;
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-        if let Some(token) = given(registrytoken) {
-            return Ok(Some(Credential::RegistryToken(Secret::new(token))));
-        }
-        if let Some(token) = given(identitytoken) {
-            return Ok(Some(Credential::IdentityToken(Secret::new(token))));
-        }
-        if let Some(auth) = given(auth) {
-            let auth = auth.trim();
-            let raw = STANDARD.decode(auth).or_else(|_| STANDARD_NO_PAD.decode(auth));
-            let text = raw
-                .ok()
-                .and_then(|raw| String::from_utf8(raw).ok())
-                .ok_or("has an auth that is not base64")?;
-            let (username, password) = text.split_once(':').ok_or("has an auth without ':'")?;
-            // Old Docker clients padded with NUL.
-            let password = password.trim_end_matches('\0');
-            return Ok(Some(basic(username, password)));
-        }
-        match (given(username), given(password)) {
-            (Some(username), Some(password)) => Ok(Some(basic(&username, &password))),
-            _ => Ok(None),
-        }
-    }
+/// The values whose patterns match, the most specific first; equal ones in their order.
+fn ranked<'a, T>(rules: &'a [(Pattern, T)], registry: &str, repository: &str) -> Vec<&'a T> {
+    let score =
+        |(pattern, value): &'a (Pattern, T)| pattern.score(registry, repository).map(|score| (score, value));
+    let mut matches: Vec<(usize, &T)> = rules.iter().filter_map(score).collect();
+    matches.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+    matches.into_iter().map(|(_, value)| value).collect()
 }
 
-impl Pattern {
-    fn parse(text: &str) -> Self {
-        let text = text.trim();
-        let text = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
-        let (host, path) = text.split_once('/').unwrap_or((text, ""));
-        let host = match host {
-            "index.docker.io" | "registry-1.docker.io" => "docker.io",
-            other => other,
-        };
-        let path = path.trim_matches('/');
-        // `https://HOST/v1/` is how Docker wrote a whole registry.
-        let path = if matches!(path, "v1" | "v2") { "" } else { path };
-        Self { host: Some(host.to_ascii_lowercase()), path: path.to_owned() }
-    }
-
-    /// How specific the match is: a longer path first, then a literal host before one with `*`, then `credsStore`.
-    fn score(&self, registry: &str, repository: &str) -> Option<usize> {
-        let Some(host) = &self.host else { return Some(0) };
-        let registry = registry.to_ascii_lowercase();
-        let literal = *host == registry;
-        if !literal && !glob_host(host, &registry) {
-            return None;
-        }
-        let rest = repository.strip_prefix(self.path.as_str())?;
-        if !self.path.is_empty() && !rest.is_empty() && !rest.starts_with('/') {
-            return None;
-        }
-        Some(1 + 2 * self.path.len() + usize::from(literal))
-    }
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// kubelet's rule: as many labels on both sides, each matched alone; the port has to be equal.
-fn glob_host(pattern: &str, host: &str) -> bool {
-    if !pattern.contains('*') {
-        return false;
-    }
-    let split = |text: &str| match text.rsplit_once(':') {
-        Some((name, port)) => (name.to_owned(), port.to_owned()),
-        None => (text.to_owned(), String::new()),
-    };
-    let ((pattern, pattern_port), (host, port)) = (split(pattern), split(host));
-    let (patterns, labels): (Vec<&str>, Vec<&str>) =
-        (pattern.split('.').collect(), host.split('.').collect());
-    pattern_port == port
-        && patterns.len() == labels.len()
-        && patterns.iter().zip(&labels).all(|(pattern, label)| glob_label(pattern, label))
+/// Where podman, buildah and skopeo keep credentials, in their order.
+fn containers_files() -> Vec<PathBuf> {
+    let runtime = variable("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json"));
+    // Where they are written when nobody has set the folder, as for root and in services.
+    let user = PathBuf::from(format!("/run/containers/{}/auth.json", rustix::process::getuid().as_raw()));
+    let config = variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")));
+    let config = config.map(|folder| folder.join("containers/auth.json"));
+    runtime.into_iter().chain([user]).chain(config).collect()
 }
 
-fn glob_label(pattern: &str, label: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return pattern == label };
-    let Some(mut tail) = label.strip_prefix(first) else { return false };
-    let parts: Vec<&str> = rest.split('*').collect();
-    let (last, middle) = parts.split_last().expect("split gives at least one part");
-    for part in middle {
-        match tail.find(part) {
-            Some(at) => tail = &tail[at + part.len()..],
-            None => return false,
-        }
-    }
-    tail.ends_with(last)
+/// Docker's file of credentials.
+fn docker_file() -> Option<PathBuf> {
+    let folder = variable("DOCKER_CONFIG").or_else(|| variable("HOME").map(|home| home.join(".docker")));
+    folder.map(|folder| folder.join("config.json"))
 }
 
-/// Parses without ever quoting the content: serde's own message may hold a value.
-fn parse<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let reason =
-            format!("not a valid list of credentials (line {}, column {})", error.line(), error.column());
-        fault(path, &reason)
-    })
-}
-
-fn fault(path: &Path, reason: &str) -> Error {
-    let kind = ErrorKind::Credentials(reason.to_owned());
-    Error::new(path.display().to_string(), Operation::ReadingCredentials, "", kind)
+/// The file that a login is written to: the one named by `REGISTRY_AUTH_FILE`, else Docker's, which every tool reads.
+#[must_use]
+pub fn login_file() -> Option<PathBuf> {
+    variable("REGISTRY_AUTH_FILE").or_else(docker_file)
 }

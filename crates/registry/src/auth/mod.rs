@@ -1,15 +1,21 @@
 //! Who we are: credentials, where they come from, and what registries ask for.
 //!
-//! What happens here: finding credentials in files and helpers (`keyring`, `helper`), reading what a registry asks for
-//! (`challenge`), getting and renewing tokens (`token`), keeping secrets out of texts (`secret`). What does not: deciding
+//! What happens here: finding credentials in files and helpers (`keyring`, `config_file`, `helper`), reading what a registry asks for
+//! (`challenge`), getting and renewing tokens (`token`, `token_server`), logging in (`login`), keeping secrets out of texts (`secret`). What does not: deciding
 //! which request gets which header; `http::transport` does, and gives none to another origin.
 
 pub(crate) mod challenge;
+pub(crate) mod cloud;
+pub(crate) mod config_file;
 pub(crate) mod credential;
 pub(crate) mod helper;
 pub(crate) mod keyring;
+pub(crate) mod login;
+pub(crate) mod pattern;
 pub(crate) mod secret;
 pub(crate) mod token;
+pub(crate) mod token_server;
 
+pub use cloud::Cloud;
 pub use credential::Credential;
-pub use keyring::Keyring;
+pub use keyring::{Keyring, login_file};

@@ -1,28 +1,28 @@
 //! Authentication to one registry: its challenge, its tokens by scope, and getting new ones.
+//!
+//! The keyring's candidates are tried in their order, each once: what is refused leads to the next. A token that was good may
+//! have expired, so it is got anew with the same credential first; the answer of a program may have expired as well, so it is
+//! run again, and its answer is tried if it differs.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
-use url::Url;
 
 use crate::auth::challenge::Challenge;
 use crate::auth::credential::Credential;
-use crate::auth::secret::{Secret, redact};
+use crate::auth::keyring::Candidate;
+use crate::auth::secret::Secret;
+use crate::auth::token_server::{self, Realm};
 use crate::error::{Error, ErrorKind};
-use crate::http::answer::{read_bounded, status_error};
-use crate::http::clients::{Clients, is_loopback};
-use crate::operation::Operation;
+use crate::http::clients::Clients;
 
 /// A token is renewed when less than this is left of it: a request that is under way has to arrive with a valid one.
 const MARGIN: Duration = Duration::from_secs(5);
-/// What the token specification says when `expires_in` is missing.
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
-/// Largest answer of a token server.
-const MAX_ANSWER: usize = 1 << 20;
+/// A program whose answer was refused is run again once in this time.
+const PAUSE: Duration = Duration::from_secs(60);
 
 /// What the requests of one repository may do, for example `repository:a/b:pull,push`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,247 +37,33 @@ pub(crate) struct Scope {
 
 impl Scope {
     fn texts(&self) -> Vec<String> {
+        if self.repository.is_empty() {
+            return Vec::new();
+        }
         let actions = if self.push { "pull,push" } else { "pull" };
         let mut texts = vec![format!("repository:{}:{actions}", self.repository)];
         texts.extend(self.from.iter().map(|from| format!("repository:{from}:pull")));
         texts
     }
-}
 
-/// The registry that asks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Registry<'a> {
-    /// As in references.
-    pub(crate) name: &'a str,
-    pub(crate) https: bool,
-}
-
-/// The state of authentication to one registry.
-#[derive(Debug, Default)]
-pub(crate) struct Authentication {
-    challenge: Mutex<Option<Challenge>>,
-    headers: Mutex<HashMap<Scope, Issued>>,
-    /// Held while a token is fetched, so that 16 requests that find theirs expired fetch one.
-    renewing: tokio::sync::Mutex<()>,
-}
-
-#[derive(Clone, Debug)]
-struct Issued {
-    header: Secret,
-    /// Which of the keyring's credentials it was made with.
-    rank: usize,
-    until: Option<Instant>,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    token: Option<String>,
-    access_token: Option<String>,
-    expires_in: Option<u64>,
-}
-
-impl Authentication {
-    /// The `Authorization` header for a scope, if one is known to be needed. Renews one that is about to expire.
-    pub(crate) async fn header(
-        &self,
-        clients: &Clients,
-        registry: &Registry<'_>,
-        scope: &Scope,
-    ) -> Result<Option<Secret>, Error> {
-        let known = self.challenge.lock().expect("no panic while held").clone();
-        let Some(challenge) = known else { return Ok(None) };
-        if let Some(issued) = self.valid(scope) {
-            return Ok(Some(issued.header));
-        }
-        let rank = self.rank(scope);
-        self.issue(clients, registry, scope, &challenge, rank, None).await
-    }
-
-    /// After a 401: a header that differs from the one that failed, or `None` when there is nothing left to try.
-    pub(crate) async fn renew(
-        &self,
-        clients: &Clients,
-        registry: &Registry<'_>,
-        scope: &Scope,
-        challenge: Challenge,
-        failed: Option<&Secret>,
-    ) -> Result<Option<Secret>, Error> {
-        *self.challenge.lock().expect("no panic while held") = Some(challenge.clone());
-        // A token that was issued may just have expired: the same credential once more, then the next one.
-        let (rank, fresh) = {
-            let headers = self.headers.lock().expect("no panic while held");
-            match headers.get(scope) {
-                Some(issued) if failed == Some(&issued.header) => {
-                    let bearer = matches!(challenge, Challenge::Bearer { .. });
-                    let expired = bearer && issued.until.is_some();
-                    (issued.rank + usize::from(!expired), None)
-                }
-                Some(issued) => (issued.rank, Some(issued.header.clone())),
-                None => (0, None),
-            }
-        };
-        if fresh.is_some() {
-            return Ok(fresh);
-        }
-        self.issue(clients, registry, scope, &challenge, rank, failed).await
-    }
-
-    /// The next credential, after one that gave a token which was refused although it is new.
-    pub(crate) fn skip_credential(&self, scope: &Scope) {
-        if let Some(issued) = self.headers.lock().expect("no panic while held").get_mut(scope) {
-            issued.until = None;
-        }
-    }
-
-    fn valid(&self, scope: &Scope) -> Option<Issued> {
-        let headers = self.headers.lock().expect("no panic while held");
-        let issued = headers.get(scope)?;
-        let usable = issued.until.is_none_or(|until| Instant::now() + MARGIN < until);
-        usable.then(|| issued.clone())
-    }
-
-    fn rank(&self, scope: &Scope) -> usize {
-        self.headers.lock().expect("no panic while held").get(scope).map_or(0, |issued| issued.rank)
-    }
-
-    async fn issue(
-        &self,
-        clients: &Clients,
-        registry: &Registry<'_>,
-        scope: &Scope,
-        challenge: &Challenge,
-        rank: usize,
-        failed: Option<&Secret>,
-    ) -> Result<Option<Secret>, Error> {
-        let _one = self.renewing.lock().await;
-        // Another request may have renewed it while this one waited.
-        if let Some(issued) = self.valid(scope)
-            && failed != Some(&issued.header)
-        {
-            return Ok(Some(issued.header));
-        }
-        let options = clients.options();
-        let credentials =
-            options.keyring.lookup(registry.name, &scope.repository, options.timeouts.helper).await?;
-        for (rank, credential) in credentials.iter().map(Some).chain([None]).enumerate().skip(rank) {
-            // Anonymous comes last, and only where nothing else is known or a token can be had for nothing.
-            let issued = match (challenge, credential) {
-                (_, Some(Credential::RegistryToken(token))) => Some((bearer(token), None)),
-                (Challenge::Basic, Some(Credential::Basic { username, password })) => {
-                    Some((basic_header(username, password), None))
-                }
-                (Challenge::Basic, _) => None,
-                (Challenge::Bearer { realm, service, scope: asked }, credential) => {
-                    let realm = Realm { url: realm, service: service.as_deref(), asked: asked.as_deref() };
-                    match fetch(clients, registry, &realm, scope, credential).await {
-                        Ok((token, lifetime)) => Some((bearer(&token), Some(Instant::now() + lifetime))),
-                        // These credentials are not for this token server; the next may be.
-                        Err(error) if matches!(error.kind(), ErrorKind::Unauthorized { .. }) => {
-                            if rank < credentials.len() {
-                                continue;
-                            }
-                            return Err(error);
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
-            };
-            if let Some((header, until)) = issued
-                && failed != Some(&header)
-            {
-                let issued = Issued { header: header.clone(), rank, until };
-                self.headers.lock().expect("no panic while held").insert(scope.clone(), issued);
-                return Ok(Some(header));
+    /// The scopes to ask for after a challenge that names some. The server's own name of a thing counts, and no more is asked
+    /// for than the request needs: one that takes a single scope, or refuses actions that an account may not do, is satisfied.
+    fn after_challenge(&self, asked: &str) -> Vec<String> {
+        let asked: Vec<String> = asked.split_ascii_whitespace().map(str::to_owned).collect();
+        let mut texts = self.texts();
+        for text in &asked {
+            let name = text.rsplit_once(':').map_or(text.as_str(), |(name, _)| name);
+            let own = texts.iter().position(|own| own.rsplit_once(':').is_some_and(|(own, _)| own == name));
+            match own {
+                Some(at) if covers(text, &texts[at]) => texts[at].clone_from(text),
+                Some(_) => {}
+                // Another name for what we ask of: theirs instead of ours.
+                None if !texts.is_empty() && asked.len() == 1 => texts[0].clone_from(text),
+                None => texts.push(text.clone()),
             }
         }
-        Ok(None)
+        texts
     }
-}
-
-struct Realm<'a> {
-    url: &'a str,
-    service: Option<&'a str>,
-    /// The scope of the challenge: what the server itself calls the thing that was refused.
-    asked: Option<&'a str>,
-}
-
-fn bearer(token: &Secret) -> Secret {
-    Secret::new(format!("Bearer {}", token.expose()))
-}
-
-pub(crate) fn basic_header(username: &str, password: &Secret) -> Secret {
-    Secret::new(format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.expose()))))
-}
-
-/// Asks the token server: GET with basic credentials or none, POST with an identity token.
-async fn fetch(
-    clients: &Clients,
-    registry: &Registry<'_>,
-    realm: &Realm<'_>,
-    scope: &Scope,
-    credential: Option<&Credential>,
-) -> Result<(Secret, Duration), Error> {
-    let operation = Operation::AskingForToken { push: scope.push };
-    let fault = |kind: ErrorKind| Error::new(registry.name, operation, &scope.repository, kind);
-    let mut url = Url::parse(realm.url)
-        .map_err(|_| fault(ErrorKind::Protocol("the token server's address is not a URL".to_owned())))?;
-    let mut scopes = scope.texts();
-    if let Some(asked) = realm.asked {
-        // Some registries name a repository differently in scopes than in paths; theirs counts, ours adds.
-        for text in asked.split(' ').filter(|text| !text.is_empty()) {
-            let covered = scopes.iter().any(|have| covers(have, text));
-            if !covered {
-                scopes.push(text.to_owned());
-            }
-        }
-    }
-    let secure = url.scheme() == "https" || is_loopback(&url) || !registry.https;
-    if !matches!(url.scheme(), "https" | "http") || (!secure && credential.is_some()) {
-        let reason = format!("it sends credentials to {} in the clear", redact(&url));
-        return Err(fault(ErrorKind::Protocol(reason)));
-    }
-    let http = clients.http(&url)?;
-    let request = if let Some(Credential::IdentityToken(token)) = credential {
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "refresh_token").append_pair("client_id", "unbloat");
-        form.append_pair("service", realm.service.unwrap_or_default());
-        form.append_pair("scope", &scopes.join(" "));
-        form.append_pair("refresh_token", token.expose());
-        http.post(url.clone()).header("content-type", "application/x-www-form-urlencoded").body(form.finish())
-    } else {
-        {
-            let mut query = url.query_pairs_mut();
-            if let Some(service) = realm.service {
-                query.append_pair("service", service);
-            }
-            for text in &scopes {
-                query.append_pair("scope", text);
-            }
-            if let Some(Credential::Basic { username, .. }) = credential {
-                query.append_pair("account", username);
-            }
-        }
-        let request = http.get(url.clone());
-        match credential {
-            Some(Credential::Basic { username, password }) => {
-                request.header("authorization", basic_header(username, password).expose())
-            }
-            _ => request,
-        }
-    };
-    let response = clients.send_with_retries(request, &fault).await?;
-    if !response.status().is_success() {
-        return Err(status_error(registry.name, operation, &scope.repository, response).await);
-    }
-    let body = read_bounded(response, MAX_ANSWER, clients.options().timeouts.stall).await.map_err(&fault)?;
-    let answer: Answer = serde_json::from_slice(&body)
-        .map_err(|_| fault(ErrorKind::Protocol("the token server's answer is not JSON".to_owned())))?;
-    let token = answer.token.filter(|token| !token.is_empty()).or(answer.access_token);
-    let token = token.filter(|token| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()));
-    let token =
-        token.ok_or_else(|| fault(ErrorKind::Protocol("the token server gave no token".to_owned())))?;
-    let lifetime = answer.expires_in.map_or(DEFAULT_LIFETIME, |s| Duration::from_secs(s.clamp(1, 86_400)));
-    Ok((Secret::new(token), lifetime))
 }
 
 /// Whether one scope text already asks for another's actions on the same thing.
@@ -288,4 +74,323 @@ fn covers(have: &str, asked: &str) -> bool {
         return have == asked;
     };
     have_name == name && actions.split(',').all(|action| have_actions.split(',').any(|have| have == action))
+}
+
+/// The registry that asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registry<'a> {
+    /// As in references.
+    pub(crate) name: &'a str,
+    pub(crate) https: bool,
+    /// Nobody is known there: another host than the one that was named, by way of a redirect.
+    pub(crate) anonymous: bool,
+}
+
+/// The state of authentication to one registry.
+#[derive(Debug, Default)]
+pub(crate) struct Authentication {
+    challenge: Mutex<Option<Challenge>>,
+    headers: Mutex<HashMap<Scope, Issued>>,
+    /// What challenges asked for.
+    asked: Mutex<HashMap<Scope, Vec<String>>>,
+    /// What programs answered, by candidate.
+    answers: Mutex<HashMap<String, Answered>>,
+    /// Held while a token is fetched, so that 16 requests that find theirs expired fetch one.
+    renewing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Issued {
+    header: Secret,
+    /// Which of the candidates it was made with.
+    rank: usize,
+    until: Option<Instant>,
+    /// A refusal of it, even one that says 403, need not be the last word: it may have expired, or somebody may be known.
+    better: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Answered {
+    credential: Option<Credential>,
+    /// Until when it is good, where that is known.
+    until: Option<Instant>,
+    /// When it was asked for again after a refusal.
+    repeated: Option<Instant>,
+}
+
+/// Asks a candidate for its credential, and how long that is good.
+async fn ask(
+    clients: &Clients,
+    registry: &Registry<'_>,
+    candidate: &Candidate,
+) -> Result<(Option<Credential>, Option<Duration>), Error> {
+    if let Candidate::Cloud(cloud) = candidate {
+        let (credential, lifetime) = cloud.credential(clients, registry).await?;
+        return Ok((Some(credential), Some(lifetime)));
+    }
+    let options = clients.options();
+    let credential = options.keyring.resolve(candidate, registry.name, options.timeouts.helper).await?;
+    Ok((credential, None))
+}
+
+/// A credential's further use after a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// From this candidate on.
+    At(usize),
+    /// This candidate's program is run again first.
+    Again(usize),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Authentication {
+    /// The `Authorization` header for a scope, if one is known to be needed. Renews one that is about to expire.
+    pub(crate) async fn header(
+        &self,
+        clients: &Clients,
+        registry: &Registry<'_>,
+        scope: &Scope,
+    ) -> Result<Option<Secret>, Error> {
+        let known = lock(&self.challenge).clone();
+        let Some(challenge) = known else { return Ok(None) };
+        if let Some(issued) = self.valid(scope) {
+            return Ok(Some(issued.header));
+        }
+        let rank = lock(&self.headers).get(scope).map_or(0, |issued| issued.rank);
+        self.issue(clients, registry, scope, &challenge, Start::At(rank), None).await
+    }
+
+    /// After a 401: a header that differs from the one that failed, or `None` when there is nothing left to try. `refusals`
+    /// counts those of one request: what was issued since the first is refused although it is new.
+    pub(crate) async fn renew(
+        &self,
+        clients: &Clients,
+        registry: &Registry<'_>,
+        scope: &Scope,
+        challenge: Challenge,
+        failed: Option<&Secret>,
+        refusals: u32,
+    ) -> Result<Option<Secret>, Error> {
+        *lock(&self.challenge) = Some(challenge.clone());
+        if let Challenge::Bearer { scope: Some(asked), .. } = &challenge {
+            lock(&self.asked).insert(scope.clone(), scope.after_challenge(asked));
+        }
+        let current = lock(&self.headers).get(scope).cloned();
+        let start = match current {
+            None => Start::At(0),
+            Some(issued) if failed != Some(&issued.header) => return Ok(Some(issued.header)),
+            Some(issued) => {
+                let expired = matches!(challenge, Challenge::Bearer { .. }) && issued.until.is_some();
+                if expired && refusals <= 1 { Start::At(issued.rank) } else { Start::Again(issued.rank) }
+            }
+        };
+        self.issue(clients, registry, scope, &challenge, start, failed).await
+    }
+
+    /// Whether there is something to try after a refusal other than a 401.
+    pub(crate) fn could_do_better(&self, scope: &Scope) -> bool {
+        lock(&self.headers).get(scope).is_some_and(|issued| issued.better)
+    }
+
+    /// What the registry asked for last.
+    pub(crate) fn challenge(&self) -> Option<Challenge> {
+        lock(&self.challenge).clone()
+    }
+
+    fn valid(&self, scope: &Scope) -> Option<Issued> {
+        let headers = lock(&self.headers);
+        let usable = |issued: &&Issued| issued.until.is_none_or(|until| Instant::now() + MARGIN < until);
+        // Who may write may read.
+        let writing = Scope { push: true, ..scope.clone() };
+        headers.get(scope).filter(usable).or_else(|| headers.get(&writing).filter(usable)).cloned()
+    }
+
+    async fn issue(
+        &self,
+        clients: &Clients,
+        registry: &Registry<'_>,
+        scope: &Scope,
+        challenge: &Challenge,
+        start: Start,
+        failed: Option<&Secret>,
+    ) -> Result<Option<Secret>, Error> {
+        let _one = self.renewing.lock().await;
+        // Another request may have renewed it while this one waited.
+        if let Some(issued) = self.valid(scope)
+            && failed != Some(&issued.header)
+        {
+            return Ok(Some(issued.header));
+        }
+        let candidates = match registry.anonymous {
+            true => vec![Candidate::Anonymous],
+            false => clients.options().keyring.candidates(registry.name, &scope.repository),
+        };
+        let (first, mut again) = match start {
+            Start::At(rank) => (rank, false),
+            Start::Again(rank) => {
+                let renews = candidates.get(rank).is_some_and(Candidate::renews);
+                (rank + usize::from(!renews), renews)
+            }
+        };
+        let mut refusal = None;
+        for (rank, candidate) in candidates.iter().enumerate().skip(first) {
+            loop {
+                let credential = match self.credential(clients, registry, candidate, again).await {
+                    Ok(credential) => credential,
+                    Err(error) => {
+                        tracing::warn!("{error}");
+                        refusal.get_or_insert(error);
+                        break;
+                    }
+                };
+                // A candidate other than nobody that knows nothing has nothing to try.
+                if credential.is_none() && !matches!(candidate, Candidate::Anonymous) {
+                    break;
+                }
+                match self
+                    .with(clients, registry, challenge, scope, credential.as_ref(), self.until(candidate))
+                    .await
+                {
+                    Ok(Some((header, until))) if failed != Some(&header) => {
+                        let nobody = matches!(candidate, Candidate::Anonymous);
+                        let better = candidate.renews() || (nobody && rank + 1 < candidates.len());
+                        let issued = Issued { header: header.clone(), rank, until, better };
+                        lock(&self.headers).insert(scope.clone(), issued);
+                        return Ok(Some(header));
+                    }
+                    Ok(_) => {}
+                    // These credentials are not for this token server; the next may be.
+                    Err(error) if matches!(error.kind(), ErrorKind::Unauthorized { .. }) => {
+                        refusal.get_or_insert(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+                if again || !candidate.renews() {
+                    break;
+                }
+                again = true;
+            }
+            again = false;
+        }
+        match refusal {
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
+    }
+
+    /// A candidate's credential. With `again`, a program or a cloud is asked once more, and only an answer that differs counts.
+    async fn credential(
+        &self,
+        clients: &Clients,
+        registry: &Registry<'_>,
+        candidate: &Candidate,
+        again: bool,
+    ) -> Result<Option<Credential>, Error> {
+        if !candidate.renews() {
+            return Ok(ask(clients, registry, candidate).await?.0);
+        }
+        let key = candidate.name();
+        let known = lock(&self.answers).get(&key).cloned();
+        match known {
+            Some(known) if !again && known.until.is_none_or(|until| Instant::now() < until) => {
+                Ok(known.credential)
+            }
+            Some(known) if again && known.repeated.is_some_and(|at| at.elapsed() < PAUSE) => Ok(None),
+            known => {
+                let (credential, lifetime) = ask(clients, registry, candidate).await?;
+                let differs = known.as_ref().is_none_or(|known| credential != known.credential);
+                let answered = Answered {
+                    credential: credential.clone(),
+                    until: lifetime.map(|lifetime| Instant::now() + lifetime),
+                    repeated: again.then(Instant::now),
+                };
+                lock(&self.answers).insert(key, answered);
+                Ok(credential.filter(|_| differs || !again))
+            }
+        }
+    }
+
+    /// Until when a candidate's answer is good, where that is known.
+    fn until(&self, candidate: &Candidate) -> Option<Instant> {
+        lock(&self.answers).get(&candidate.name()).and_then(|answered| answered.until)
+    }
+
+    /// The header that a credential gives, and until when it is good.
+    pub(crate) async fn with(
+        &self,
+        clients: &Clients,
+        registry: &Registry<'_>,
+        challenge: &Challenge,
+        scope: &Scope,
+        credential: Option<&Credential>,
+        until: Option<Instant>,
+    ) -> Result<Option<(Secret, Option<Instant>)>, Error> {
+        match (challenge, credential) {
+            (_, Some(Credential::RegistryToken(token))) => Ok(Some((bearer(token), None))),
+            (Challenge::Basic, Some(Credential::Basic { username, password })) => {
+                Ok(Some((basic_header(username, password), until)))
+            }
+            (Challenge::Basic, _) => Ok(None),
+            (Challenge::Bearer { realm, service, .. }, credential) => {
+                let asked = lock(&self.asked).get(scope).cloned();
+                let realm = Realm {
+                    url: realm,
+                    service: service.as_deref(),
+                    scopes: asked.unwrap_or_else(|| scope.texts()),
+                    push: scope.push,
+                    repository: &scope.repository,
+                };
+                let (token, lifetime) = token_server::fetch(clients, registry, &realm, credential).await?;
+                Ok(Some((bearer(&token), Some(Instant::now() + lifetime))))
+            }
+        }
+    }
+}
+
+fn bearer(token: &Secret) -> Secret {
+    Secret::new(format!("Bearer {}", token.expose()))
+}
+
+pub(crate) fn basic_header(username: &str, password: &Secret) -> Secret {
+    Secret::new(format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.expose()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(push: bool, from: Option<&str>) -> Scope {
+        Scope { repository: "a/b".to_owned(), push, from: from.map(str::to_owned) }
+    }
+
+    #[test]
+    fn no_more_is_asked_for_than_the_request_needs() {
+        assert_eq!(scope(false, None).texts(), ["repository:a/b:pull"]);
+        assert_eq!(scope(true, None).texts(), ["repository:a/b:pull,push"]);
+        assert_eq!(scope(true, Some("c")).texts(), ["repository:a/b:pull,push", "repository:c:pull"]);
+    }
+
+    #[test]
+    fn the_servers_name_of_a_repository_counts_and_stands_alone() {
+        assert_eq!(
+            scope(false, None).after_challenge("repository:proj/a/b:pull"),
+            ["repository:proj/a/b:pull"]
+        );
+        assert_eq!(
+            scope(true, None).after_challenge("repository:a/b:push,pull"),
+            ["repository:a/b:push,pull"]
+        );
+        assert_eq!(scope(true, None).after_challenge("repository:a/b:pull"), ["repository:a/b:pull,push"]);
+        assert_eq!(
+            scope(false, None).after_challenge("repository:a/b:pull,push"),
+            ["repository:a/b:pull,push"]
+        );
+        assert_eq!(
+            scope(true, Some("c")).after_challenge("repository:a/b:pull,push repository:c:pull"),
+            ["repository:a/b:pull,push", "repository:c:pull"]
+        );
+    }
 }

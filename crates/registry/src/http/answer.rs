@@ -1,6 +1,6 @@
 //! Answers: statuses that are errors, the server's own words, bounded bodies.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
@@ -105,9 +105,25 @@ fn message_of(body: &[u8]) -> String {
     if text.trim_start().starts_with('<') { String::new() } else { sanitize(&text) }
 }
 
-/// `Retry-After` in seconds. The form with a date is rare and needs a clock that agrees with the server's.
+/// `Retry-After`: seconds, also with a fraction; a date (RFC 9110); or, as some write it, a Unix time in seconds or milliseconds.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    wait_of(headers.get(RETRY_AFTER)?.to_str().ok()?.trim(), now)
+}
+
+/// The wait that a `Retry-After` asks for at this time. One that is over by now is none: our own waits grow.
+fn wait_of(text: &str, now: Duration) -> Option<Duration> {
+    // 2001 in seconds and in milliseconds: nobody asks to wait for thirty years.
+    const SECONDS: f64 = 1e9;
+    const MILLISECONDS: f64 = 1e12;
+    let until = match text.parse::<f64>() {
+        Ok(number) if !number.is_finite() || number < 0.0 => return None,
+        Ok(number) if number >= MILLISECONDS => Duration::try_from_secs_f64(number / 1000.0).ok()?,
+        Ok(number) if number >= SECONDS => Duration::from_secs_f64(number),
+        Ok(number) => return Some(Duration::from_secs_f64(number)).filter(|wait| !wait.is_zero()),
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?,
+    };
+    until.checked_sub(now).filter(|wait| !wait.is_zero())
 }
 
 /// A body of at most `limit` bytes.
@@ -153,6 +169,8 @@ pub(crate) fn failure(error: &reqwest::Error) -> ErrorKind {
         Some(TlsError::InvalidCertificate(_) | TlsError::NoCertificatesPresented) => {
             ErrorKind::Certificate(describe(error))
         }
+        // What came was no record of TLS.
+        Some(TlsError::InvalidMessage(_)) => ErrorKind::NotTls,
         _ => ErrorKind::Network(describe(error)),
     }
 }
@@ -172,4 +190,25 @@ fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Tls
         };
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_retry_after_is_read() {
+        // Sun, 06 Nov 1994 08:49:37 GMT is 784111777.
+        let at =
+            |text: &str, now: u64| wait_of(text, Duration::from_secs(now)).map(|wait| wait.as_secs_f64());
+        assert_eq!(at("7", 0), Some(7.0));
+        assert_eq!(at("1.5", 0), Some(1.5));
+        assert_eq!(at("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_770), Some(7.0));
+        assert_eq!(at("Sunday, 06-Nov-94 08:49:37 GMT", 784_111_770), Some(7.0));
+        assert_eq!(at("1800000007", 1_800_000_000), Some(7.0));
+        assert_eq!(at("1800000007000", 1_800_000_000), Some(7.0));
+        for text in ["0", "-5", "soon", "", "NaN", "inf", "1700000000", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(at(text, 1_800_000_000), None, "{text}");
+        }
+    }
 }

@@ -17,6 +17,12 @@ impl Attempts {
         Self { retry, failures: 0 }
     }
 
+    /// No more than so many.
+    pub(crate) fn at_most(mut self, attempts: u32) -> Self {
+        self.retry.attempts = self.retry.attempts.min(attempts);
+        self
+    }
+
     /// Something came of it: what follows is counted anew.
     pub(crate) fn progressed(&mut self) {
         self.failures = 0;
@@ -34,10 +40,10 @@ impl Attempts {
         if !self.count() {
             return false;
         }
-        let wait = asked.unwrap_or_else(|| self.retry.wait(self.failures));
-        if wait > self.retry.longest_retry_after {
+        if asked.is_some_and(|asked| asked > self.retry.longest_retry_after) {
             return false;
         }
+        let wait = asked.map_or_else(|| self.retry.wait(self.failures), |asked| self.retry.spread(asked));
         tracing::debug!(failures = self.failures, ?wait, "trying again");
         tokio::time::sleep(wait).await;
         true

@@ -1,6 +1,7 @@
 //! The HTTP library's clients: one for each kind of connection.
 
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use reqwest::{RequestBuilder, Response, StatusCode};
 use url::Url;
@@ -8,6 +9,7 @@ use url::Url;
 use crate::error::{Error, ErrorKind};
 use crate::http::answer::{describe, failure, retry_after};
 use crate::http::attempts::Attempts;
+use crate::http::trust::Trust;
 use crate::operation::Operation;
 use crate::options::ClientOptions;
 
@@ -15,8 +17,16 @@ use crate::options::ClientOptions;
 #[derive(Debug)]
 pub(crate) struct Clients {
     options: ClientOptions,
-    /// By (loopback, https): loopback bypasses proxies, plain HTTP needs no certificates of this machine.
-    http: [OnceLock<reqwest::Client>; 4],
+    made: Mutex<HashMap<Kind, reqwest::Client>>,
+}
+
+/// What makes two connections use one client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    /// Past any proxy, as all that is on this machine.
+    direct: bool,
+    /// Plain HTTP needs no certificates.
+    trust: Option<Trust>,
 }
 
 /// Makes the workspace's TLS provider the process's own, unless it has one. The HTTP library wants one before it builds any
@@ -37,7 +47,7 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 
 impl Clients {
     pub(crate) fn new(options: ClientOptions) -> Self {
-        Self { options, http: Default::default() }
+        Self { options, made: Mutex::default() }
     }
 
     pub(crate) fn options(&self) -> &ClientOptions {
@@ -45,19 +55,51 @@ impl Clients {
     }
 
     /// The HTTP client for a URL.
-    pub(crate) fn http(&self, url: &Url) -> Result<&reqwest::Client, Error> {
-        let (loopback, https) = (is_loopback(url), url.scheme() == "https");
-        let slot = &self.http[usize::from(loopback) * 2 + usize::from(https)];
-        if let Some(client) = slot.get() {
-            return Ok(client);
-        }
-        let client = self.build(loopback, https).map_err(|kind| {
-            Error::new(url.host_str().unwrap_or_default(), Operation::Connecting, "", kind)
-        })?;
-        Ok(slot.get_or_init(|| client))
+    pub(crate) fn http(&self, url: &Url) -> Result<reqwest::Client, Error> {
+        let trust = match url.scheme() {
+            "https" => Some(self.trust(&authority(url))?),
+            _ => None,
+        };
+        self.of(Kind { direct: is_loopback(url), trust }, url)
     }
 
-    fn build(&self, loopback: bool, https: bool) -> Result<reqwest::Client, ErrorKind> {
+    fn of(&self, kind: Kind, url: &Url) -> Result<reqwest::Client, Error> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = made.get(&kind) {
+            return Ok(client.clone());
+        }
+        let client = self.build(&kind).map_err(|error| {
+            Error::new(url.host_str().unwrap_or_default(), Operation::Connecting, "", error)
+        })?;
+        made.insert(kind, client.clone());
+        Ok(client)
+    }
+
+    /// As [`Clients::http`], without any proxy: what answers on the node is not beyond one.
+    pub(crate) fn direct(&self, url: &Url) -> Result<reqwest::Client, Error> {
+        let trust = match url.scheme() {
+            "https" => Some(self.trust(&authority(url))?),
+            _ => None,
+        };
+        self.of(Kind { direct: true, trust }, url)
+    }
+
+    fn trust(&self, host: &str) -> Result<Trust, Error> {
+        let Self { options, .. } = self;
+        options.registries.trust(host, &options.ca_files, options.insecure_skip_tls_verify)
+    }
+
+    /// Reads the files that were named, so that one that is missing or malformed is told of before anything is sent.
+    pub(crate) fn check_files(&self) -> Result<(), Error> {
+        let named = self.options.registries.named_hosts();
+        for host in named.chain([""]) {
+            let trust = self.trust(host)?;
+            trust.config().map_err(|kind| Error::new(host, Operation::Connecting, "", kind))?;
+        }
+        Ok(())
+    }
+
+    fn build(&self, kind: &Kind) -> Result<reqwest::Client, ErrorKind> {
         install_tls_provider();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("unbloat/", env!("CARGO_PKG_VERSION")))
@@ -68,26 +110,13 @@ impl Clients {
             .http2_initial_stream_window_size(1 << 20)
             .http2_initial_connection_window_size(8 << 20)
             .tcp_nodelay(true);
-        if loopback {
+        if kind.direct {
             builder = builder.no_proxy();
         }
-        if !https {
-            builder = builder.tls_certs_only([]);
-        } else if self.options.insecure_skip_tls_verify {
-            builder = builder.tls_danger_accept_invalid_certs(true);
-        } else {
-            let mut certificates = Vec::new();
-            for path in &self.options.ca_files {
-                let pem = std::fs::read(path)?;
-                let bundle = reqwest::Certificate::from_pem_bundle(&pem).map_err(|_| {
-                    ErrorKind::Invalid(format!("{} holds no PEM certificate", path.display()))
-                })?;
-                certificates.extend(bundle);
-            }
-            if !certificates.is_empty() {
-                builder = builder.tls_certs_merge(certificates);
-            }
-        }
+        builder = match &kind.trust {
+            None => builder.tls_certs_only([]),
+            Some(trust) => builder.tls_backend_preconfigured(trust.config()?),
+        };
         builder.build().map_err(|error| ErrorKind::Network(describe(&error)))
     }
 
@@ -116,6 +145,12 @@ impl Clients {
             }
         }
     }
+}
+
+/// `HOST[:PORT]` of a URL, as references name it.
+pub(crate) fn authority(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}{port}", url.host_str().unwrap_or_default())
 }
 
 /// A status that may be another one soon.

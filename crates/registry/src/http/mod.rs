@@ -4,8 +4,8 @@
 //! a pull or a push (`remote`, `upload`), which credentials there are (`auth`).
 //!
 //! Files from the lowest to the highest; each uses only those before it:
-//! `attempts` (how often, how long), `answer` (statuses, errors, bounded bodies), `clients` (connections), `redirect` (where
-//! a `Location` leads), `body`, `call` (one request), `host` (what is known of one registry), `transport` (sending).
+//! `attempts` (how often, how long), `answer` (statuses, errors, bounded bodies), `trust` (whose certificates),
+//! `clients` (connections), `redirect` (where a `Location` leads), `link` (where a `Link` does), `body`, `call` (one request), `host` (what is known of one registry), `transport` (sending).
 
 pub(crate) mod answer;
 pub(crate) mod attempts;
@@ -13,5 +13,7 @@ pub(crate) mod body;
 pub(crate) mod call;
 pub(crate) mod clients;
 pub(crate) mod host;
+pub(crate) mod link;
 pub(crate) mod redirect;
 pub(crate) mod transport;
+pub(crate) mod trust;

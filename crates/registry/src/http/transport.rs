@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
-use unbloat_oci::Reference;
 use url::Url;
 
 use crate::auth::challenge;
@@ -19,11 +18,12 @@ use crate::http::answer::{failure, read_bounded, status_error};
 use crate::http::attempts::Attempts;
 use crate::http::body::Watch;
 use crate::http::call::Call;
-use crate::http::clients::{Clients, is_loopback, is_transient};
+use crate::http::clients::{Clients, is_transient};
 use crate::http::host::Host;
 use crate::http::redirect::{follows, next_hop};
 use crate::operation::Operation;
 use crate::options::ClientOptions;
+use crate::remote::readings::Readings;
 
 /// Each round uses up one credential; a keyring with more than this for one repository is a mistake.
 const MOST_REFUSALS: u32 = 8;
@@ -33,6 +33,9 @@ const MOST_REFUSALS: u32 = 8;
 pub(crate) struct Transport {
     clients: Clients,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
+    /// Where redirects led, by origin.
+    elsewhere: Mutex<HashMap<String, Arc<Host>>>,
+    readings: Readings,
     scratch_used: AtomicU64,
 }
 
@@ -47,7 +50,13 @@ struct Progress {
 
 impl Transport {
     pub(crate) fn new(options: ClientOptions) -> Self {
-        Self { clients: Clients::new(options), hosts: Mutex::default(), scratch_used: AtomicU64::new(0) }
+        Self {
+            clients: Clients::new(options),
+            hosts: Mutex::default(),
+            elsewhere: Mutex::default(),
+            readings: Readings::default(),
+            scratch_used: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn clients(&self) -> &Clients {
@@ -63,12 +72,25 @@ impl Transport {
         Attempts::new(self.options().retry)
     }
 
-    /// The registry of a reference; one for each name.
-    pub(crate) fn host(&self, reference: &Reference) -> Arc<Host> {
+    /// What is known of blobs from reading them.
+    pub(crate) fn readings(&self) -> &Readings {
+        &self.readings
+    }
+
+    /// A registry by its name; one for each.
+    pub(crate) fn host(&self, name: &str, is_loopback: bool) -> Arc<Host> {
         let mut hosts = self.hosts.lock().expect("no panic while held");
-        let host = hosts
-            .entry(reference.registry().to_owned())
-            .or_insert_with(|| Arc::new(Host::new(reference, self.options().plain_http)));
+        let host = hosts.entry(name.to_owned()).or_insert_with(|| {
+            Arc::new(Host::new(name, self.options().registries.speech(name, is_loopback)))
+        });
+        Arc::clone(host)
+    }
+
+    /// The host that a redirect led to.
+    fn elsewhere(&self, url: &Url) -> Arc<Host> {
+        let mut hosts = self.elsewhere.lock().expect("no panic while held");
+        let host =
+            hosts.entry(url.origin().ascii_serialization()).or_insert_with(|| Arc::new(Host::elsewhere(url)));
         Arc::clone(host)
     }
 
@@ -95,7 +117,11 @@ impl Transport {
         };
         self.authorize(host, &call, &mut progress).await?;
         loop {
-            let failed = match self.once(&call, &progress).await {
+            let outcome = self.once(&call, &progress).await;
+            if self.turns_out_otherwise(host, &mut progress.url, &outcome).await {
+                continue;
+            }
+            let failed = match outcome {
                 Err(kind) => Error::new(host.name(), call.operation, &call.subject, kind),
                 Ok(response) if call.accept.contains(&response.status()) => return Ok(response),
                 Ok(response) => match self.go_on(host, &call, &mut progress, response).await? {
@@ -112,11 +138,32 @@ impl Transport {
         }
     }
 
-    /// The credentials of the next request: those of the registry for its own origin, none elsewhere.
+    /// Sends a request once, with these credentials and no others.
+    pub(crate) async fn send_with(
+        &self,
+        host: &Host,
+        call: Call<'_>,
+        authorization: &Secret,
+    ) -> Result<Response, Error> {
+        let progress = Progress {
+            url: call.url.clone(),
+            authorization: Some(authorization.clone()),
+            redirects: 0,
+            refusals: 0,
+            attempts: self.attempts(),
+        };
+        let response = self.once(&call, &progress).await;
+        response.map_err(|kind| Error::new(host.name(), call.operation, &call.subject, kind))
+    }
+
+    /// The credentials of the next request: those of the registry for its own origin. Elsewhere those that anybody gets there.
     async fn authorize(&self, host: &Host, call: &Call<'_>, progress: &mut Progress) -> Result<(), Error> {
         progress.authorization = match host.owns(&progress.url) {
             true => host.authentication.header(&self.clients, &host.registry(), call.scope).await?,
-            false => None,
+            false => {
+                let there = self.elsewhere(&progress.url);
+                there.authentication.header(&self.clients, &there.registry(), call.scope).await?
+            }
         };
         Ok(())
     }
@@ -142,13 +189,18 @@ impl Transport {
             self.authorize(host, call, progress).await?;
             return Ok(None);
         }
-        if status == StatusCode::UNAUTHORIZED && own {
-            return self.renew(host, call, progress, response).await;
-        }
-        if status == StatusCode::BAD_REQUEST && self.speaks_tls(host, &progress.url).await {
-            host.use_https();
-            let _ = progress.url.set_scheme("https");
-            return Ok(None);
+        // Some say 403 of credentials that have expired.
+        let expired = status == StatusCode::FORBIDDEN
+            && own
+            && progress.refusals == 0
+            && progress.authorization.is_some()
+            && host.authentication.could_do_better(call.scope);
+        if status == StatusCode::UNAUTHORIZED || expired {
+            if own {
+                return self.renew(host, host, call, progress, response).await;
+            }
+            let there = self.elsewhere(&progress.url);
+            return self.renew(host, &there, call, progress, response).await;
         }
         let place = match own {
             true => host.name().to_owned(),
@@ -160,31 +212,43 @@ impl Transport {
         if is_transient(status) { Ok(Some(error)) } else { Err(error) }
     }
 
-    /// After a 401: the next credential or a fresh token.
+    /// After a refusal: the next credential or a fresh token for `there`, which is the registry or where it led.
     async fn renew(
         &self,
         host: &Host,
+        there: &Host,
         call: &Call<'_>,
         progress: &mut Progress,
         response: Response,
     ) -> Result<Option<Error>, Error> {
-        let challenge = challenge::parse(response.headers());
-        let error = status_error(host.name(), call.operation, &call.subject, response).await;
+        let known =
+            || there.authentication.challenge().filter(|_| response.status() == StatusCode::FORBIDDEN);
+        let challenge = challenge::parse(response.headers()).or_else(known);
+        let error = status_error(there.name(), call.operation, &call.subject, response).await;
         let Some(challenge) = challenge else { return Err(error) };
         progress.refusals += 1;
-        if progress.refusals > 1 {
-            host.authentication.skip_credential(call.scope);
-        }
         if progress.refusals > MOST_REFUSALS {
             return Err(error);
         }
         let failed = progress.authorization.take();
-        let renewed = host
+        let renewed = there
             .authentication
-            .renew(&self.clients, &host.registry(), call.scope, challenge, failed.as_ref())
-            .await?;
-        let Some(header) = renewed else { return Err(error) };
-        progress.authorization = Some(header);
+            .renew(
+                &self.clients,
+                &there.registry(),
+                call.scope,
+                challenge,
+                failed.as_ref(),
+                progress.refusals,
+            )
+            .await;
+        match renewed {
+            Ok(Some(header)) => progress.authorization = Some(header),
+            Ok(None) => return Err(error),
+            // What a redirect leads to has no say in why the registry's image cannot be read.
+            Err(_) if !std::ptr::eq(host, there) => return Err(error),
+            Err(refused) => return Err(refused),
+        }
         Ok(None)
     }
 
@@ -222,25 +286,46 @@ impl Transport {
         }
     }
 
-    /// A registry on loopback is tried with plain HTTP first; one that wants TLS answers that with a 400. Whether it does is
-    /// found out by asking, not by its words.
-    async fn speaks_tls(&self, host: &Host, url: &Url) -> bool {
-        if url.scheme() != "http" || !is_loopback(url) || !host.owns(url) || self.options().plain_http {
+    /// A registry that may speak plain HTTP or TLS is tried with one of them first. Whether it speaks the other is found out by
+    /// asking, not by its words: TLS servers answer plain HTTP with a 400, with an alert, or not at all.
+    async fn turns_out_otherwise(
+        &self,
+        host: &Host,
+        url: &mut Url,
+        outcome: &Result<Response, ErrorKind>,
+    ) -> bool {
+        if !host.owns(url) {
             return false;
         }
-        let mut probe = url.clone();
-        if probe.set_scheme("https").is_err() {
-            return false;
+        let Some(other) = host.other_scheme(url.scheme()) else { return false };
+        let doubtful = match outcome {
+            Ok(response) => url.scheme() == "http" && response.status() == StatusCode::BAD_REQUEST,
+            Err(kind) => matches!(kind, ErrorKind::Network(_) | ErrorKind::NotTls),
+        };
+        if doubtful {
+            let mut probe = url.clone();
+            probe.set_path("/v2/");
+            probe.set_query(None);
+            if probe.set_scheme(other).is_err() {
+                return false;
+            }
+            let Ok(http) = self.clients.http(&probe) else { return false };
+            let heard =
+                match tokio::time::timeout(self.options().timeouts.connect, http.get(probe).send()).await {
+                    Ok(Ok(_)) => true,
+                    // It does, with a certificate that is not trusted: the request itself shall say so.
+                    Ok(Err(error)) => matches!(failure(&error), ErrorKind::Certificate(_)),
+                    Err(_) => false,
+                };
+            if heard && url.set_scheme(other).is_ok() {
+                host.settle(other);
+                return true;
+            }
         }
-        probe.set_path("/v2/");
-        probe.set_query(None);
-        let Ok(http) = self.clients.http(&probe) else { return false };
-        match tokio::time::timeout(self.options().timeouts.connect, http.get(probe).send()).await {
-            Ok(Ok(_)) => true,
-            // It does, with a certificate that is not trusted: the request itself shall say so.
-            Ok(Err(error)) => matches!(failure(&error), ErrorKind::Certificate(_)),
-            Err(_) => false,
+        if outcome.is_ok() {
+            host.settle(url.scheme());
         }
+        false
     }
 
     /// The whole body of an answer, bounded.

@@ -1,80 +1,160 @@
-//! Lists: tags, and what refers to an image.
+//! Lists: tags, and what refers to an image. All pages of them, or an error.
 
-use reqwest::header::{ACCEPT, LINK};
-use reqwest::{Method, Response, StatusCode};
+use std::collections::HashSet;
+
+use reqwest::header::{ACCEPT, HeaderMap};
+use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use unbloat_oci::{Descriptor, Digest, Index, MAX_MANIFEST_BYTES, Target, media_type};
+use unbloat_oci::{Descriptor, Digest, Index, Target, media_type};
 use url::Url;
 
 use crate::error::{Error, ErrorKind};
 use crate::http::call::Call;
+use crate::http::link::{self, Next};
 use crate::operation::Operation;
 use crate::remote::Repository;
 
-/// Tags of one repository that are listed; a registry that pages for ever is stopped.
-const MAX_TAGS: usize = 1_000_000;
+/// Pages of one list; a registry that pages for ever is an error.
+const MAX_PAGES: usize = 100_000;
+/// Largest page of tags.
+const MAX_PAGE_BYTES: u64 = 64 << 20;
+
+/// The pages of a list, one after the other.
+struct Pages<'a> {
+    repository: &'a Repository,
+    operation: Operation,
+    seen: HashSet<Url>,
+    next: Option<Url>,
+}
+
+impl<'a> Pages<'a> {
+    fn new(repository: &'a Repository, path: &str, operation: Operation) -> Self {
+        Self { repository, operation, seen: HashSet::new(), next: Some(repository.url(path)) }
+    }
+
+    fn fault(&self, reason: String) -> Error {
+        self.repository.fault(self.operation, &self.repository.name, ErrorKind::Protocol(reason))
+    }
+
+    /// Takes where the next page is from the headers of the one at `url`.
+    fn follow(&mut self, url: &Url, headers: &HeaderMap) -> Result<(), Error> {
+        self.next = match link::next(url, headers) {
+            Next::None => None,
+            Next::Unreadable(text) => {
+                return Err(self.fault(format!("the Link to the next page cannot be read: {text}")));
+            }
+            Next::Page(next) if self.seen.contains(&next) || next == *url => {
+                return Err(self.fault("its pages lead round in a circle".to_owned()));
+            }
+            Next::Page(_) if self.seen.len() >= MAX_PAGES => {
+                return Err(self.fault(format!("it has more than {MAX_PAGES} pages")));
+            }
+            Next::Page(next) => Some(next),
+        };
+        Ok(())
+    }
+
+    /// The next page's bytes; `None` after the last one, or where the server has no such list.
+    async fn page(
+        &mut self,
+        accept: Option<&str>,
+        missing: &'static [StatusCode],
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let Some(url) = self.next.take() else { return Ok(None) };
+        self.seen.insert(url.clone());
+        let mut call = Call::new(Method::GET, url.clone(), &self.repository.reading, self.operation)
+            .subject(&self.repository.name);
+        if let Some(accept) = accept {
+            call = call.header(ACCEPT, accept);
+        }
+        if !missing.is_empty() {
+            call = call.accept(missing);
+        }
+        let mut attempts = self.repository.transport.attempts();
+        loop {
+            let response = self.repository.send(call.clone()).await?;
+            if response.status() != StatusCode::OK {
+                return Ok(None);
+            }
+            let headers = response.headers().clone();
+            let transport = &self.repository.transport;
+            let (place, name) = (self.repository.registry(), &self.repository.name);
+            match transport.body(place, self.operation, name, response, MAX_PAGE_BYTES).await {
+                Ok(bytes) => {
+                    self.follow(&url, &headers)?;
+                    return Ok(Some(bytes));
+                }
+                Err(error) if !attempts.again_after(&error).await => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+}
 
 impl Repository {
+    /// All tags, in the order of the registry.
     pub(crate) async fn tags(&self) -> Result<Vec<String>, Error> {
         #[derive(Deserialize)]
         struct Page {
             tags: Option<Vec<String>>,
         }
         let mut tags = Vec::new();
-        let mut url = self.url("tags/list");
-        loop {
-            let call =
-                Call::new(Method::GET, url.clone(), &self.scope, Operation::ListingTags).subject(&self.name);
-            let response = self.send(call).await?;
-            let next = next_page(&url, &response).filter(|next| self.host.owns(next));
-            let body = self
-                .transport
-                .body(self.registry(), Operation::ListingTags, &self.name, response, 64 << 20)
-                .await?;
-            let page: Page = serde_json::from_slice(&body).map_err(|e| {
-                self.fault(Operation::ListingTags, &self.name, ErrorKind::Protocol(e.to_string()))
-            })?;
-            let page = page.tags.unwrap_or_default();
-            let empty = page.is_empty();
-            tags.extend(page);
-            match next {
-                Some(next) if !empty && next != url && tags.len() < MAX_TAGS => url = next,
-                _ => return Ok(tags),
-            }
+        let mut pages = Pages::new(self, "tags/list", Operation::ListingTags);
+        while let Some(bytes) = pages.page(None, &[]).await? {
+            let page: Page =
+                serde_json::from_slice(&bytes).map_err(|error| pages.fault(error.to_string()))?;
+            tags.extend(page.tags.unwrap_or_default());
         }
+        // Pages may overlap where a tag is pushed meanwhile.
+        let mut seen = HashSet::new();
+        tags.retain(|tag| seen.insert(tag.clone()));
+        Ok(tags)
     }
 
-    /// By the referrers API, else by the tag `sha256-HEX` of the specification's fallback.
+    /// By the referrers API, and by the tag `ALGORITHM-HEX` of the specification's fallback where there is none.
     pub(crate) async fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>, Error> {
         const OPERATION: Operation = Operation::ListingReferrers;
-        let call = self
-            .call(Method::GET, &format!("referrers/{digest}"), OPERATION)
-            .header(ACCEPT, media_type::OCI_INDEX)
-            .subject(digest)
-            .accept(&[StatusCode::OK, StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED]);
-        let response = self.send(call).await?;
-        let bytes = if response.status() == StatusCode::OK {
-            let subject = digest.to_string();
-            self.transport.body(self.registry(), OPERATION, &subject, response, MAX_MANIFEST_BYTES).await?
-        } else {
-            let tag = Target::Tag(format!("{}-{}", digest.algorithm().name(), digest.hex()));
-            match self.manifest(&tag).await {
-                Ok(fetched) => fetched.bytes.to_vec(),
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => return Ok(Vec::new()),
+        // What a registry without the API says of such a path.
+        const MISSING: &[StatusCode] = &[
+            StatusCode::OK,
+            StatusCode::NOT_FOUND,
+            StatusCode::METHOD_NOT_ALLOWED,
+            StatusCode::BAD_REQUEST,
+            StatusCode::NOT_IMPLEMENTED,
+            StatusCode::NOT_ACCEPTABLE,
+        ];
+        let mut found: Vec<Descriptor> = Vec::new();
+        let mut add = |bytes: &[u8]| {
+            let index = Index::parse(None, bytes).map_err(|error| self.fault(OPERATION, digest, error))?;
+            for descriptor in index.manifests() {
+                if !found.iter().any(|other| other.digest() == descriptor.digest()) {
+                    found.push(descriptor.clone());
+                }
+            }
+            Ok::<_, Error>(())
+        };
+        let mut pages = Pages::new(self, &format!("referrers/{digest}"), OPERATION);
+        let mut has_api = false;
+        while let Some(bytes) = pages.page(Some(media_type::OCI_INDEX), MISSING).await? {
+            // A page of HTML from what stands before the registry is no list.
+            if !has_api && serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_err() {
+                break;
+            }
+            has_api = true;
+            add(&bytes)?;
+        }
+        if !has_api {
+            match self.manifest(&referrers_tag(digest)).await {
+                Ok(fetched) => add(&fetched.bytes)?,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
-        };
-        let index = Index::parse(None, &bytes).map_err(|error| self.fault(OPERATION, digest, error))?;
-        Ok(index.manifests().to_vec())
+        }
+        Ok(found)
     }
 }
 
-/// The URL of `Link: <…>; rel="next"`.
-fn next_page(base: &Url, response: &Response) -> Option<Url> {
-    let text = response.headers().get(LINK)?.to_str().ok()?;
-    let (target, rest) = text.trim().strip_prefix('<')?.split_once('>')?;
-    if rest.contains("rel=") && !rest.contains("next") {
-        return None;
-    }
-    base.join(target).ok()
+/// The tag under which referrers are listed where there is no API.
+pub(crate) fn referrers_tag(digest: &Digest) -> Target {
+    Target::Tag(format!("{}-{}", digest.algorithm().name(), digest.hex()))
 }

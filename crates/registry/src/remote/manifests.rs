@@ -8,25 +8,41 @@ use unbloat_oci::{
     Algorithm, Descriptor, Digest, Hasher, MAX_MANIFEST_BYTES, MediaType, Target, VerifyError, media_type,
 };
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::fetched::{Fetched, announced};
 use crate::http::body::Body;
 use crate::operation::Operation;
 use crate::remote::Repository;
+use crate::remote::reading::READINGS;
 
 const DIGEST_HEADER: HeaderName = HeaderName::from_static("docker-content-digest");
 
 impl Repository {
+    /// A manifest or index: from the first mirror that has it, else from the registry.
     pub(crate) async fn manifest(&self, target: &Target) -> Result<Fetched, Error> {
+        for mirror in self.mirrors.iter() {
+            match mirror.manifest_here(target, false).await {
+                Ok(fetched) => return Ok(fetched),
+                Err(error) => tracing::debug!(%error, "a mirror does not have it"),
+            }
+        }
+        self.manifest_here(target, true).await
+    }
+
+    /// Bytes that break off, or that are not those of the digest, are asked for again.
+    async fn manifest_here(&self, target: &Target, retry: bool) -> Result<Fetched, Error> {
         const OPERATION: Operation = Operation::ReadingManifest;
         let subject = self.named(target);
-        let call = self
+        let mut call = self
             .call(Method::GET, &format!("manifests/{target}"), OPERATION)
             .header(ACCEPT, media_type::ACCEPT_MANIFESTS)
             .subject(&subject);
-        // A body that breaks off is asked for again: it is small and has no other recovery.
+        if !retry {
+            call = call.once();
+        }
         let mut attempts = self.transport.attempts();
-        let (kind, told, bytes) = loop {
+        let mut readings = self.transport.attempts().at_most(READINGS);
+        loop {
             let response = self.send(call.clone()).await?;
             let kind = response
                 .headers()
@@ -37,34 +53,37 @@ impl Repository {
             let told = header_digest(&response);
             let body =
                 self.transport.body(self.registry(), OPERATION, &subject, response, MAX_MANIFEST_BYTES);
-            match body.await {
-                Ok(bytes) => break (kind, told, bytes),
+            let bytes = match body.await {
+                Ok(bytes) => bytes,
                 Err(error) if !attempts.again_after(&error).await => return Err(error),
-                Err(_) => {}
+                Err(_) => continue,
+            };
+            let algorithm = match target {
+                Target::Digest(digest) => digest.algorithm(),
+                Target::Tag(_) => Algorithm::Sha256,
+            };
+            let mut hasher = Hasher::new(algorithm);
+            hasher.update(&bytes);
+            let found = hasher.finish();
+            // Of a tag we know only what the server says beside it; a difference means a broken cache or proxy.
+            let expected = match target {
+                Target::Digest(digest) => Some(digest.clone()),
+                Target::Tag(_) => told.filter(|digest| digest.algorithm() == algorithm),
+            };
+            if let Some(expected) = expected.filter(|expected| *expected != found) {
+                if readings.again(None).await {
+                    continue;
+                }
+                return Err(self.fault(OPERATION, subject, VerifyError::DigestMismatch { expected, found }));
             }
-        };
-        let algorithm = match target {
-            Target::Digest(digest) => digest.algorithm(),
-            Target::Tag(_) => Algorithm::Sha256,
-        };
-        let mut hasher = Hasher::new(algorithm);
-        hasher.update(&bytes);
-        let found = hasher.finish();
-        // Of a tag we know only what the server says beside it; a difference means a broken cache or proxy.
-        let expected = match target {
-            Target::Digest(digest) => Some(digest.clone()),
-            Target::Tag(_) => told.filter(|digest| digest.algorithm() == algorithm),
-        };
-        if let Some(expected) = expected.filter(|expected| *expected != found) {
-            return Err(self.fault(OPERATION, subject, VerifyError::DigestMismatch { expected, found }));
+            let kind = if kind.is_manifest() || kind.is_index() || kind.is_schema1() {
+                kind
+            } else {
+                sniff(&bytes, kind)
+            };
+            let descriptor = Descriptor::new(kind, found, bytes.len() as u64);
+            return Ok(Fetched { descriptor, bytes: bytes.into() });
         }
-        let kind = if kind.is_manifest() || kind.is_index() || kind.is_schema1() {
-            kind
-        } else {
-            sniff(&bytes, kind)
-        };
-        let descriptor = Descriptor::new(kind, found, bytes.len() as u64);
-        Ok(Fetched { descriptor, bytes: bytes.into() })
     }
 
     pub(crate) async fn manifest_by_descriptor(&self, descriptor: &Descriptor) -> Result<Fetched, Error> {
@@ -80,20 +99,33 @@ impl Repository {
         Ok(Fetched { descriptor, ..fetched })
     }
 
-    pub(crate) async fn head_manifest(&self, target: &Target) -> Result<Option<Digest>, Error> {
+    /// The digest that a name stands for now; `None` when it is gone.
+    ///
+    /// HEAD is a shortcut: registries and what stands before them answer it with 404, 405 or 501, or redirect it to URLs that are
+    /// signed for GET. Whatever it says but 200 with the digest that is `expected`, GET decides.
+    pub(crate) async fn current(
+        &self,
+        target: &Target,
+        expected: Option<&Digest>,
+    ) -> Result<Option<Digest>, Error> {
         let call = self
             .call(Method::HEAD, &format!("manifests/{target}"), Operation::Resolving)
             .header(ACCEPT, media_type::ACCEPT_MANIFESTS)
             .subject(self.named(target))
-            .accept(&[StatusCode::OK, StatusCode::NOT_FOUND]);
-        let response = self.send(call).await?;
-        if response.status() == StatusCode::NOT_FOUND {
-            return Ok(None);
+            .once();
+        match self.send(call).await {
+            Ok(response) => {
+                let told = header_digest(&response);
+                if let Some(told) = told.filter(|told| expected.is_none_or(|expected| told == expected)) {
+                    return Ok(Some(told));
+                }
+            }
+            Err(error) => tracing::debug!(%error, "HEAD says nothing; GET decides"),
         }
-        match header_digest(&response) {
-            Some(digest) => Ok(Some(digest)),
-            // The header is optional; then only the bytes tell.
-            None => Ok(Some(self.manifest(target).await?.descriptor.digest().clone())),
+        match self.manifest(target).await {
+            Ok(fetched) => Ok(Some(fetched.descriptor.digest().clone())),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

@@ -3,9 +3,11 @@
 //! What happens here: the requests that read, and the small ones that write. What does not: sending blobs (`upload`).
 
 mod blobs;
+mod fetching;
 mod lists;
 mod manifests;
-mod reading;
+pub(crate) mod reading;
+pub(crate) mod readings;
 
 use std::sync::Arc;
 
@@ -28,14 +30,72 @@ pub(crate) struct Repository {
     pub(crate) transport: Arc<Transport>,
     pub(crate) host: Arc<Host>,
     name: Arc<str>,
+    /// For what changes something.
     pub(crate) scope: Arc<Scope>,
+    /// For what only reads.
+    reading: Arc<Scope>,
+    /// Where to look before.
+    mirrors: Arc<[Self]>,
 }
 
 impl Repository {
-    pub(crate) fn new(transport: Arc<Transport>, reference: &Reference, push: bool) -> Self {
-        let host = transport.host(reference);
-        let scope = Scope { repository: reference.repository().to_owned(), push, from: None };
-        Self { transport, host, name: reference.repository().into(), scope: Arc::new(scope) }
+    /// The repository of a reference, for reading: where `registries.conf` has it, its mirrors first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where it is blocked.
+    pub(crate) fn to_read(transport: &Arc<Transport>, reference: &Reference) -> Result<Self, Error> {
+        let by_digest = matches!(reference.target(), Target::Digest(_));
+        let mut places = Self::places(transport, reference, by_digest, false)?;
+        let last = places.pop();
+        let mut repository = last.unwrap_or_else(|| Self::at(transport, reference, false));
+        repository.mirrors = places.into();
+        Ok(repository)
+    }
+
+    /// The repository of a reference, for writing: mirrors are not written to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where it is blocked.
+    pub(crate) fn to_write(transport: &Arc<Transport>, reference: &Reference) -> Result<Self, Error> {
+        let mut places = Self::places(transport, reference, true, true)?;
+        Ok(places.pop().unwrap_or_else(|| Self::at(transport, reference, true)))
+    }
+
+    fn places(
+        transport: &Arc<Transport>,
+        reference: &Reference,
+        by_digest: bool,
+        push: bool,
+    ) -> Result<Vec<Self>, Error> {
+        let (registry, repository) = (reference.registry(), reference.repository());
+        let fault = |kind| Error::new(registry, Operation::Opening, reference, kind);
+        let places = transport.options().registries.places(registry, repository, by_digest).map_err(fault)?;
+        let moved = places.into_iter().map(|place| {
+            if place.registry == registry && place.repository == repository {
+                return Ok(Self::at(transport, reference, push));
+            }
+            let name = format!("{}/{}", place.registry, place.repository);
+            let moved: Reference = name.parse().map_err(|_| {
+                fault(ErrorKind::LocalFile(format!(
+                    "registries.conf moves it to {name}, which is no repository"
+                )))
+            })?;
+            Ok(Self::at(transport, &moved, push))
+        });
+        moved.collect()
+    }
+
+    fn at(transport: &Arc<Transport>, reference: &Reference, push: bool) -> Self {
+        let host = transport.host(reference.registry(), reference.is_loopback());
+        let repository = reference.repository().to_owned();
+        Self {
+            transport: Arc::clone(transport),
+            host,
+            name: reference.repository().into(),
+            reading: Arc::new(Scope { repository: repository.clone(), push: false, from: None }),
+            scope: Arc::new(Scope { repository, push, from: None }),
+            mirrors: Arc::default(),
+        }
     }
 
     pub(crate) fn registry(&self) -> &str {
@@ -57,7 +117,8 @@ impl Repository {
     }
 
     pub(crate) fn call(&self, method: Method, path: &str, operation: Operation) -> Call<'_> {
-        Call::new(method, self.url(path), &self.scope, operation)
+        let scope = if matches!(method, Method::GET | Method::HEAD) { &self.reading } else { &self.scope };
+        Call::new(method, self.url(path), scope, operation)
     }
 
     pub(crate) async fn send(&self, call: Call<'_>) -> Result<Response, Error> {

@@ -1,196 +1,285 @@
-//! Reading a blob: one hash over all requests that it takes, resumed with ranges.
+//! Reading a blob: whether its bytes are the right ones, and reading them again where they are not.
+//!
+//! A connection, a cache or a disk that changes a byte now and then is no corrupt blob. Small blobs are checked as a whole before
+//! any byte is handed out. A large one streams, and is wrong only once it has been used; whoever used it begins again and reads
+//! it [checked](Repository::checked_blob): once as a whole to learn its beginnings (unless they are known from a reading that
+//! was right), then piece by piece, each held until it is right.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use futures::stream;
-use reqwest::header::{CONTENT_RANGE, RANGE};
-use reqwest::{Method, Response, StatusCode};
-use unbloat_oci::{Descriptor, Verifier, VerifyError};
-use url::Url;
+use unbloat_oci::{Descriptor, Digest, Verifier, VerifyError};
 
+use super::fetching::Fetching;
+use super::readings::{self, Beginnings, Running, Shared};
 use crate::error::{Error, ErrorKind};
-use crate::http::answer::{failure, status_error};
 use crate::http::attempts::Attempts;
-use crate::operation::Operation;
 use crate::remote::Repository;
 use crate::stream::BlobStream;
 
+/// Blobs up to this many bytes are held until they are known to be right: less than what is read ahead of a decoder.
+const HELD: u64 = 256 << 10;
+/// How often bytes are read before they are called corrupt.
+pub(crate) const READINGS: u32 = 3;
+
 impl Repository {
-    pub(crate) fn blob(&self, descriptor: &Descriptor, read: Arc<AtomicU64>) -> BlobStream {
-        let state = Reading {
-            repository: self.clone(),
-            descriptor: descriptor.clone(),
-            verifier: Some(Verifier::new(descriptor.digest().clone(), descriptor.size())),
-            response: None,
-            skip: 0,
-            attempts: self.transport.attempts(),
-            read,
-        };
-        let chunks = stream::try_unfold(state, |mut state| async move {
-            Ok(state.next().await?.map(|bytes| (bytes, state)))
+    /// A blob as it comes; its end is an error if it was not the right one.
+    pub(crate) fn blob(&self, descriptor: &Descriptor, read: &Arc<AtomicU64>) -> BlobStream {
+        let fetching = Fetching::new(self, descriptor, read);
+        if descriptor.size() <= HELD {
+            let held = Held { fetching, ready: None };
+            let chunks = stream::try_unfold(held, |mut held| async move {
+                Ok(held.next().await?.map(|bytes| (bytes, held)))
+            });
+            return BlobStream::new(descriptor.clone(), chunks);
+        }
+        // Begun with the first byte: a stream that nobody polls reads nothing.
+        let streaming = Streaming { fetching, running: None, ended: false };
+        let chunks = stream::try_unfold(streaming, |mut streaming| async move {
+            Ok(streaming.next().await?.map(|bytes| (bytes, streaming)))
         });
         BlobStream::new(descriptor.clone(), chunks)
     }
+
+    /// A blob of which no byte is handed out before it is known to be right.
+    pub(crate) fn checked_blob(&self, descriptor: &Descriptor, read: &Arc<AtomicU64>) -> BlobStream {
+        if descriptor.size() <= HELD {
+            return self.blob(descriptor, read);
+        }
+        let checked = Checked {
+            fetching: Fetching::new(self, descriptor, read),
+            verifier: Verifier::new(descriptor.digest().clone(), descriptor.size()),
+            beginnings: None,
+            ready: VecDeque::new(),
+            attempts: self.few_attempts(),
+            read: Arc::clone(read),
+        };
+        let chunks = stream::try_unfold(checked, |mut checked| async move {
+            Ok(checked.next().await?.map(|bytes| (bytes, checked)))
+        });
+        BlobStream::new(descriptor.clone(), chunks)
+    }
+
+    /// Whether what was handed out of a blob by readings that did not end well is other than what the blob holds.
+    ///
+    /// # Errors
+    /// What keeps the blob from being read; that it is corrupt is none.
+    pub(crate) async fn was_misread(
+        &self,
+        descriptor: &Descriptor,
+        read: &Arc<AtomicU64>,
+    ) -> Result<bool, Error> {
+        let readings = self.transport.readings().take_open(descriptor.digest());
+        if readings.is_empty() {
+            return Ok(false);
+        }
+        match self.learn(descriptor, read, &readings).await {
+            Ok(agrees) => Ok(!agrees),
+            Err(error) if matches!(error.kind(), ErrorKind::Verify(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a blob to know its beginnings, again where it is wrong. Tells whether these earlier readings agree with it.
+    async fn learn(
+        &self,
+        descriptor: &Descriptor,
+        read: &Arc<AtomicU64>,
+        earlier: &[(u64, Digest)],
+    ) -> Result<bool, Error> {
+        let mut attempts = self.few_attempts();
+        loop {
+            let mut fetching = Fetching::new(self, descriptor, read);
+            let mut running = Running::new(descriptor);
+            match pass(&mut fetching, &mut running, earlier).await? {
+                Ok(agrees) => {
+                    let beginnings = running.finish().map_err(|error| fetching.fault(error))?;
+                    self.transport.readings().learn(descriptor.digest(), beginnings);
+                    return Ok(agrees);
+                }
+                Err(wrong) if !attempts.again(None).await => return Err(fetching.fault(wrong)),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn few_attempts(&self) -> Attempts {
+        self.transport.attempts().at_most(READINGS)
+    }
 }
 
-/// A blob that is being read. One hash runs over all requests that it takes.
-struct Reading {
-    repository: Repository,
-    descriptor: Descriptor,
-    verifier: Option<Verifier>,
-    response: Option<Response>,
-    /// Bytes to drop of an answer that began at 0 although a range was asked for.
-    skip: u64,
-    /// Since the last byte that came.
+/// One pass over all bytes of a blob. Bytes that are wrong are the inner error.
+async fn pass(
+    fetching: &mut Fetching,
+    running: &mut Running,
+    earlier: &[(u64, Digest)],
+) -> Result<Result<bool, VerifyError>, Error> {
+    let mut agrees = true;
+    while let Some(mut bytes) = fetching.next().await? {
+        while !bytes.is_empty() {
+            // Stops where an earlier reading stopped, to compare.
+            let seen = running.seen();
+            let stops = earlier.iter().map(|(end, _)| *end).filter(|end| *end > seen);
+            let room = stops.map(|end| end - seen).min().unwrap_or(u64::MAX).min(bytes.len() as u64);
+            let now = bytes.split_to(usize::try_from(room).unwrap_or(bytes.len()));
+            if let Err(wrong) = running.update(&now) {
+                return Ok(Err(wrong));
+            }
+            let here = running.seen();
+            if let Some((_, digest)) = earlier.iter().find(|(end, _)| *end == here) {
+                agrees &= running.so_far() == *digest;
+            }
+        }
+    }
+    Ok(running.finish().map(|_| agrees))
+}
+
+/// A small blob.
+struct Held {
+    fetching: Fetching,
+    ready: Option<VecDeque<Bytes>>,
+}
+
+impl Held {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.ready.is_none() {
+            self.ready = Some(self.read().await?);
+        }
+        Ok(self.ready.as_mut().and_then(VecDeque::pop_front))
+    }
+
+    async fn read(&mut self) -> Result<VecDeque<Bytes>, Error> {
+        let mut attempts = self.fetching.repository.few_attempts();
+        loop {
+            let mut verifier =
+                Verifier::new(self.fetching.descriptor.digest().clone(), self.fetching.descriptor.size());
+            let mut pieces = VecDeque::new();
+            let wrong = loop {
+                match self.fetching.next().await? {
+                    Some(bytes) => match verifier.update(&bytes) {
+                        Ok(()) => pieces.push_back(bytes),
+                        Err(wrong) => break wrong,
+                    },
+                    None => match verifier.finish() {
+                        Ok(()) => return Ok(pieces),
+                        Err(wrong) => break wrong,
+                    },
+                }
+            };
+            if !attempts.again(None).await {
+                return Err(self.fetching.fault(wrong));
+            }
+            self.fetching.restart(0);
+        }
+    }
+}
+
+/// A large blob, handed out as it comes.
+struct Streaming {
+    fetching: Fetching,
+    running: Option<Shared>,
+    ended: bool,
+}
+
+impl Streaming {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        let readings = self.fetching.repository.transport.readings();
+        let running = match &self.running {
+            Some(running) => Arc::clone(running),
+            None => {
+                let running = readings.begin(&self.fetching.descriptor);
+                self.running = Some(Arc::clone(&running));
+                running
+            }
+        };
+        match self.fetching.next().await? {
+            Some(bytes) => {
+                let updated = readings::lock(&running).update(&bytes);
+                updated.map_err(|error| self.fetching.fault(error))?;
+                Ok(Some(bytes))
+            }
+            None => {
+                self.ended = true;
+                let readings = self.fetching.repository.transport.readings();
+                let ended = readings.end(self.fetching.descriptor.digest(), &running);
+                ended.map_err(|error| self.fetching.fault(error))?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// A large blob, checked before it is handed out.
+struct Checked {
+    fetching: Fetching,
+    /// Over what was found right.
+    verifier: Verifier,
+    beginnings: Option<Arc<Beginnings>>,
+    ready: VecDeque<Bytes>,
     attempts: Attempts,
     read: Arc<AtomicU64>,
 }
 
-const READING: Operation = Operation::ReadingBlob;
-
-impl Reading {
+impl Checked {
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        loop {
-            let Some(verifier) = &self.verifier else { return Ok(None) };
-            // An empty blob needs a request too: whether it exists is part of the answer.
-            if verifier.remaining() == 0 && self.response.is_none() && self.descriptor.size() > 0 {
-                return self.finish();
-            }
-            if self.response.is_none() {
-                let seen = self.seen();
-                self.open(seen).await?;
-            }
-            let stall = self.repository.transport.options().timeouts.stall;
-            let response = self.response.as_mut().expect("it was just opened");
-            let failed = match tokio::time::timeout(stall, response.chunk()).await {
-                Ok(Ok(Some(bytes))) => match self.take(bytes)? {
-                    Some(bytes) => return Ok(Some(bytes)),
-                    None => continue,
-                },
-                Ok(Ok(None)) => {
-                    if self.verifier.as_ref().is_none_or(|verifier| verifier.remaining() == 0) {
-                        return self.finish();
-                    }
-                    let (digest, size) = (self.descriptor.digest().clone(), self.descriptor.size());
-                    ErrorKind::from(VerifyError::Truncated { digest, size, found: self.seen() })
-                }
-                Ok(Err(error)) => failure(&error),
-                Err(_) => ErrorKind::Timeout(stall),
-            };
-            self.response = None;
-            self.retry(failed).await?;
+        if let Some(bytes) = self.ready.pop_front() {
+            return Ok(Some(bytes));
         }
-    }
-
-    fn seen(&self) -> u64 {
-        self.verifier.as_ref().map_or(0, Verifier::seen)
-    }
-
-    fn fault(&self, kind: impl Into<ErrorKind>) -> Error {
-        self.repository.fault(READING, self.descriptor.digest(), kind)
-    }
-
-    fn finish(&mut self) -> Result<Option<Bytes>, Error> {
-        if let Some(verifier) = self.verifier.take() {
-            verifier.finish().map_err(|error| self.fault(error))?;
-        }
-        Ok(None)
-    }
-
-    fn take(&mut self, mut bytes: Bytes) -> Result<Option<Bytes>, Error> {
-        self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if self.skip > 0 {
-            let dropped = self.skip.min(bytes.len() as u64);
-            self.skip -= dropped;
-            bytes = bytes.slice(usize::try_from(dropped).unwrap_or(bytes.len())..);
-        }
-        if bytes.is_empty() {
+        if self.verifier.remaining() == 0 {
             return Ok(None);
         }
-        self.attempts.progressed();
-        if let Some(verifier) = &mut self.verifier {
-            verifier
-                .update(&bytes)
-                .map_err(|error| self.repository.fault(READING, self.descriptor.digest(), error))?;
-        }
-        Ok(Some(bytes))
-    }
-
-    async fn retry(&mut self, kind: ErrorKind) -> Result<(), Error> {
-        let error = self.fault(kind);
-        if self.attempts.again_after(&error).await { Ok(()) } else { Err(error) }
-    }
-
-    /// Requests the blob from `offset` on.
-    async fn open(&mut self, offset: u64) -> Result<(), Error> {
-        let digest = self.descriptor.digest();
-        let mut call = self
-            .repository
-            .call(Method::GET, &format!("blobs/{digest}"), READING)
-            .subject(digest)
-            .accept(&[StatusCode::OK, StatusCode::PARTIAL_CONTENT, StatusCode::RANGE_NOT_SATISFIABLE]);
-        if offset > 0 {
-            call = call.header(RANGE, &format!("bytes={offset}-"));
-        }
-        let mut answer = self.repository.send(call).await;
-        if matches!(&answer, Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }))
-            && self.repository.transport.options().allow_foreign
-            && let Some(foreign) = self.open_foreign(offset).await
-        {
-            answer = foreign;
-        }
-        let mut response = answer?;
-        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            let call = self.repository.call(Method::GET, &format!("blobs/{digest}"), READING).subject(digest);
-            response = self.repository.send(call).await?;
-        }
-        self.skip = match response.status() {
-            StatusCode::PARTIAL_CONTENT => {
-                let first = range_start(&response).unwrap_or(offset);
-                offset.checked_sub(first).ok_or_else(|| {
-                    self.fault(ErrorKind::Protocol(format!(
-                        "asked from byte {offset}, answered from {first}"
-                    )))
-                })?
+        let beginnings = self.beginnings().await?;
+        loop {
+            let end = beginnings.end_of_piece(self.verifier.seen());
+            let (piece, verifier) = self.piece(end).await?;
+            let found = verifier.so_far();
+            if verifier.seen() == end && beginnings.confirms(end, &found) {
+                self.attempts.progressed();
+                (self.verifier, self.ready) = (verifier, piece);
+                return Ok(self.ready.pop_front());
             }
-            _ => offset,
-        };
-        self.response = Some(response);
-        Ok(())
+            if !self.attempts.again(None).await {
+                let expected = self.fetching.descriptor.digest().clone();
+                return Err(self.fetching.fault(VerifyError::DigestMismatch { expected, found }));
+            }
+            self.fetching.restart(self.verifier.seen());
+        }
     }
 
-    /// A foreign layer from its `urls`, without credentials.
-    async fn open_foreign(&self, offset: u64) -> Option<Result<Response, Error>> {
-        let transport = &self.repository.transport;
-        let mut last = None;
-        for text in self.descriptor.urls() {
-            let Ok(url) = Url::parse(&text) else { continue };
-            let mut request = match transport.clients().http(&url) {
-                Ok(http) if matches!(url.scheme(), "http" | "https") => http.get(url.clone()),
-                _ => continue,
-            };
-            if offset > 0 {
-                request = request.header(RANGE, format!("bytes={offset}-"));
+    async fn beginnings(&mut self) -> Result<Arc<Beginnings>, Error> {
+        let repository = self.fetching.repository.clone();
+        let digest = self.fetching.descriptor.digest().clone();
+        loop {
+            if let Some(known) = &self.beginnings {
+                return Ok(Arc::clone(known));
             }
-            let place = url.host_str().unwrap_or_default().to_owned();
-            let fault = |kind| Error::new(place.clone(), READING, self.descriptor.digest(), kind);
-            match transport.clients().send_with_retries(request, &fault).await {
-                Ok(response) if response.status().is_success() => return Some(Ok(response)),
-                Ok(response) => {
-                    let subject = self.descriptor.digest().to_string();
-                    last = Some(Err(status_error(&place, READING, &subject, response).await));
-                }
-                Err(error) => last = Some(Err(error)),
+            self.beginnings = repository.transport.readings().known(&digest);
+            if self.beginnings.is_none() {
+                repository.learn(&self.fetching.descriptor, &self.read, &[]).await?;
             }
         }
-        last
     }
-}
 
-/// First byte of a `Content-Range: bytes FIRST-LAST/SIZE`.
-fn range_start(response: &Response) -> Option<u64> {
-    let text = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
-    text.trim().strip_prefix("bytes")?.trim_start().split('-').next()?.parse().ok()
+    /// The bytes up to `end`, with the hash over them.
+    async fn piece(&mut self, end: u64) -> Result<(VecDeque<Bytes>, Verifier), Error> {
+        let mut verifier = self.verifier.clone();
+        let mut piece = VecDeque::new();
+        while verifier.seen() < end {
+            let Some(mut bytes) = self.fetching.next().await? else { break };
+            let room = usize::try_from(end - verifier.seen()).unwrap_or(usize::MAX);
+            if bytes.len() > room {
+                let rest = bytes.split_off(room);
+                self.fetching.give_back(rest);
+            }
+            verifier.update(&bytes).map_err(|error| self.fetching.fault(error))?;
+            piece.push_back(bytes);
+        }
+        Ok((piece, verifier))
+    }
 }

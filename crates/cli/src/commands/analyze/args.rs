@@ -7,6 +7,7 @@ use unbloat_contract::AnalyzeRequest;
 
 use super::gate::Thresholds;
 use crate::args::LimitArgs;
+use crate::connection::ConnectionArgs;
 
 /// `unbloat analyze`
 #[derive(Args, Debug)]
@@ -51,6 +52,8 @@ pub(crate) struct AnalyzeArgs {
     pub(crate) lint: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
 }
 
 /// Thresholds of `--ci`, which come before those of the file.

@@ -20,6 +20,7 @@ use unbloat_squash::Progress;
 pub(crate) use args::AnalyzeArgs;
 
 use crate::commands::{print, print_json};
+use crate::connection::{Images, Needs};
 use crate::exit::CheckFailed;
 use crate::progress::watch;
 use crate::settings::Settings;
@@ -52,7 +53,11 @@ pub(crate) async fn analyze(settings: &Settings, args: AnalyzeArgs) -> anyhow::R
         None => None,
     };
     let page = args.html.as_deref().map(PageFile::open).transpose()?;
-    let client = settings.client(args.limits.memory, args.limits.scratch.clone(), true)?;
+    let client = {
+        let read: Vec<&str> = [args.image.as_str()].into_iter().chain(args.other.as_deref()).collect();
+        let needs = Needs::of(&args.limits.limits(), true);
+        args.connection.client(Images { read: &read, written: None }, needs)?
+    };
     if let Some(other) = &args.other {
         return difference(settings, &client, &args, other, json).await;
     }

@@ -6,12 +6,21 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use unbloat_api::{ImageSquashJob, labels};
+use unbloat_api::{ImageSquashJob, ImageSquashJobSpec, labels};
 use unbloat_contract::worker::{CONTRACT_VERSION, Task, WorkerSpec};
+use unbloat_oci::Reference;
 
 use super::{credentials, job_name, owner_reference, pod, request};
 use crate::config::Config;
 use crate::squash_job::decide::Attempt;
+
+/// The hosts that the job says speak plain HTTP.
+fn plain_http_hosts(spec: &ImageSquashJobSpec) -> Vec<String> {
+    let source = Some(&spec.source.image).filter(|_| spec.source.plain_http);
+    let target = spec.target.image.as_ref().filter(|_| spec.target.plain_http);
+    let host = |image: &String| Some(image.parse::<Reference>().ok()?.registry().to_owned());
+    source.into_iter().chain(target).filter_map(host).collect()
+}
 
 /// Builds it. `service_account_secrets` are the image pull secrets of the job's service account.
 ///
@@ -27,7 +36,7 @@ pub(crate) fn worker_job(
     let spec = WorkerSpec {
         version: CONTRACT_VERSION,
         task: Task::Squash(Box::new(request::request(&job.spec, attempt))),
-        plain_http: job.spec.source.plain_http,
+        plain_http_hosts: plain_http_hosts(&job.spec),
         credentials: mounts.clone(),
     };
     let annotations: BTreeMap<_, _> = [

@@ -1,0 +1,349 @@
+//! Authentication to one registry: its challenge, its tokens by scope, and getting new ones.
+//!
+//! The keyring's candidates are tried in their order, each once: what is refused leads to the next. A token that was good may
+//! have expired, so it is got anew with the same credential first; the answer of a program may have expired as well, so it is
+//! run again, and its answer is tried if it differs.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::auth::challenge::Challenge;
+use crate::auth::credential::Credential;
+use crate::auth::keyring::Candidate;
+use crate::auth::secret::Secret;
+use crate::auth::token_server::{self, Realm};
+use crate::error::{Error, ErrorKind};
+use crate::http::clients::Clients;
+
+/// A token is renewed when less than this is left of it: a request that is under way has to arrive with a valid one.
+const MARGIN: Duration = Duration::from_secs(5);
+/// A program whose answer was refused is run again once in this time.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// What the requests of one repository may do, for example `repository:a/b:pull,push`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Scope {
+    /// Repository whose credentials are used.
+    pub(crate) repository: String,
+    /// Whether it writes.
+    pub(crate) push: bool,
+    /// A repository to read besides, for a mount.
+    pub(crate) from: Option<String>,
+}
+
+impl Scope {
+    fn texts(&self) -> Vec<String> {
+        if self.repository.is_empty() {
+            return Vec::new();
+        }
+        let actions = if self.push { "pull,push" } else { "pull" };
+        let mut texts = vec![format!("repository:{}:{actions}", self.repository)];
+        texts.extend(self.from.iter().map(|from| format!("repository:{from}:pull")));
+        texts
+    }
+
+    /// The scopes to ask for after a challenge that names some. The server's own name of a thing counts, and no more is asked
+    /// for than the request needs: one that takes a single scope, or refuses actions that an account may not do, is satisfied.
+    fn after_challenge(&self, asked: &str) -> Vec<String> {
+        let asked: Vec<String> = asked.split_ascii_whitespace().map(str::to_owned).collect();
+        let mut texts = self.texts();
+        for text in &asked {
+            let name = text.rsplit_once(':').map_or(text.as_str(), |(name, _)| name);
+            let own = texts.iter().position(|own| own.rsplit_once(':').is_some_and(|(own, _)| own == name));
+            match own {
+                Some(at) if covers(text, &texts[at]) => texts[at].clone_from(text),
+                Some(_) => {}
+                // Another name for what we ask of: theirs instead of ours.
+                None if !texts.is_empty() && asked.len() == 1 => texts[0].clone_from(text),
+                None => texts.push(text.clone()),
+            }
+        }
+        texts
+    }
+}
+
+/// Whether one scope text already asks for another's actions on the same thing.
+fn covers(have: &str, asked: &str) -> bool {
+    let (Some((have_name, have_actions)), Some((name, actions))) =
+        (have.rsplit_once(':'), asked.rsplit_once(':'))
+    else {
+        return have == asked;
+    };
+    have_name == name && actions.split(',').all(|action| have_actions.split(',').any(|have| have == action))
+}
+
+/// The registry that asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registry<'a> {
+    /// As in references.
+    pub(crate) name: &'a str,
+    pub(crate) https: bool,
+    /// Nobody is known there: another host than the one that was named, by way of a redirect.
+    pub(crate) anonymous: bool,
+}
+
+/// The state of authentication to one registry.
+#[derive(Debug, Default)]
+pub(crate) struct Authentication {
+    challenge: Mutex<Option<Challenge>>,
+    headers: Mutex<HashMap<Scope, Issued>>,
+    /// What challenges asked for.
+    asked: Mutex<HashMap<Scope, Vec<String>>>,
+    /// What programs answered, by candidate.
+    answers: Mutex<HashMap<String, Answered>>,
+    /// Held while a token is fetched, so that 16 requests that find theirs expired fetch one.
+    renewing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Issued {
+    header: Secret,
+    /// Which of the candidates it was made with.
+    rank: usize,
+    until: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+struct Answered {
+    credential: Option<Credential>,
+    repeated: Option<Instant>,
+}
+
+/// A credential's further use after a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// From this candidate on.
+    At(usize),
+    /// This candidate's program is run again first.
+    Again(usize),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Authentication {
+    /// The `Authorization` header for a scope, if one is known to be needed. Renews one that is about to expire.
+    pub(crate) async fn header(
+        &self,
+        clients: &Clients,
+        registry: &Registry<'_>,
+        scope: &Scope,
+    ) -> Result<Option<Secret>, Error> {
+        let known = lock(&self.challenge).clone();
+        let Some(challenge) = known else { return Ok(None) };
+        if let Some(issued) = self.valid(scope) {
+            return Ok(Some(issued.header));
+        }
+        let rank = lock(&self.headers).get(scope).map_or(0, |issued| issued.rank);
+        self.issue(clients, registry, scope, &challenge, Start::At(rank), None).await
+    }
+
+    /// After a 401: a header that differs from the one that failed, or `None` when there is nothing left to try. `refusals`
+    /// counts those of one request: what was issued since the first is refused although it is new.
+    pub(crate) async fn renew(
+        &self,
+        clients: &Clients,
+        registry: &Registry<'_>,
+        scope: &Scope,
+        challenge: Challenge,
+        failed: Option<&Secret>,
+        refusals: u32,
+    ) -> Result<Option<Secret>, Error> {
+        *lock(&self.challenge) = Some(challenge.clone());
+        if let Challenge::Bearer { scope: Some(asked), .. } = &challenge {
+            lock(&self.asked).insert(scope.clone(), scope.after_challenge(asked));
+        }
+        let current = lock(&self.headers).get(scope).cloned();
+        let start = match current {
+            None => Start::At(0),
+            Some(issued) if failed != Some(&issued.header) => return Ok(Some(issued.header)),
+            Some(issued) => {
+                let expired = matches!(challenge, Challenge::Bearer { .. }) && issued.until.is_some();
+                if expired && refusals <= 1 { Start::At(issued.rank) } else { Start::Again(issued.rank) }
+            }
+        };
+        self.issue(clients, registry, scope, &challenge, start, failed).await
+    }
+
+    fn valid(&self, scope: &Scope) -> Option<Issued> {
+        let headers = lock(&self.headers);
+        let usable = |issued: &&Issued| issued.until.is_none_or(|until| Instant::now() + MARGIN < until);
+        // Who may write may read.
+        let writing = Scope { push: true, ..scope.clone() };
+        headers.get(scope).filter(usable).or_else(|| headers.get(&writing).filter(usable)).cloned()
+    }
+
+    async fn issue(
+        &self,
+        clients: &Clients,
+        registry: &Registry<'_>,
+        scope: &Scope,
+        challenge: &Challenge,
+        start: Start,
+        failed: Option<&Secret>,
+    ) -> Result<Option<Secret>, Error> {
+        let _one = self.renewing.lock().await;
+        // Another request may have renewed it while this one waited.
+        if let Some(issued) = self.valid(scope)
+            && failed != Some(&issued.header)
+        {
+            return Ok(Some(issued.header));
+        }
+        let candidates = match registry.anonymous {
+            true => vec![Candidate::Anonymous],
+            false => clients.options().keyring.candidates(registry.name, &scope.repository),
+        };
+        let (first, mut again) = match start {
+            Start::At(rank) => (rank, false),
+            Start::Again(rank) => {
+                let renews = candidates.get(rank).is_some_and(Candidate::renews);
+                (rank + usize::from(!renews), renews)
+            }
+        };
+        let mut refusal = None;
+        for (rank, candidate) in candidates.iter().enumerate().skip(first) {
+            loop {
+                let credential = match self.credential(clients, registry, candidate, again).await {
+                    Ok(credential) => credential,
+                    Err(error) => {
+                        tracing::warn!("{error}");
+                        refusal.get_or_insert(error);
+                        break;
+                    }
+                };
+                // A candidate other than nobody that knows nothing has nothing to try.
+                if credential.is_none() && !matches!(candidate, Candidate::Anonymous) {
+                    break;
+                }
+                match self.with(clients, registry, challenge, scope, credential.as_ref()).await {
+                    Ok(Some((header, until))) if failed != Some(&header) => {
+                        let issued = Issued { header: header.clone(), rank, until };
+                        lock(&self.headers).insert(scope.clone(), issued);
+                        return Ok(Some(header));
+                    }
+                    Ok(_) => {}
+                    // These credentials are not for this token server; the next may be.
+                    Err(error) if matches!(error.kind(), ErrorKind::Unauthorized { .. }) => {
+                        refusal.get_or_insert(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+                if again || !candidate.renews() {
+                    break;
+                }
+                again = true;
+            }
+            again = false;
+        }
+        match refusal {
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
+    }
+
+    /// A candidate's credential. With `again`, a program is run once more, and only an answer that differs counts.
+    async fn credential(
+        &self,
+        clients: &Clients,
+        registry: &Registry<'_>,
+        candidate: &Candidate,
+        again: bool,
+    ) -> Result<Option<Credential>, Error> {
+        let options = clients.options();
+        let resolve = options.keyring.resolve(candidate, registry.name, options.timeouts.helper);
+        if !candidate.renews() {
+            return resolve.await;
+        }
+        let key = candidate.name();
+        let known = lock(&self.answers).get(&key).cloned();
+        match known {
+            Some(known) if !again => Ok(known.credential),
+            Some(known) => {
+                if known.repeated.is_some_and(|at| at.elapsed() < PAUSE) {
+                    return Ok(None);
+                }
+                let credential = resolve.await?;
+                let differs = credential != known.credential;
+                let answered = Answered { credential: credential.clone(), repeated: Some(Instant::now()) };
+                lock(&self.answers).insert(key, answered);
+                Ok(credential.filter(|_| differs))
+            }
+            None => {
+                let credential = resolve.await?;
+                lock(&self.answers).insert(key, Answered { credential: credential.clone(), repeated: None });
+                Ok(credential)
+            }
+        }
+    }
+
+    /// The header that a credential gives, and until when it is good.
+    async fn with(
+        &self,
+        clients: &Clients,
+        registry: &Registry<'_>,
+        challenge: &Challenge,
+        scope: &Scope,
+        credential: Option<&Credential>,
+    ) -> Result<Option<(Secret, Option<Instant>)>, Error> {
+        match (challenge, credential) {
+            (_, Some(Credential::RegistryToken(token))) => Ok(Some((bearer(token), None))),
+            (Challenge::Basic, Some(Credential::Basic { username, password })) => {
+                Ok(Some((basic_header(username, password), None)))
+            }
+            (Challenge::Basic, _) => Ok(None),
+            (Challenge::Bearer { realm, service, .. }, credential) => {
+                let asked = lock(&self.asked).get(scope).cloned();
+                let realm = Realm {
+                    url: realm,
+                    service: service.as_deref(),
+                    scopes: asked.unwrap_or_else(|| scope.texts()),
+                    push: scope.push,
+                    repository: &scope.repository,
+                };
+                let (token, lifetime) = token_server::fetch(clients, registry, &realm, credential).await?;
+                Ok(Some((bearer(&token), Some(Instant::now() + lifetime))))
+            }
+        }
+    }
+}
+
+fn bearer(token: &Secret) -> Secret {
+    Secret::new(format!("Bearer {}", token.expose()))
+}
+
+pub(crate) fn basic_header(username: &str, password: &Secret) -> Secret {
+    Secret::new(format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.expose()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(push: bool, from: Option<&str>) -> Scope {
+        Scope { repository: "a/b".to_owned(), push, from: from.map(str::to_owned) }
+    }
+
+    #[test]
+    fn no_more_is_asked_for_than_the_request_needs() {
+        assert_eq!(scope(false, None).texts(), ["repository:a/b:pull"]);
+        assert_eq!(scope(true, None).texts(), ["repository:a/b:pull,push"]);
+        assert_eq!(scope(true, Some("c")).texts(), ["repository:a/b:pull,push", "repository:c:pull"]);
+    }
+
+    #[test]
+    fn the_servers_name_of_a_repository_counts_and_stands_alone() {
+        assert_eq!(scope(false, None).after_challenge("repository:proj/a/b:pull"), ["repository:proj/a/b:pull"]);
+        assert_eq!(scope(true, None).after_challenge("repository:a/b:push,pull"), ["repository:a/b:push,pull"]);
+        assert_eq!(scope(true, None).after_challenge("repository:a/b:pull"), ["repository:a/b:pull,push"]);
+        assert_eq!(scope(false, None).after_challenge("repository:a/b:pull,push"), ["repository:a/b:pull,push"]);
+        assert_eq!(
+            scope(true, Some("c")).after_challenge("repository:a/b:pull,push repository:c:pull"),
+            ["repository:a/b:pull,push", "repository:c:pull"]
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! A token server: what is asked of it, and what its answers mean.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+
+use crate::auth::credential::Credential;
+use crate::auth::secret::{Secret, redact};
+use crate::auth::token::{Registry, basic_header};
+use crate::error::{Error, ErrorKind};
+use crate::http::answer::{read_bounded, status_error};
+use crate::http::attempts::Attempts;
+use crate::http::clients::{Clients, is_loopback};
+use crate::operation::Operation;
+
+/// What the token specification says when `expires_in` is missing; what is zero, negative or no number means no more.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
+/// A token is got anew after this time, however long it says it is good.
+const LONGEST_LIFETIME: f64 = 86_400.0;
+/// Largest answer of a token server.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// Where a token is asked for, and for what.
+pub(crate) struct Realm<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) service: Option<&'a str>,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) push: bool,
+    /// For errors.
+    pub(crate) repository: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    token: Option<Value>,
+    access_token: Option<Value>,
+    expires_in: Option<Value>,
+}
+
+impl Answer {
+    fn token(&self) -> Option<&str> {
+        [&self.token, &self.access_token]
+            .into_iter()
+            .filter_map(|value| value.as_ref()?.as_str())
+            .find(|token| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()))
+    }
+
+    /// Servers write it as a number of any kind, as text, or not at all.
+    fn lifetime(&self) -> Duration {
+        let seconds = match &self.expires_in {
+            Some(Value::Number(number)) => number.as_f64(),
+            Some(Value::String(text)) => text.trim().parse().ok(),
+            _ => None,
+        };
+        match seconds.filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0) {
+            Some(seconds) => Duration::from_secs_f64(seconds.min(LONGEST_LIFETIME)),
+            None => DEFAULT_LIFETIME,
+        }
+    }
+}
+
+/// Asks for a token: GET with basic credentials or none, POST with an identity token. Gives it with its lifetime.
+pub(crate) async fn fetch(
+    clients: &Clients,
+    registry: &Registry<'_>,
+    realm: &Realm<'_>,
+    credential: Option<&Credential>,
+) -> Result<(Secret, Duration), Error> {
+    let operation = Operation::AskingForToken { push: realm.push };
+    let fault = |kind: ErrorKind| Error::new(registry.name, operation, realm.repository, kind);
+    let mut url = Url::parse(realm.url)
+        .map_err(|_| fault(ErrorKind::Protocol("the token server's address is not a URL".to_owned())))?;
+    let secure = url.scheme() == "https" || is_loopback(&url) || !registry.https;
+    if !matches!(url.scheme(), "https" | "http") || (!secure && credential.is_some()) {
+        let reason = format!("it sends credentials to {} in the clear", redact(&url));
+        return Err(fault(ErrorKind::Protocol(reason)));
+    }
+    let http = clients.http(&url)?;
+    let request = if let Some(Credential::IdentityToken(token)) = credential {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "refresh_token").append_pair("client_id", "unbloat");
+        form.append_pair("service", realm.service.unwrap_or_default());
+        form.append_pair("scope", &realm.scopes.join(" "));
+        form.append_pair("refresh_token", token.expose());
+        http.post(url.clone()).header("content-type", "application/x-www-form-urlencoded").body(form.finish())
+    } else {
+        {
+            let mut query = url.query_pairs_mut();
+            if let Some(service) = realm.service {
+                query.append_pair("service", service);
+            }
+            for text in &realm.scopes {
+                query.append_pair("scope", text);
+            }
+            if let Some(Credential::Basic { username, .. }) = credential {
+                query.append_pair("account", username);
+            }
+        }
+        let request = http.get(url.clone());
+        match credential {
+            Some(Credential::Basic { username, password }) => {
+                request.header("authorization", basic_header(username, password).expose())
+            }
+            _ => request,
+        }
+    };
+    let mut attempts = Attempts::new(clients.options().retry);
+    let body = loop {
+        let again = request.try_clone().expect("its body is in memory");
+        let response = clients.send_with_retries(again, &fault).await?;
+        if !response.status().is_success() {
+            return Err(status_error(registry.name, operation, realm.repository, response).await);
+        }
+        match read_bounded(response, MAX_ANSWER, clients.options().timeouts.stall).await.map_err(&fault) {
+            Ok(body) => break body,
+            Err(error) if !attempts.again_after(&error).await => return Err(error),
+            Err(_) => {}
+        }
+    };
+    let answer: Answer = serde_json::from_slice(&body)
+        .map_err(|_| fault(ErrorKind::Protocol("the token server's answer is not JSON".to_owned())))?;
+    let token = answer
+        .token()
+        .ok_or_else(|| fault(ErrorKind::Protocol("the token server gave no token".to_owned())))?;
+    Ok((Secret::new(token), answer.lifetime()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(json: &str) -> (Option<String>, Duration) {
+        let answer: Answer = serde_json::from_str(json).unwrap();
+        (answer.token().map(str::to_owned), answer.lifetime())
+    }
+
+    #[test]
+    fn odd_lifetimes_are_read_and_none_is_for_ever_or_never() {
+        for (text, seconds) in [
+            ("300", 300.0),
+            ("299.5", 299.5),
+            ("\"300\"", 300.0),
+            ("\" 12.5 \"", 12.5),
+            ("0", 60.0),
+            ("-1", 60.0),
+            ("null", 60.0),
+            ("\"soon\"", 60.0),
+            ("true", 60.0),
+            ("{}", 60.0),
+            ("1e300", 86_400.0),
+            ("18446744073709551615", 86_400.0),
+        ] {
+            let (_, lifetime) = of(&format!("{{\"token\":\"t\",\"expires_in\":{text}}}"));
+            assert_eq!(lifetime, Duration::from_secs_f64(seconds), "{text}");
+        }
+        assert_eq!(of("{\"token\":\"t\"}").1, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn either_name_of_the_token_will_do() {
+        assert_eq!(of(r#"{"access_token":"a"}"#).0.as_deref(), Some("a"));
+        assert_eq!(of(r#"{"token":"","access_token":"a"}"#).0.as_deref(), Some("a"));
+        assert_eq!(of(r#"{"token":null,"access_token":"a"}"#).0.as_deref(), Some("a"));
+        assert_eq!(of(r#"{"token":"t","access_token":"a"}"#).0.as_deref(), Some("t"));
+        assert_eq!(of(r#"{"token":"with space"}"#).0, None);
+    }
+}
