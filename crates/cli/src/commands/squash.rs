@@ -42,7 +42,6 @@ pub(crate) async fn remove(settings: &Settings, args: RemoveArgs) -> anyhow::Res
     let (Some(destination), Some(source)) = (arguments.pop(), arguments.pop()) else {
         return Err(Usage("remove wants PATH… SRC DST".into()).into());
     };
-    let client = settings.client(limits.memory, limits.scratch.clone(), true)?;
     let request = RemoveRequest {
         source,
         destination,
