@@ -7,6 +7,23 @@
 //! Invariants:
 //! - a thing has one type: command, engine, worker and operator use the same request, figures and exit codes;
 //! - what an older release wrote can be read: fields are added with a default, and names stay.
+//!
+//! # Example
+//! ```
+//! use unbloat_contract::{Compression, SquashRequest};
+//!
+//! let request = SquashRequest {
+//!     truncate: vec!["/var/log/btmp".into()],
+//!     ..SquashRequest::new("registry.example/devbox:today", "registry.example/devbox:flat")
+//! };
+//! let sent = serde_json::to_string(&request)?;
+//! assert!(sent.contains(r#""truncate":["/var/log/btmp"]"#));
+//!
+//! // Fields that an older writer did not know have defaults.
+//! let read: SquashRequest = serde_json::from_str(r#"{"source": "a.example/b:c", "destination": "oci:here:c"}"#)?;
+//! assert_eq!(read.compression, Compression::Keep);
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 pub mod analysis;
 pub mod exit;

@@ -1,4 +1,25 @@
-//! Texts that have to fit somewhere.
+//! Texts for people: sizes, and texts that have to fit somewhere.
+
+/// Bytes with a binary unit, `2.0 GiB`: in the command, its pages, messages, and the columns of `kubectl get`.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    // What would be shown as 1024.0 of a unit is one of the next.
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// As [`bytes`], for what can be less than nothing: `-82 B`.
+#[must_use]
+pub fn signed_bytes(count: i64) -> String {
+    let sign = if count < 0 { "-" } else { "" };
+    format!("{sign}{}", bytes(count.unsigned_abs()))
+}
 
 /// At most `limit` bytes of a text, cut at a character and marked where it was.
 #[must_use]
@@ -64,6 +85,18 @@ fn is_obeyed(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_shown_with_one_digit_after_the_point() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1024), "1.0 KiB");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes((1 << 20) - 1), "1.0 MiB");
+        assert_eq!(bytes(800 << 30), "800.0 GiB");
+        assert_eq!(bytes(u64::MAX), "16.0 EiB");
+        assert_eq!(signed_bytes(-1536), "-1.5 KiB");
+        assert_eq!(signed_bytes(i64::MIN), "-8.0 EiB");
+    }
 
     #[test]
     fn nothing_that_a_terminal_obeys_is_left_of_a_text_from_outside() {

@@ -37,7 +37,7 @@ pub struct ImageSquashJobStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub layers: Option<String>,
-    /// Compressed size before and after, such as `221 MB→3.1 MB`.
+    /// Compressed size before and after, such as `210.8 MiB→3.0 MiB`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub size: Option<String>,

@@ -83,8 +83,10 @@ mod tests {
             }))
             .unwrap()
         };
-        let jobs =
-            [job("a", json!({})), job("a-longer-name", json!({"layers": "272→2", "size": "221 MB→3.1 MB"}))];
+        let jobs = [
+            job("a", json!({})),
+            job("a-longer-name", json!({"layers": "272→2", "size": "210.8 MiB→3.0 MiB"})),
+        ];
         let now = "2026-01-01T00:03:00Z".parse().unwrap();
         let text = table(&jobs, false, now);
         let lines: Vec<Vec<char>> = text.lines().map(|line| line.chars().collect()).collect();

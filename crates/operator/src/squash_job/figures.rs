@@ -3,7 +3,7 @@
 use unbloat_api::ImageSquashJobStatus;
 use unbloat_api::condition::bounded;
 use unbloat_api::squash_job::{ImageFigures, Progress};
-use unbloat_contract::{Figures, SquashResult};
+use unbloat_contract::{Figures, SquashResult, text};
 
 use super::units;
 use super::world::SourceFacts;
@@ -85,8 +85,9 @@ pub(crate) fn columns(status: &mut ImageSquashJobStatus) {
     let (Some(before), Some(after)) = (&status.source, &status.target) else { return };
     let pair = |before: Option<String>, after: Option<String>| Some(format!("{}→{}", before?, after?));
     status.layers = pair(before.layers.map(|n| n.to_string()), after.layers.map(|n| n.to_string()));
-    status.size = pair(before.compressed_bytes.map(units::bytes), after.compressed_bytes.map(units::bytes));
-    status.reclaimed = status.reclaimed_bytes.map(units::bytes);
+    status.size =
+        pair(before.compressed_bytes.map(text::signed_bytes), after.compressed_bytes.map(text::signed_bytes));
+    status.reclaimed = status.reclaimed_bytes.map(text::signed_bytes);
 }
 
 /// The summary of a squash in one line.
@@ -96,9 +97,9 @@ pub(crate) fn squashed_message(result: &SquashResult) -> String {
         "{} layers are {} now, {} are {}: {} reclaimed in {}",
         figures.layers_before,
         figures.layers_after,
-        units::bytes(signed(figures.compressed_bytes_before)),
-        units::bytes(signed(figures.compressed_bytes_after)),
-        units::bytes(result.reclaimed_bytes),
+        text::signed_bytes(signed(figures.compressed_bytes_before)),
+        text::signed_bytes(signed(figures.compressed_bytes_after)),
+        text::signed_bytes(result.reclaimed_bytes),
         units::seconds(result.duration_seconds.ceil() as i64)
     )
 }

@@ -308,8 +308,8 @@ fn a_result_fills_figures_and_columns_and_finishes() {
     let status = world.turn().status().clone();
     assert_eq!(summary(&status), ("True", "Squashed"));
     assert_eq!(status.layers.as_deref(), Some("272→2"));
-    assert_eq!(status.size.as_deref(), Some("221 MB→3.1 MB"));
-    assert_eq!((status.reclaimed.as_deref(), status.reclaimed_bytes), (Some("218 MB"), Some(217_900_000)));
+    assert_eq!(status.size.as_deref(), Some("210.8 MiB→3.0 MiB"));
+    assert_eq!((status.reclaimed.as_deref(), status.reclaimed_bytes), (Some("207.8 MiB"), Some(217_900_000)));
     assert_eq!(status.target.as_ref().unwrap().reference.as_deref(), Some("a.example/b@sha256:result"));
     assert_eq!(
         status.source.as_ref().unwrap().reference.as_deref(),
