@@ -12,6 +12,26 @@
 //!
 //! # Errors
 //! Those of a merge, for the same layers; only links that a merge of the same image would repair lead nowhere in neither.
+//!
+//! # Example
+//! ```
+//! use unbloat_analysis::{AnalysisOptions, ImageFacts, LayerFacts, analyze};
+//! use unbloat_layers::{MemoryLayers, tar};
+//!
+//! // A log of 1000 bytes that two commits copied up.
+//! let layer = || {
+//!     let mut layer = tar::simple_header(b"var/log/btmp", b'0', 0o600, 1000);
+//!     layer.resize(512 + 1024 + 1024, 0);
+//!     layer
+//! };
+//! let layers = MemoryLayers { layers: vec![layer().into(), layer().into()], chunk_bytes: 1 << 20 };
+//! let facts = ImageFacts { layers: vec![LayerFacts::default(); 2], ..ImageFacts::default() };
+//!
+//! let analysis = analyze(&layers, &facts, &AnalysisOptions::default())?;
+//! assert_eq!(analysis.totals.wasted_bytes, 1000);
+//! assert_eq!(analysis.paths[0].path, "/var/log/btmp");
+//! # Ok::<(), unbloat_layers::Error>(())
+//! ```
 
 mod apply;
 mod causes;
@@ -20,19 +40,19 @@ mod collections;
 mod compare;
 mod content;
 mod feed;
-mod human;
 mod places;
 mod report;
 mod result;
 
 pub use causes::{Rule, TABLE as CAUSES};
 pub use compare::{Comparison, LayerChange, PathChange, Side, compare};
-pub use human::bytes as human_bytes;
 pub use result::{
     Analysis, Attributes, CauseReport, Change, DuplicateReport, EntryKind, Estimate, Evidence, LayerReport,
     PathReport, PathVersion, RiskReport, Tally, Totals, WhiteoutReport,
 };
 
+use unbloat_contract::text as human;
+pub use unbloat_contract::text::bytes as human_bytes;
 use unbloat_layers::tree::Tree;
 use unbloat_layers::{Error, LayerSource, MAX_LAYERS, Patterns};
 

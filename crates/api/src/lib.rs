@@ -7,6 +7,21 @@
 //! Invariants: every string and list of a resource is bounded; a field that a running squash depends on is immutable, and
 //! the refusal names it; a reason is one of [`Reason`] and says what to do. `ImageSquashPolicy` and `ImageReport` will each
 //! be a module beside [`squash_job`].
+//!
+//! # Example
+//! ```
+//! use unbloat_api::{ImageSquashJob, Reason};
+//!
+//! let job: ImageSquashJob = serde_json::from_str(
+//!     r#"{"apiVersion": "unbloat.dev/v1alpha1", "kind": "ImageSquashJob", "metadata": {"name": "today"},
+//!         "spec": {"source": {"image": "registry.example/devbox:today"}, "target": {"moveTag": true}}}"#,
+//! )?;
+//! assert!(job.spec.target.move_tag && !job.spec.suspend);
+//! for reason in Reason::ALL {
+//!     assert!(!reason.what_to_do().is_empty(), "{reason} says what to do");
+//! }
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 pub mod condition;
 pub mod labels;

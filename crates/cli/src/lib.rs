@@ -2,6 +2,17 @@
 //!
 //! What happens here: arguments become requests, progress becomes a bar, results become text or JSON, errors become exit
 //! codes. What does not: anything that the worker needs as well, which is in the `squash` crate.
+//!
+//! # Example
+//! ```
+//! use clap::Parser;
+//! use unbloat_cli::Cli;
+//!
+//! let words = ["unbloat", "squash", "registry.example/devbox:today", "oci:flat", "--truncate", "/var/log/btmp"];
+//! assert!(Cli::try_parse_from(words).is_ok());
+//! let error = Cli::try_parse_from(["unbloat", "squash", "only-a-source"]).expect_err("no destination");
+//! assert!(error.use_stderr());
+//! ```
 
 mod args;
 mod cluster;

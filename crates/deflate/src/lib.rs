@@ -8,6 +8,36 @@
 //! Not here: network, files, tar, digests. Everything is synchronous, and memory is bounded whatever the input.
 //! The output depends on content and options alone: never on threads, timing or how the input was cut.
 //! `unsafe` is in `inflate/hot.rs` alone, with its proof.
+//!
+//! # Example
+//! ```
+//! use std::sync::{Arc, Mutex};
+//! use unbloat_deflate::{BufferPool, GzipDecoder, GzipOptions, GzipWriter};
+//!
+//! let content = b"what a layer holds ".repeat(1000);
+//! let member = Arc::new(Mutex::new(Vec::new()));
+//! let sink = Arc::clone(&member);
+//! let mut writer = GzipWriter::new(GzipOptions::default(), move |bytes| {
+//!     sink.lock().expect("one thread").extend_from_slice(&bytes);
+//!     Ok(())
+//! })?;
+//! writer.write(content.clone().into(), None)?;
+//! assert_eq!(writer.finish()?.uncompressed, 19_000);
+//!
+//! let member = member.lock().expect("one thread");
+//! let (mut input, mut found) = (member.as_slice(), Vec::new());
+//! let mut decoder = GzipDecoder::new(&BufferPool::new(1), false);
+//! while !input.is_empty() {
+//!     if let Some(chunk) = decoder.decode(&mut input)? {
+//!         found.extend_from_slice(&chunk.data);
+//!     }
+//! }
+//! while let Some(chunk) = decoder.finish()? {
+//!     found.extend_from_slice(&chunk.data);
+//! }
+//! assert_eq!(found, content);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod bits;
 mod block;

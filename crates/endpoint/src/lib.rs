@@ -6,6 +6,26 @@
 //! Invariants: a bounded number of connections at once, in all and for each address, each with a time limit; whatever a client
 //! sends, nothing of it is kept or shown. A new connection is always taken: where there are too many, the oldest one goes, of
 //! the same address if that has its share. An answer takes a moment, so that clients that hang keep nobody out.
+//!
+//! # Example
+//! ```
+//! use std::net::{Ipv4Addr, SocketAddr};
+//! use unbloat_endpoint::{Answer, serve};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+//! let endpoint = serve(anywhere, |path| match path {
+//!     "/healthz" => Answer::probe(true),
+//!     _ => Answer::not_found("try /healthz"),
+//! })
+//! .await?;
+//! let serving = tokio::spawn(endpoint);
+//! // It serves until it is dropped.
+//! serving.abort();
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

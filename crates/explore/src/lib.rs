@@ -7,6 +7,22 @@
 //! Invariants:
 //! - nothing is read after the catalogue is made, but for a file that is extracted;
 //! - no byte of a name reaches the terminal but through [`printable`].
+//!
+//! # Example
+//! ```
+//! use unbloat_explore::{Limits, View, read};
+//! use unbloat_layers::{MemoryLayers, tar};
+//!
+//! let lower = tar::empty_files([b"etc/hosts".as_slice(), b"etc/motd"].into_iter());
+//! let upper = tar::empty_files([b"etc/.wh.motd".as_slice()].into_iter());
+//! let layers = MemoryLayers { layers: vec![lower.into(), upper.into()], chunk_bytes: 1 << 20 };
+//!
+//! let catalogue = read(&layers, 2, &Limits::default())?;
+//! let motd = catalogue.find(b"/etc/motd").expect("a layer had it");
+//! assert_eq!(catalogue.versions(motd).len(), 2, "brought by one layer, taken away by the next");
+//! assert!(!View::new(&catalogue).rows().is_empty());
+//! # Ok::<(), unbloat_layers::Error>(())
+//! ```
 
 mod app;
 mod catalogue;

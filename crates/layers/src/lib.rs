@@ -11,6 +11,27 @@
 //! - The result depends on the layers and the options alone: not on threads, chunk sizes, memory or time.
 //! - Memory is [`Options::hold_bytes`], a few chunks for each thread, and at most 150 bytes a path.
 //! - Content is never copied: a [`Piece`] is a part of the decoder's own buffer.
+//!
+//! # Where to look
+//! - which name is a whiteout or an opaque mark: [`name`]; what a record or a mark does within its layer: [`layer`];
+//! - whether something hides something else: `visibility`, as a comparison of moments, over the events that `tree` keeps;
+//! - who reads which layer, and what is written when: `merge::scheduler`, `merge::writer`; hard links: `merge::hard_links`;
+//! - the rules by number: `docs/layer-semantics.md`.
+//!
+//! # Example
+//! ```
+//! use unbloat_layers::{MemoryLayers, Options, flatten, tar};
+//!
+//! // Two files, and a layer above that takes one of them away.
+//! let lower = tar::empty_files([b"kept".as_slice(), b"gone"].into_iter());
+//! let upper = tar::empty_files([b".wh.gone".as_slice()].into_iter());
+//! let layers = MemoryLayers { layers: vec![lower.into(), upper.into()], chunk_bytes: 1 << 20 };
+//!
+//! let (merged, _summary) = flatten(&layers, &Options::default())?;
+//! assert!(merged.starts_with(b"kept\0"));
+//! assert!(!merged.windows(4).any(|bytes| bytes == b"gone"));
+//! # Ok::<(), unbloat_layers::Error>(())
+//! ```
 mod chunk;
 mod collections;
 mod error;

@@ -8,6 +8,23 @@
 //! - a [`Reference`], [`Digest`] or [`Platform`] that exists is valid; an error says at which byte it is not;
 //! - a document that was not edited serialises to exactly the bytes it was parsed from;
 //! - sizes are bounded before parsing ([`MAX_MANIFEST_BYTES`], [`MAX_CONFIG_BYTES`]).
+//!
+//! # Example
+//! ```
+//! use unbloat_oci::{Digest, Manifest, Reference};
+//!
+//! let reference: Reference = "registry.example/team/devbox:today".parse()?;
+//! assert_eq!((reference.registry(), reference.tag()), ("registry.example", Some("today")));
+//! let pinned = reference.with_digest(Digest::sha256_of(b"a manifest"));
+//! assert!(pinned.to_string().contains("@sha256:"));
+//!
+//! // A document that nobody edits keeps its bytes, and fields that nobody here knows.
+//! let bytes = br#"{ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "x": 1,
+//!   "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "size": 2,
+//!     "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a" }, "layers": [] }"#;
+//! assert_eq!(Manifest::parse(None, bytes)?.to_bytes(), bytes);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod config;
 mod descriptor;

@@ -10,6 +10,21 @@
 //! - nothing is written when nothing changed, and the status is written in one place;
 //! - nothing that a tenant may write is taken for what the operator wrote;
 //! - a secret is never read: workers mount them.
+//!
+//! # Where to look
+//! Why a job has its reason: `squash_job::decide` (what to do now) and `squash_job::outcome` (what a worker's end means); the
+//! reasons themselves, with what to do, are in `unbloat_api::reason`. When an operator leads: `runtime::lease`.
+//!
+//! # Example
+//! ```
+//! use clap::Parser;
+//! use unbloat_operator::Args;
+//!
+//! let args = Args::try_parse_from(["unbloat-operator", "--namespace=team", "--instance=a", "--lease-namespace=team"])?;
+//! assert_eq!(args.namespace.as_deref(), Some("team"), "one namespace, so that no cluster role is needed");
+//! assert!(!args.no_leader_election);
+//! # Ok::<(), clap::Error>(())
+//! ```
 
 mod args;
 mod config;

@@ -8,6 +8,22 @@
 //! Invariants:
 //! - a blob that can be read has the digest it is named by (unless a fault says otherwise);
 //! - a manifest that can be read has all its blobs in its repository.
+//!
+//! # Example
+//! ```
+//! use unbloat_registry_server::{Options, Server};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let server = Server::start(Options::default()).await?;
+//! let reference = format!("{}/team/app:v1", server.host());
+//! assert!(reference.starts_with("127.0.0.1:"));
+//! // Push there with anything; then look at what was asked and what there is.
+//! assert_eq!(server.requests().len(), 0);
+//! assert_eq!(server.tag("team/app", "v1"), None);
+//! # Ok(())
+//! # }
+//! ```
 
 mod access;
 #[cfg(feature = "faults")]

@@ -8,6 +8,36 @@
 //! - memory is bounded by the chunks in flight, whatever a server sends;
 //! - nothing is published before [`Destination::publish`]; a dropped [`BlobUpload`] is cancelled on the server;
 //! - a secret is never in an error, a log line or a `Debug` text, and never goes to another host than the one it is for.
+//!
+//! # Where to look
+//! - sending a blob: `upload` (`chunked` asks how far the server got and resumes there, `way` says what comes when a registry
+//!   refuses chunks, `mount` takes a blob from another repository);
+//! - reading one, with ranges after a break: `remote::reading`; folders and archives: `local`;
+//! - how often something is tried and how long is waited: `http::attempts`; where a redirect may lead: `http::redirect`;
+//! - whose credentials, and which token: `auth`.
+//!
+//! # Example
+//! ```
+//! use unbloat_oci::{Family, Manifest};
+//! use unbloat_registry::{Client, ClientOptions, Location};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! // `registry.example/team/app:v1` and `oci-archive:FILE` go the same way as a folder.
+//! let location: Location = format!("oci:{}:v1", folder.path().join("layout").display()).parse()?;
+//! let client = Client::new(ClientOptions::default());
+//!
+//! let destination = client.destination(&location).await?;
+//! let config = destination.put_blob(Family::Oci.config(), b"{}".as_slice().into()).await?;
+//! let manifest = Manifest::new(Family::Oci, config, Vec::new());
+//! destination.publish(manifest.media_type(), manifest.to_bytes().into(), None).await?;
+//!
+//! let found = client.source(&location).await?.resolve().await?;
+//! assert_eq!(found.bytes, manifest.to_bytes());
+//! # Ok(())
+//! # }
+//! ```
 
 mod auth;
 mod client;

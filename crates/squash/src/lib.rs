@@ -8,7 +8,42 @@
 //! Invariants:
 //! - the digest of a result depends on the source and the request alone;
 //! - nothing is published before all of it was made, read to its verified end, and (if asked) read back;
-//! - memory is bounded by [`Limits::memory_bytes`](unbloat_contract::Limits::memory_bytes) and the number of paths, disk is not used.
+//! - memory is bounded by [`Limits::memory_bytes`](unbloat_contract::Limits::memory_bytes) and the number of paths; disk is
+//!   used only for a registry that takes a blob in one piece, and where the request names a cache.
+//!
+//! # Example
+//! ```
+//! use std::sync::Arc;
+//! use unbloat_contract::SquashRequest;
+//! use unbloat_registry::{Client, ClientOptions};
+//! use unbloat_squash::{Progress, squash};
+//!
+//! # use unbloat_oci::{Compression, Digest, Family, Manifest};
+//! # use unbloat_registry::Location;
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let place = |tag: &str| format!("oci:{}:{tag}", folder.path().join("layout").display());
+//! let client = Client::new(ClientOptions::default());
+//! // An image of three layers stands at `oci:DIR:today`.
+//! # let to = client.destination(&place("today").parse::<Location>()?).await?;
+//! # let (mut layers, mut ids) = (Vec::new(), Vec::new());
+//! # for name in [b"a".as_slice(), b"b", b".wh.a"] {
+//! #     let tar = unbloat_layers::tar::empty_files(std::iter::once(name));
+//! #     ids.push(Digest::sha256_of(&tar).to_string());
+//! #     let media_type = Family::Oci.layer(Compression::None).expect("OCI has plain layers");
+//! #     layers.push(to.put_blob(media_type, tar.into()).await?);
+//! # }
+//! # let config = serde_json::json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": ids}});
+//! # let config = to.put_blob(Family::Oci.config(), serde_json::to_vec(&config)?.into()).await?;
+//! # let manifest = Manifest::new(Family::Oci, config, layers);
+//! # to.publish(manifest.media_type(), manifest.to_bytes().into(), None).await?;
+//! let request = SquashRequest::new(&place("today"), &place("flat"));
+//! let result = squash(&client, &request, &Arc::new(Progress::default())).await?;
+//! assert_eq!((result.figures.layers_before, result.figures.layers_after), (3, 1));
+//! # Ok(())
+//! # }
+//! ```
 
 mod analyze;
 mod assemble;

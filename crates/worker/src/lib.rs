@@ -8,6 +8,38 @@
 //! - SIGTERM ends it within a second, and what was not published by then is not published;
 //! - no secret reaches an argument, a log line or the termination message;
 //! - it needs no Kubernetes token, no root, no capability, and writes to its scratch volume alone.
+//!
+//! # Example
+//! ```
+//! use clap::Parser;
+//! use unbloat_contract::SquashRequest;
+//! use unbloat_contract::worker::{CONTRACT_VERSION, Task, Termination, TERMINATION_LIMIT, WorkerSpec};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let (spec_path, termination) = (folder.path().join("spec.json"), folder.path().join("termination"));
+//! let request = SquashRequest::new("oci:/nowhere:v1", "oci:/nowhere:flat");
+//! let task = Task::Squash(Box::new(request));
+//! let spec = WorkerSpec { version: CONTRACT_VERSION, task, plain_http: false, credentials: Vec::new() };
+//! std::fs::write(&spec_path, serde_json::to_vec(&spec)?)?;
+//! let args = unbloat_worker::args::Args::parse_from([
+//!     "unbloat-worker".as_ref(),
+//!     "--spec".as_ref(),
+//!     spec_path.as_os_str(),
+//!     "--termination".as_ref(),
+//!     termination.as_os_str(),
+//!     "--address=127.0.0.1:0".as_ref(),
+//! ]);
+//! unbloat_worker::run(args).await?;
+//!
+//! // However it ended, it says so where Kubernetes looks.
+//! let message = std::fs::read(&termination)?;
+//! assert!(message.len() <= TERMINATION_LIMIT);
+//! let _: Termination = serde_json::from_slice(&message)?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod analysis;
 pub mod args;
