@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use unbloat_cluster::{Cluster, Error, Look, Options, Program, Registry, RegistryOptions, Result, Signal};
 
 use crate::binaries::{product_image, product_program};
@@ -26,7 +27,7 @@ pub struct Ground {
     program: PathBuf,
 }
 
-/// A running operator.
+/// A running operator; it ends with its value, so that a test that fails leaves no leader to the next one.
 pub struct Operator {
     /// The process.
     pub program: Program,
@@ -35,6 +36,18 @@ pub struct Operator {
 }
 
 impl Ground {
+    /// The ground that the tests of one file share, for one test at a time: what one of them kills, another may need. Each can
+    /// be run alone.
+    ///
+    /// # Errors
+    /// As [`Ground::start`].
+    pub async fn shared() -> Result<MutexGuard<'static, Self>> {
+        static SHARED: OnceCell<Mutex<Ground>> = OnceCell::const_new();
+        let ground = SHARED.get_or_try_init(async || Self::start().await.map(Mutex::new)).await?.lock().await;
+        ground.cluster.restricted_namespace("team").await?;
+        Ok(ground)
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -156,6 +169,13 @@ impl Ground {
     }
 }
 
+impl Drop for Operator {
+    fn drop(&mut self) {
+        // It has ended already, as most do by then, or the cluster ends it.
+        let _ = self.program.kill(Signal::KILL);
+    }
+}
+
 impl Operator {
     /// Ends it without a chance to clean up.
     ///
@@ -187,6 +207,12 @@ impl Operator {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.program.log()).unwrap_or_default()
     }
+}
+
+/// A name that no other process of this ground has had: `WHAT-NUMBER`.
+pub fn fresh(what: &str) -> String {
+    static NUMBER: AtomicU16 = AtomicU16::new(0);
+    format!("{what}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 fn merge(target: &mut Value, changes: &Value) {

@@ -4,18 +4,48 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::{MutexGuard, OnceCell};
 use unbloat_cluster::{Look, Program, Registry, RegistryOptions, Result, Signal};
-use unbloat_operator_tests::{Ground, Jobs, Layered, Operator, reason};
+use unbloat_operator_tests::{Ground, Jobs, Layered, Operator, fresh, reason};
 
 const LONG: Duration = Duration::from_secs(120);
 const PASSWORD: &str = "open-sesame-5a3f";
 
-#[tokio::test]
-async fn every_failure_has_its_reason_and_nothing_leaks() -> Result<()> {
-    let ground = Ground::start().await?;
-    let mut operator = ground.operator("operator-a", &json!({})).await?;
-    let mut spy = watch_processes(&ground)?;
-    ground.cluster.restricted_namespace("team").await?;
+/// The images that most failures are about, pushed once.
+struct Images {
+    private: Registry,
+    open: String,
+    closed: String,
+}
+
+/// What each test has: the shared ground for itself, an operator, and somebody who looks at every process.
+struct Scene {
+    ground: MutexGuard<'static, Ground>,
+    images: &'static Images,
+    operator: Operator,
+    spy: Program,
+}
+
+impl Scene {
+    async fn begin() -> Result<Self> {
+        static IMAGES: OnceCell<Images> = OnceCell::const_new();
+        let ground = Ground::shared().await?;
+        let images = IMAGES.get_or_try_init(async || push(&ground).await).await?;
+        let operator = ground.operator(&fresh("operator"), &json!({})).await?;
+        let spy = watch_processes(&ground)?;
+        Ok(Self { ground, images, operator, spy })
+    }
+
+    /// Whatever else a test is about: the password is nowhere, and everything still runs.
+    async fn end(mut self) -> Result<()> {
+        self.spy.kill(Signal::KILL)?;
+        nothing_leaked(&self.ground, &self.operator, &self.spy).await?;
+        self.operator.terminate()?;
+        self.ground.cluster.check_parts()
+    }
+}
+
+async fn push(ground: &Ground) -> Result<Images> {
     let login = Some(("alice".to_owned(), PASSWORD.to_owned()));
     let private = RegistryOptions { login, ..RegistryOptions::default() };
     let private = ground.cluster.start_registry("private", private).await?;
@@ -23,23 +53,13 @@ async fn every_failure_has_its_reason_and_nothing_leaks() -> Result<()> {
         .write(&ground.cluster.folder().join("image"));
     let open = ground.cluster.push(&ground.registry, &image, "team/app:v1").await?;
     let closed = ground.cluster.push(&private, &image, "team/app:v1").await?;
-
-    invalid_specs_are_refused_by_the_server(&ground).await?;
-    the_operators_own_refusals(&ground).await?;
-    credentials(&ground, &private, &closed).await?;
-    unknown_and_corrupt_images(&ground, &open).await?;
-    a_target_that_refuses(&ground, &open).await?;
-    a_flat_image_is_left_alone(&ground).await?;
-    a_deadline_ends_a_job(&ground).await?;
-    a_worker_out_of_memory_is_final(&ground).await?;
-    a_registry_that_is_away_is_retried(&ground, &open).await?;
-    spy.kill(Signal::KILL)?;
-    nothing_leaked(&ground, &operator, &spy).await?;
-    operator.terminate()?;
-    ground.cluster.check_parts()
+    Ok(Images { private, open, closed })
 }
 
-async fn invalid_specs_are_refused_by_the_server(ground: &Ground) -> Result<()> {
+#[tokio::test]
+async fn invalid_specs_are_refused_by_the_server() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
     let jobs = Jobs::of(&ground.cluster, "team").await?;
     for (spec, words) in [
         (
@@ -74,10 +94,13 @@ async fn invalid_specs_are_refused_by_the_server(ground: &Ground) -> Result<()> 
         .kubectl(&["apply", "--namespace=team", "--dry-run=server", "--filename", &samples])
         .await?;
     assert_eq!(applied.lines().count(), std::fs::read_dir(&samples).map_or(0, Iterator::count), "{applied}");
-    Ok(())
+    scene.end().await
 }
 
-async fn the_operators_own_refusals(ground: &Ground) -> Result<()> {
+#[tokio::test]
+async fn what_the_server_lets_pass_the_operator_refuses() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
     let target = json!({"image": format!("{}/x:y", ground.registry.host())});
     for (name, spec, wanted) in [
         (
@@ -94,7 +117,7 @@ async fn the_operators_own_refusals(ground: &Ground) -> Result<()> {
     ] {
         ends(ground, name, &spec, wanted, 0).await?;
     }
-    Ok(())
+    scene.end().await
 }
 
 /// Applies a job and checks how it ends; `pods` is how many workers it may have started.
@@ -110,7 +133,10 @@ async fn ends(ground: &Ground, name: &str, spec: &Value, wanted: &str, pods: usi
     Ok(())
 }
 
-async fn credentials(ground: &Ground, private: &Registry, closed: &str) -> Result<()> {
+#[tokio::test]
+async fn every_way_to_have_no_credentials_has_its_reason_and_no_process_shows_them() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let (ground, Images { private, closed, .. }) = (&*scene.ground, scene.images);
     let target = format!("{}/team/app:flat", private.host());
     let spec = |pull: &[&str], push: Option<&str>| {
         let pull: Vec<Value> = pull.iter().map(|name| json!({"name": name})).collect();
@@ -152,7 +178,9 @@ async fn credentials(ground: &Ground, private: &Registry, closed: &str) -> Resul
     let jobs = Jobs::of(&ground.cluster, "team").await?;
     let warnings = jobs.wait_for_end("by-account", LONG).await?.status.unwrap_or_default().warnings;
     assert!(warnings.iter().any(|warning| warning.contains("gone")), "{warnings:?}");
-    Ok(())
+    let seen = std::fs::read_to_string(scene.spy.log()).unwrap_or_default();
+    assert!(seen.contains("worker in "), "no worker's process was looked at");
+    scene.end().await
 }
 
 fn config_with(registry: &Registry, password: &str) -> String {
@@ -164,7 +192,10 @@ fn base64_of(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-async fn unknown_and_corrupt_images(ground: &Ground, open: &str) -> Result<()> {
+#[tokio::test]
+async fn unknown_and_corrupt_images_are_final_and_publish_nothing() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let (ground, open) = (&*scene.ground, &scene.images.open);
     let host = ground.registry.host();
     let target = json!({"image": format!("{host}/team/app:never")});
     let unknown =
@@ -190,26 +221,37 @@ async fn unknown_and_corrupt_images(ground: &Ground, open: &str) -> Result<()> {
     std::fs::write(&path, &good).expect("the same file");
     let listed = ground.cluster.crane(&ground.registry, &["ls", &format!("{host}/team/app")]).await?;
     assert_eq!(listed.trim(), "v1", "nothing is published by a failed squash");
-    Ok(())
+    scene.end().await
 }
 
-async fn a_target_that_refuses(ground: &Ground, open: &str) -> Result<()> {
+#[tokio::test]
+async fn a_target_that_refuses_is_said_to() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let (ground, open) = (&*scene.ground, &scene.images.open);
     let options = RegistryOptions { read_only: true, ..RegistryOptions::default() };
     let target = ground.cluster.start_registry("read-only", options).await?;
     let spec = json!({"source": {"image": open, "plainHTTP": true},
         "target": {"image": format!("{}/team/app:flat", target.host())}});
-    ends(ground, "read-only", &spec, "TargetRefused", 1).await
+    ends(ground, "read-only", &spec, "TargetRefused", 1).await?;
+    scene.end().await
 }
 
-async fn a_flat_image_is_left_alone(ground: &Ground) -> Result<()> {
+#[tokio::test]
+async fn a_flat_image_is_left_alone() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
     let image = Layered { layers: 1, step: 100, seed: 9, programs: true }
         .write(&ground.cluster.folder().join("flat"));
     let source = ground.cluster.push(&ground.registry, &image, "team/one:v1").await?;
     let spec = json!({"source": {"image": source, "plainHTTP": true}, "target": {"moveTag": true}});
-    ends(ground, "flat", &spec, "AlreadyFlat", 0).await
+    ends(ground, "flat", &spec, "AlreadyFlat", 0).await?;
+    scene.end().await
 }
 
-async fn a_deadline_ends_a_job(ground: &Ground) -> Result<()> {
+#[tokio::test]
+async fn a_deadline_ends_a_job() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
     // A worker that no node takes waits until the deadline.
     let spec = json!({"source": {"image": format!("{}/team/app:v1", ground.registry.host()), "plainHTTP": true},
         "target": {"image": format!("{}/team/late:v1", ground.registry.host())},
@@ -224,20 +266,28 @@ async fn a_deadline_ends_a_job(ground: &Ground) -> Result<()> {
             let pods = jobs.pods("late").await?;
             Ok(if pods.is_empty() { Look::Done(()) } else { Look::NotYet(format!("{} pods", pods.len())) })
         })
-        .await
+        .await?;
+    scene.end().await
 }
 
-async fn a_worker_out_of_memory_is_final(ground: &Ground) -> Result<()> {
+#[tokio::test]
+async fn a_worker_out_of_memory_is_final() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
     let image = Layered { layers: 40, step: 200_000, seed: 11, programs: true }
         .write(&ground.cluster.folder().join("large"));
     let source = ground.cluster.push(&ground.registry, &image, "team/large:v1").await?;
     let spec = json!({"source": {"image": source, "plainHTTP": true},
         "target": {"image": format!("{}/team/large:flat", ground.registry.host())},
         "worker": {"resources": {"memory": "20Mi"}}});
-    ends(ground, "oom", &spec, "WorkerOOMKilled", 1).await
+    ends(ground, "oom", &spec, "WorkerOOMKilled", 1).await?;
+    scene.end().await
 }
 
-async fn a_registry_that_is_away_is_retried(ground: &Ground, open: &str) -> Result<()> {
+#[tokio::test]
+async fn a_registry_that_is_away_is_retried() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let (ground, open) = (&*scene.ground, &scene.images.open);
     let jobs = Jobs::of(&ground.cluster, "team").await?;
     ground.cluster.kill(&ground.registry.part())?;
     let spec = json!({"source": {"image": open, "plainHTTP": true},
@@ -247,7 +297,8 @@ async fn a_registry_that_is_away_is_retried(ground: &Ground, open: &str) -> Resu
     let failure = waiting.status.unwrap_or_default().last_failure.expect("an attempt failed");
     assert_eq!(failure.reason, "RegistryUnavailable", "{failure:?}");
     ground.cluster.start_part(&ground.registry.part())?;
-    jobs.wait_for_reason("back", "Squashed", LONG).await.map(drop)
+    jobs.wait_for_reason("back", "Squashed", LONG).await?;
+    scene.end().await
 }
 
 /// Looks through arguments and environments of all processes of the cluster, five times a second.
@@ -261,12 +312,11 @@ fn watch_processes(ground: &Ground) -> Result<Program> {
          grep -al ^/unbloat-worker [0-9]*/cmdline | sed 's/^/worker in /'; done 2> /dev/null",
         patterns.display()
     );
-    ground.cluster.spawn("spy", &["busybox", "sh", "-c", &script], &[])
+    ground.cluster.spawn(&fresh("spy"), &["busybox", "sh", "-c", &script], &[])
 }
 
 async fn nothing_leaked(ground: &Ground, operator: &Operator, spy: &Program) -> Result<()> {
     let seen = std::fs::read_to_string(spy.log()).unwrap_or_default();
-    assert!(seen.contains("worker in "), "no worker's process was looked at");
     assert!(!seen.contains("secret in "), "{seen}");
     let mut places = vec![("the operator's log".to_owned(), operator.log())];
     for what in ["isj", "jobs", "pods", "events"] {
@@ -279,7 +329,6 @@ async fn nothing_leaked(ground: &Ground, operator: &Operator, spy: &Program) -> 
         let log = ground.cluster.kubectl(&["logs", pod, "--namespace=team"]).await?;
         places.push((pod.to_owned(), log));
     }
-    assert!(places.len() > 10, "{}", places.len());
     let encoded = base64_of(&format!("alice:{PASSWORD}"));
     for (place, text) in places {
         assert!(!text.contains(PASSWORD) && !text.contains(&encoded), "the password is in {place}");

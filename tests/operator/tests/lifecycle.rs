@@ -1,52 +1,93 @@
 //! Suspended, cancelled, killed and cut off at each stage: the same end, one result, never two workers at once.
+//!
+//! Each scenario is a test of its own on one ground, one at a time: `--test lifecycle a_cancelled_job` runs one.
 
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use serde_json::json;
+use tokio::sync::{MutexGuard, OnceCell};
 use unbloat_cluster::{Entrance, Flow, Look, Part, Result};
-use unbloat_operator_tests::{Gates, Ground, Jobs, Layered, Stage, reason};
+use unbloat_operator_tests::{Gates, Ground, Jobs, Layered, Operator, Stage, fresh, reason};
 
 const LONG: Duration = Duration::from_secs(180);
 
+/// What each test has: the shared ground for itself, ways that hold jobs in their stages, and a leader.
+struct Scene {
+    ground: MutexGuard<'static, Ground>,
+    operator: Operator,
+}
+
+impl Scene {
+    async fn begin() -> Result<Self> {
+        let ground = Ground::shared().await?;
+        let operator = ground.operator(&fresh("operator"), &json!({})).await?;
+        ground.wait_for_leader(&operator, LONG).await?;
+        Ok(Self { ground, operator })
+    }
+
+    /// Ends the operator, so that the next one leads at once.
+    async fn end(mut self) -> Result<()> {
+        self.operator.terminate()?;
+        self.ground.cluster.check_parts()
+    }
+}
+
+/// The digest of the slow image's result when nobody disturbs its job; every disturbed one has to have the same.
+async fn undisturbed(ground: &Ground, gates: &Gates<'_>) -> Result<&'static str> {
+    static DIGEST: OnceCell<String> = OnceCell::const_new();
+    let digest = DIGEST.get_or_try_init(async || {
+        gates.start("undisturbed").await?;
+        all_end_the_same(ground, gates, "undisturbed", 1, None).await
+    });
+    Ok(digest.await?)
+}
+
 #[tokio::test]
-async fn a_job_ends_the_same_whoever_is_killed_on_the_way() -> Result<()> {
-    let ground = Ground::start().await?;
-    ground.cluster.restricted_namespace("team").await?;
-    let gates = Gates::open(&ground).await?;
-    let mut operator = ground.operator("operator-a", &json!({})).await?;
-    ground.wait_for_leader(&operator, LONG).await?;
+async fn nobody_is_disturbed_and_both_jobs_give_one_digest() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let gates = Gates::open(&scene.ground).await?;
+    undisturbed(&scene.ground, &gates).await?;
+    drop(gates);
+    scene.end().await
+}
+
+#[tokio::test]
+async fn an_operator_killed_before_it_saw_a_job_and_while_its_worker_works_changes_nothing() -> Result<()> {
+    let mut scene = Scene::begin().await?;
+    let ground = &*scene.ground;
+    let gates = Gates::open(ground).await?;
     let jobs = Jobs::of(&ground.cluster, "team").await?;
-
-    let case = "undisturbed";
-    gates.start(case).await?;
-    let digest = all_end_the_same(&ground, &gates, case, 1, None).await?;
-
-    suspending_and_resuming(&ground, &gates).await?;
-    cancelling(&ground, &gates).await?;
-    time_to_live(&ground).await?;
-    a_tag_that_moved_meanwhile_is_left_alone(&ground, &gates).await?;
-
-    // The operator, before it saw the job, while the worker works, and when the worker has ended meanwhile.
-    operator.kill()?;
+    let digest = undisturbed(ground, &gates).await?;
     let case = "operator";
+    scene.operator.kill()?;
     for stage in Stage::ALL {
         gates.hold(stage);
         jobs.apply(&Gates::name(case, stage), &gates.spec(case, stage)).await?;
     }
-    operator = ground.operator("operator-b", &json!({})).await?;
+    scene.operator = ground.operator(&fresh("operator"), &json!({})).await?;
     for stage in Stage::ALL {
         gates.wait_for(case, stage).await?;
     }
-    operator.kill()?;
+    // The worker ends meanwhile.
+    scene.operator.kill()?;
     for stage in Stage::ALL {
         gates.let_go(stage);
-        one_worker_ends_well(&ground, &Gates::name(case, stage)).await?;
+        one_worker_ends_well(ground, &Gates::name(case, stage)).await?;
     }
-    operator = ground.operator("operator-c", &json!({})).await?;
-    all_end_the_same(&ground, &gates, case, 1, Some(&digest)).await?;
+    scene.operator = ground.operator(&fresh("operator"), &json!({})).await?;
+    all_end_the_same(ground, &gates, case, 1, Some(digest)).await?;
+    drop(gates);
+    scene.end().await
+}
 
-    // The worker.
+#[tokio::test]
+async fn a_worker_whose_pod_is_deleted_is_lost_and_replaced() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
+    let gates = Gates::open(ground).await?;
+    let jobs = Jobs::of(&ground.cluster, "team").await?;
+    let digest = undisturbed(ground, &gates).await?;
     let case = "worker";
     gates.start(case).await?;
     for stage in Stage::ALL {
@@ -58,40 +99,70 @@ async fn a_job_ends_the_same_whoever_is_killed_on_the_way() -> Result<()> {
         assert_eq!(failure.reason, "WorkerLost", "{failure:?}");
         assert_eq!(gates.tags(case, stage).await?, "", "{name}");
     }
-    all_end_the_same(&ground, &gates, case, 2, Some(&digest)).await?;
+    all_end_the_same(ground, &gates, case, 2, Some(digest)).await?;
+    drop(gates);
+    scene.end().await
+}
 
-    // The node's kubelet.
+#[tokio::test]
+async fn a_kubelet_that_starts_again_disturbs_no_worker() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
+    let gates = Gates::open(ground).await?;
+    let digest = undisturbed(ground, &gates).await?;
     let case = "kubelet";
     gates.start(case).await?;
     ground.cluster.restart(&Part::Kubelet(0))?;
-    all_end_the_same(&ground, &gates, case, 1, Some(&digest)).await?;
+    all_end_the_same(ground, &gates, case, 1, Some(digest)).await?;
+    drop(gates);
+    scene.end().await
+}
 
-    // The registry.
+#[tokio::test]
+async fn a_registry_that_is_away_for_two_seconds_costs_no_attempt() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
+    let gates = Gates::open(ground).await?;
+    let digest = undisturbed(ground, &gates).await?;
     let case = "registry";
     gates.start(case).await?;
     ground.cluster.kill(&ground.registry.part())?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     ground.cluster.start_part(&ground.registry.part())?;
-    all_end_the_same(&ground, &gates, case, 1, Some(&digest)).await?;
+    all_end_the_same(ground, &gates, case, 1, Some(digest)).await?;
+    drop(gates);
+    scene.end().await
+}
 
-    // The API server, for 30 s: the operator gives up its lease and ends; the next one goes on.
+#[tokio::test]
+async fn without_an_api_server_for_30_s_the_leader_ends_and_the_next_one_goes_on() -> Result<()> {
+    let mut scene = Scene::begin().await?;
+    let ground = &*scene.ground;
+    let gates = Gates::open(ground).await?;
+    let digest = undisturbed(ground, &gates).await?;
     let case = "api-server";
     gates.start(case).await?;
     ground.cluster.kill(&Part::ApiServer)?;
     tokio::time::sleep(Duration::from_secs(30)).await;
-    assert!(operator.program.ended().is_some(), "a leader without a lease went on:\n{}", operator.log());
+    let ended = scene.operator.program.ended();
     ground.cluster.start_part(&Part::ApiServer)?;
     ground.cluster.wait_for_api().await?;
-    let mut operator = ground.operator("operator-d", &json!({})).await?;
-    all_end_the_same(&ground, &gates, case, 1, Some(&digest)).await?;
+    assert!(ended.is_some(), "a leader without a lease went on:\n{}", scene.operator.log());
+    scene.operator = ground.operator(&fresh("operator"), &json!({})).await?;
+    all_end_the_same(ground, &gates, case, 1, Some(digest)).await?;
+    drop(gates);
+    scene.end().await
+}
 
-    // Asked to end, it gives the lease back, and the next one leads at once.
-    operator.terminate()?;
+#[tokio::test]
+async fn asked_to_end_a_leader_gives_its_lease_back_and_the_next_one_leads_at_once() -> Result<()> {
+    let mut scene = Scene::begin().await?;
+    scene.operator.terminate()?;
     let start = Instant::now();
-    let operator = ground.operator("operator-e", &json!({})).await?;
-    ground.wait_for_leader(&operator, LONG).await?;
+    scene.operator = scene.ground.operator(&fresh("operator"), &json!({})).await?;
+    scene.ground.wait_for_leader(&scene.operator, LONG).await?;
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
-    ground.cluster.check_parts()
+    scene.end().await
 }
 
 /// Lets the jobs of a case go on and checks that each ends with one result, after this many attempts; gives its digest.
@@ -145,7 +216,11 @@ async fn one_worker_ends_well(ground: &Ground, name: &str) -> Result<()> {
         .await
 }
 
-async fn suspending_and_resuming(ground: &Ground, gates: &Gates<'_>) -> Result<()> {
+#[tokio::test]
+async fn a_suspended_worker_goes_and_a_resumed_job_starts_another() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
+    let gates = &Gates::open(ground).await?;
     let jobs = Jobs::of(&ground.cluster, "team").await?;
     let case = "suspended";
     gates.start(case).await?;
@@ -162,10 +237,14 @@ async fn suspending_and_resuming(ground: &Ground, gates: &Gates<'_>) -> Result<(
         let status = done.status.unwrap_or_default();
         assert_eq!((status.attempts, status.failures), (2, 0));
     }
-    Ok(())
+    scene.end().await
 }
 
-async fn cancelling(ground: &Ground, gates: &Gates<'_>) -> Result<()> {
+#[tokio::test]
+async fn a_cancelled_job_leaves_no_pod_and_no_tag() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
+    let gates = &Gates::open(ground).await?;
     let case = "cancelled";
     gates.start(case).await?;
     for stage in Stage::ALL {
@@ -174,10 +253,14 @@ async fn cancelling(ground: &Ground, gates: &Gates<'_>) -> Result<()> {
         no_pods(ground, &name).await?;
         assert_eq!(gates.tags(case, stage).await?, "", "{name}");
     }
-    Ok(())
+    scene.end().await
 }
 
-async fn a_tag_that_moved_meanwhile_is_left_alone(ground: &Ground, gates: &Gates<'_>) -> Result<()> {
+#[tokio::test]
+async fn a_tag_that_moved_meanwhile_is_left_alone() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
+    let gates = &Gates::open(ground).await?;
     let jobs = Jobs::of(&ground.cluster, "team").await?;
     let (case, stage) = ("moved", Stage::Reading);
     let mut spec = gates.spec(case, stage);
@@ -206,7 +289,7 @@ async fn a_tag_that_moved_meanwhile_is_left_alone(ground: &Ground, gates: &Gates
     assert_eq!(reason(&ended).1, "Squashed", "{:#?}", ended.status);
     let now = ground.cluster.crane(&ground.registry, &["digest", &tag]).await?;
     assert_eq!(Some(now.trim()), ended.status.unwrap_or_default().target.expect("written").digest.as_deref());
-    Ok(())
+    scene.end().await
 }
 
 async fn no_pods(ground: &Ground, name: &str) -> Result<()> {
@@ -220,7 +303,10 @@ async fn no_pods(ground: &Ground, name: &str) -> Result<()> {
         .await
 }
 
-async fn time_to_live(ground: &Ground) -> Result<()> {
+#[tokio::test]
+async fn a_job_goes_when_its_time_to_live_is_over() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
     let jobs = Jobs::of(&ground.cluster, "team").await?;
     let spec = json!({"source": {"image": "reg.example/Upper:v1"}, "target": {"image": "reg.example/b:c"},
         "ttlSecondsAfterFinished": 2});
@@ -231,17 +317,17 @@ async fn time_to_live(ground: &Ground) -> Result<()> {
             let left = jobs.list().await?.iter().any(|job| job.name_any() == "short");
             Ok(if left { Look::NotYet("it is there".into()) } else { Look::Done(()) })
         })
-        .await
+        .await?;
+    scene.end().await
 }
 
 #[tokio::test]
 async fn a_leader_that_is_cut_off_ends_before_the_standby_takes_over() -> Result<()> {
-    let ground = Ground::start().await?;
-    ground.cluster.restricted_namespace("team").await?;
+    let ground = Ground::shared().await?;
     let tunnel = ground.cluster.tunnel(Entrance::Node, ground.cluster.api_address())?;
-    let mut first = ground.operator_through("operator-a", &json!({}), tunnel.address()).await?;
+    let mut first = ground.operator_through(&fresh("operator"), &json!({}), tunnel.address()).await?;
     ground.wait_for_leader(&first, LONG).await?;
-    let second = ground.operator("operator-b", &json!({})).await?;
+    let mut second = ground.operator(&fresh("operator"), &json!({})).await?;
     let gates = Gates::open(&ground).await?;
     gates.start("cut").await?;
 
@@ -259,5 +345,6 @@ async fn a_leader_that_is_cut_off_ends_before_the_standby_takes_over() -> Result
     }
     ground.wait_for_leader(&second, LONG).await?;
     all_end_the_same(&ground, &gates, "cut", 1, None).await?;
+    second.terminate()?;
     ground.cluster.check_parts()
 }

@@ -8,38 +8,49 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use kube::api::EvictParams;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use unbloat_cluster::{Cluster, Look, RegistryOptions, Result};
-use unbloat_operator_tests::{Gates, Ground, Jobs, Layered, Operator, Stage, reason};
+use tokio::sync::{MutexGuard, OnceCell};
+use unbloat_cluster::{Cluster, Error, Image, Look, RegistryOptions, Result};
+use unbloat_operator_tests::{Gates, Ground, Jobs, Layered, Operator, Stage, fresh, reason};
 
 const LONG: Duration = Duration::from_secs(120);
 const NOBODY: u32 = 65532;
 
-#[tokio::test]
-async fn workers_run_where_and_with_what_the_platform_team_says() -> Result<()> {
-    let ground = Ground::start().await?;
-    ground.cluster.restricted_namespace("team").await?;
-    prepare_the_node(&ground).await?;
-    let changes = json!({
-        "registryCaFiles": [ground.cluster.ca_file()],
-        "worker": {
-            "nodeSelector": {"unbloat.dev/squash-node": "true"},
-            "tolerations": [{"key": "unbloat.dev/squash-node", "operator": "Exists", "effect": "NoSchedule"}],
-            "priorityClassName": "squash",
-            "caConfigMap": "registry-ca",
-        },
-    });
-    let mut operator = ground.operator("operator-a", &changes).await?;
-    let image = Layered { layers: 5, step: 2000, seed: 51, programs: true }
-        .write(&ground.cluster.folder().join("image"));
-    ground.cluster.push(&ground.registry, &image, "team/app:v1").await?;
+/// What each test has: the shared ground for itself, with a prepared node, and an operator that is told of it.
+struct Scene {
+    ground: MutexGuard<'static, Ground>,
+    image: &'static Image,
+    operator: Operator,
+}
 
-    a_worker_is_guaranteed_on_its_node_with_a_volume_of_its_own(&ground).await?;
-    a_claim_that_was_prepared_is_scratch_too(&ground).await?;
-    a_registry_is_found_by_its_name(&ground).await?;
-    registries_with_certificates_of_the_platforms_own(&ground, &image).await?;
-    an_evicted_worker_is_said_to_be_and_tried_again(&ground, &operator).await?;
-    operator.terminate()?;
-    ground.cluster.check_parts()
+impl Scene {
+    async fn begin() -> Result<Self> {
+        static PREPARED: OnceCell<Image> = OnceCell::const_new();
+        let ground = Ground::shared().await?;
+        let image = PREPARED.get_or_try_init(async || {
+            prepare_the_node(&ground).await?;
+            let image = Layered { layers: 5, step: 2000, seed: 51, programs: true }
+                .write(&ground.cluster.folder().join("image"));
+            ground.cluster.push(&ground.registry, &image, "team/app:v1").await?;
+            Ok::<_, Error>(image)
+        });
+        let image = image.await?;
+        let changes = json!({
+            "registryCaFiles": [ground.cluster.ca_file()],
+            "worker": {
+                "nodeSelector": {"unbloat.dev/squash-node": "true"},
+                "tolerations": [{"key": "unbloat.dev/squash-node", "operator": "Exists", "effect": "NoSchedule"}],
+                "priorityClassName": "squash",
+                "caConfigMap": "registry-ca",
+            },
+        });
+        let operator = ground.operator(&fresh("operator"), &changes).await?;
+        Ok(Self { ground, image, operator })
+    }
+
+    async fn end(mut self) -> Result<()> {
+        self.operator.terminate()?;
+        self.ground.cluster.check_parts()
+    }
 }
 
 /// A taint that keeps others away, a priority class, and two volumes on its disk.
@@ -90,7 +101,10 @@ async fn squashed(ground: &Ground, name: &str, spec: &Value) -> Result<Pod> {
     Ok(jobs.pods(name).await?.remove(0))
 }
 
-async fn a_worker_is_guaranteed_on_its_node_with_a_volume_of_its_own(ground: &Ground) -> Result<()> {
+#[tokio::test]
+async fn a_worker_is_guaranteed_on_its_node_with_a_volume_of_its_own() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
     let mut spec = spec(ground, "ephemeral");
     spec["worker"] = json!({"scratch": {"ephemeral": {"size": "1Gi", "storageClassName": "prepared"}}});
     let pod = squashed(ground, "ephemeral", &spec).await?;
@@ -109,19 +123,25 @@ async fn a_worker_is_guaranteed_on_its_node_with_a_volume_of_its_own(ground: &Gr
     let claims = ground.cluster.kubectl(&["get", "pvc", "--namespace=team", "--output=name"]).await?;
     assert!(claims.contains(&format!("{name}-scratch")), "{claims}");
     the_volume_is_the_workers(ground, "own");
-    Ok(())
+    scene.end().await
 }
 
-async fn a_claim_that_was_prepared_is_scratch_too(ground: &Ground) -> Result<()> {
+#[tokio::test]
+async fn a_claim_that_was_prepared_is_scratch_too() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
     let mut spec = spec(ground, "claim");
     spec["worker"] = json!({"scratch": {"persistentVolumeClaim": {"claimName": "stripe"}}});
     squashed(ground, "claim", &spec).await?;
     the_volume_is_the_workers(ground, "claimed");
-    Ok(())
+    scene.end().await
 }
 
 /// Names are resolved by the C library, which static programs bring along: operator and worker need no file of an image's.
-async fn a_registry_is_found_by_its_name(ground: &Ground) -> Result<()> {
+#[tokio::test]
+async fn a_registry_is_found_by_its_name() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
     let (address, port) =
         ground.registry.host().split_once(':').map(|(a, p)| (a.to_owned(), p.to_owned())).expect("a port");
     let names = ground.cluster.serve_names(&[("registry.test", address.parse().expect("an address"))])?;
@@ -135,7 +155,7 @@ async fn a_registry_is_found_by_its_name(ground: &Ground) -> Result<()> {
     let conditions = done.status.unwrap_or_default().conditions;
     assert!(conditions.iter().any(|condition| condition.reason == "Resolved"), "{conditions:#?}");
     drop(names);
-    Ok(())
+    scene.end().await
 }
 
 /// kubelet gave the volume to the group of the worker's pod.
@@ -145,10 +165,11 @@ fn the_volume_is_the_workers(ground: &Ground, name: &str) {
     assert_eq!((folder.gid(), folder.mode() & 0o070), (NOBODY, 0o070), "{name}");
 }
 
-async fn registries_with_certificates_of_the_platforms_own(
-    ground: &Ground,
-    image: &unbloat_cluster::Image,
-) -> Result<()> {
+#[tokio::test]
+async fn registries_with_certificates_of_the_platforms_own_are_trusted_by_operator_and_worker() -> Result<()>
+{
+    let scene = Scene::begin().await?;
+    let (ground, image) = (&*scene.ground, scene.image);
     let login = Some(("alice".to_owned(), "open sesame".to_owned()));
     let options = RegistryOptions { tls: true, login, version_3: true, ..Default::default() };
     let private = ground.cluster.start_registry("private", options).await?;
@@ -171,10 +192,13 @@ async fn registries_with_certificates_of_the_platforms_own(
     let done = jobs.wait_for_end("flat", LONG).await?;
     assert_eq!(reason(&done).1, "AlreadyFlat", "{:#?}", done.status);
     assert_eq!(jobs.pods("flat").await?.len(), 0);
-    Ok(())
+    scene.end().await
 }
 
-async fn an_evicted_worker_is_said_to_be_and_tried_again(ground: &Ground, operator: &Operator) -> Result<()> {
+#[tokio::test]
+async fn an_evicted_worker_is_said_to_be_and_tried_again() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let (ground, operator) = (&*scene.ground, &scene.operator);
     let cluster = &ground.cluster;
     let jobs = Jobs::of(cluster, "team").await?;
     let gates = Gates::open(ground).await?;
@@ -218,12 +242,13 @@ async fn an_evicted_worker_is_said_to_be_and_tried_again(ground: &Ground, operat
         assert_eq!(reason(&done).1, "Squashed", "{case}: {:#?}", done.status);
         assert_eq!(done.status.unwrap_or_default().attempts, 2, "{case}");
     }
-    Ok(())
+    drop(gates);
+    scene.end().await
 }
 
 /// As `kubectl drain` does.
 async fn evict(cluster: &Cluster, pod: &Pod) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(cluster.client().await?, "team");
     let evicted = pods.evict(&pod.name_any(), &EvictParams::default()).await;
-    evicted.map(drop).map_err(unbloat_cluster::Error::kube("evict a pod"))
+    evicted.map(drop).map_err(Error::kube("evict a pod"))
 }
