@@ -16,7 +16,7 @@ use crate::shell::{cargo, program, quiet, run as run_program, workspace};
 const USAGE: &str = "usage: cargo xtask image [--certificates FILE] [--profile NAME] [worker] [operator]";
 /// Debian's place for it, and that of most others; in the image, where rustls looks first.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
-const SHIPPED_PROFILE: &str = "image";
+const SHIPPED_PROFILE: &str = "release";
 const PASSWD: &str = "nonroot:x:65532:65532::/:/sbin/nologin\n";
 
 /// An image, and how large it may be: each node pulls it, and the worker's cold start waits for that.
@@ -31,11 +31,14 @@ const PRODUCTS: [Product; 2] = [
     Product { name: "operator", package: "unbloat-operator", limit_mib: 20.0 },
 ];
 
+/// The package of the command, which is compiled with both images: the same crates with the same features are compiled once.
+const COMMAND: &str = "unbloat";
+
 /// What was asked for.
 struct Request {
     products: Vec<&'static Product>,
     certificates: PathBuf,
-    /// Of cargo: `image`, which is what ships, or `dev`, for quicker turns with the tests.
+    /// Of cargo: `release`, which is what ships, or `dev`, for quicker turns with the tests.
     profile: String,
 }
 
@@ -70,8 +73,7 @@ fn make(request: &Request) -> Result<()> {
     let certificates = std::fs::read(&request.certificates).with_context(|| {
         format!("no certificates in {}; name a file with --certificates", request.certificates.display())
     })?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    let target = target_folder();
     let programs = build(request, &target)?;
     for product in &request.products {
         let path = programs.join(product.package);
@@ -87,6 +89,17 @@ fn make(request: &Request) -> Result<()> {
     Ok(())
 }
 
+/// Builds every program that ships, in one go, and gives the path of the command: static, as the images are.
+pub(crate) fn command() -> Result<PathBuf> {
+    let target = target_folder();
+    Ok(build(&parse(&[])?, &target)?.join(COMMAND))
+}
+
+/// Where cargo builds.
+pub(crate) fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
 /// Builds static programs and gives their folder.
 fn build(request: &Request, target: &Path) -> Result<PathBuf> {
     let version = quiet(program("rustc").arg("-vV"))?;
@@ -100,6 +113,9 @@ fn build(request: &Request, target: &Path) -> Result<PathBuf> {
     command.arg("--target-dir").arg(target.join("image"));
     for product in &request.products {
         command.args(["--package", product.package]);
+    }
+    if request.products.len() == PRODUCTS.len() {
+        command.args(["--package", COMMAND]);
     }
     run_program(&mut command)?;
     let folder = if request.profile == "dev" { "debug" } else { &request.profile };

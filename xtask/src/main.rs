@@ -25,7 +25,8 @@ usage: cargo xtask COMMAND
   test [--only STEP]... [--skip STEP]... [--list]   install what is needed and run every check
   bench [--only CASE]... [--quick] [--list]         measure against crane; writes docs/benchmarks.md
   generate [--check]                                write the generated files, or tell which are stale
-  image [--certificates FILE] [worker] [operator]   make the images of the worker and the operator in target/images
+  image [--certificates FILE] [worker] [operator]   make the images of the worker and the operator in target/images,
+                                                    and with both of them the command as a static program
   cluster up|down|shell|status|build                a real one-node Kubernetes, see tests/cluster";
 
 fn main() -> ExitCode {

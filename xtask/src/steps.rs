@@ -56,7 +56,11 @@ pub(crate) const STEPS: &[Step] = &[
     Step::new("doctest", "examples in the documentation", doctest),
     Step::new("docs", "the documentation builds without a warning", docs),
     Step::new("deny", "licences, advisories, sources and duplicates of dependencies", deny),
-    Step::new("release", "the optimised build that the proof runs", release),
+    Step::new(
+        "release",
+        "the optimised build of all that ships, which the proof and the images use",
+        release,
+    ),
     Step::new("proof", "squashed images against independent unpackers and registries", proof)
         .with_a_second_try(),
     Step::new("images", "both images within their limits, without and with the Dockerfile", images),
@@ -119,16 +123,16 @@ fn unit() -> Result<Outcome> {
 }
 
 /// Where the images that the Dockerfile makes are put.
-fn from_dockerfile() -> Result<PathBuf> {
-    Ok(target_folder()?.join("images-from-dockerfile"))
+fn from_dockerfile() -> PathBuf {
+    image::target_folder().join("images-from-dockerfile")
 }
 
 fn images() -> Result<Outcome> {
     ensure!(image::run(&[])?, "the images could not be made");
     let mut build = program("sh");
     // The programs are lent: what is left to prove is the Dockerfile.
-    build.env("TARGET", target_folder()?.join("image"));
-    run(build.arg("tests/image/build-with-buildah.sh").arg(from_dockerfile()?))?;
+    build.env("TARGET", image::target_folder().join("image"));
+    run(build.arg("tests/image/build-with-buildah.sh").arg(from_dockerfile()))?;
     Ok(Outcome::Passed)
 }
 
@@ -136,12 +140,11 @@ fn on_a_cluster() -> Result<Outcome> {
     ensure!(cluster::run(&["build".to_owned()])?, "the commands of tests/cluster could not be built");
     // Nothing is done where the steps before built it.
     ensure!(image::run(&[])?, "the images could not be made");
-    release()?;
     let mut test = tests_of(CLUSTER)?;
-    test.env("UNBLOAT_IMAGES", target_folder()?.join("images"));
-    test.env("UNBLOAT_BIN", target_folder()?.join("release/unbloat"));
-    if from_dockerfile()?.join("operator").is_dir() {
-        test.env("UNBLOAT_IMAGES_FROM_DOCKERFILE", from_dockerfile()?);
+    test.env("UNBLOAT_IMAGES", image::target_folder().join("images"));
+    test.env("UNBLOAT_BIN", image::command()?);
+    if from_dockerfile().join("operator").is_dir() {
+        test.env("UNBLOAT_IMAGES_FROM_DOCKERFILE", from_dockerfile());
     }
     run(&mut test).map(|()| Outcome::Passed)
 }
@@ -205,22 +208,12 @@ fn deny() -> Result<Outcome> {
 }
 
 fn release() -> Result<Outcome> {
-    run(cargo().args(["build", "--quiet", "--release", "--locked", "--package", "unbloat"]))
-        .map(|()| Outcome::Passed)
+    image::command().map(|_| Outcome::Passed)
 }
 
 fn proof() -> Result<Outcome> {
-    let binary = target_folder()?.join("release/unbloat");
-    ensure!(
-        binary.is_file(),
-        "{} is not built: run `cargo xtask test --only release` first",
-        binary.display()
-    );
-    run(tests_of(&[PROOF])?.env("UNBLOAT_BIN", binary)).map(|()| Outcome::Passed)
-}
-
-fn target_folder() -> Result<PathBuf> {
-    Ok(std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from))
+    // Nothing is done where the step before built it.
+    run(tests_of(&[PROOF])?.env("UNBLOAT_BIN", image::command()?)).map(|()| Outcome::Passed)
 }
 
 fn fuzz() -> Result<Outcome> {
