@@ -21,7 +21,8 @@
 //! # let (spec_path, termination) = (folder.path().join("spec.json"), folder.path().join("termination"));
 //! let request = SquashRequest::new("oci:/nowhere:v1", "oci:/nowhere:flat");
 //! let task = Task::Squash(Box::new(request));
-//! let spec = WorkerSpec { version: CONTRACT_VERSION, task, plain_http: false, credentials: Vec::new() };
+//! let version = CONTRACT_VERSION;
+//! let spec = WorkerSpec { version, task, plain_http_hosts: Vec::new(), credentials: Vec::new() };
 //! std::fs::write(&spec_path, serde_json::to_vec(&spec)?)?;
 //! let args = unbloat_worker::args::Args::parse_from([
 //!     "unbloat-worker".as_ref(),
