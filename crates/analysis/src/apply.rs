@@ -25,8 +25,10 @@ use unbloat_layers::{Warning, WarningKind, Warnings};
 /// Whiteouts of a layer that are reported.
 const WORST_WHITEOUTS: usize = 5;
 
-/// Zeros are worth a word in files of at least this size.
+/// Zeros are worth a word in files of at least this size,
 const ZEROS_FROM: u64 = 1 << 20;
+/// and in these of any: one record for each user number, most of which nobody has (lastlog(8), faillog(5)).
+const RECORDS_BY_USER: [&[u8]; 3] = [b"lastlog", b"faillog", b"tallylog"];
 
 /// A whiteout and what it hides.
 #[derive(Clone, Copy, Debug)]
@@ -174,9 +176,11 @@ impl Applier {
         xattrs.sort_unstable();
         let meta = (header.meta.mode, header.meta.uid, header.meta.gid, xattrs);
         inode.meta = self.hasher.hash_one(meta) as u32;
+        inode.time = self.hasher.hash_one(header.meta.mtime) as u32;
         inode.ratio = Ratio::of(content.compressed, header.size);
         current.sums.unpacked += inode.bytes();
-        if inode.bytes() >= ZEROS_FROM && content.zeros > header.size / 2 {
+        let by_user = RECORDS_BY_USER.contains(&self.tree.name(node));
+        if (by_user || inode.bytes() >= ZEROS_FROM) && content.zeros > header.size / 2 {
             inode.flags.set(InodeFlags::ZEROS, true);
             self.places.place_mut(node).note_zeros();
         }
@@ -342,6 +346,7 @@ impl Applier {
     }
 
     fn apply_entries(&mut self, current: &mut Current, targets: &[(Target, NodeId)]) -> Result<(), Error> {
+        let links = names_by_content(current);
         for index in 0..current.records.len() {
             let record = *current.records.get(index);
             let Record { ord, node, inode, attributes } = record;
@@ -362,7 +367,8 @@ impl Applier {
             }
             let inode = if link { self.linked(current, ord, node, targets) } else { inode };
             self.make_parents(current, node)?;
-            let change = self.attach(current, node, inode, directory, bytes);
+            let names = links.get(&ord).map_or(&[][..], Vec::as_slice);
+            let change = self.attach(current, node, inode, directory, bytes, names);
             self.places.note(node, current.layer, Tag::new(change, Some(kind)), bytes, attributes);
         }
         Ok(())
@@ -463,10 +469,11 @@ impl Applier {
         at: u32,
         directory: bool,
         bytes: u64,
+        names: &[NodeId],
     ) -> Change {
         let before = self.places.place(node).standing();
         let change = match before {
-            Standing::Inode(old) if self.is_same_content(old, at) => Change::Metadata,
+            Standing::Inode(old) if self.is_same_content(old, at) => self.difference(old, at, names),
             Standing::Inode(_) => Change::Changed,
             Standing::Implied if !directory => Change::Changed,
             Standing::Implied | Standing::Nothing => Change::Added,
@@ -487,9 +494,8 @@ impl Applier {
         match (change, before) {
             (Change::Added, _) => count(&mut sums.added),
             // Archives name the parents of what they bring; a directory that stays as it is was not changed.
-            (Change::Metadata, Standing::Inode(old))
-                if directory && self.places.inode(old).meta == self.places.inode(at).meta => {}
-            (Change::Metadata, _) => {
+            (Change::Time | Change::Identical, _) if directory => {}
+            (change, _) if change.keeps_content() => {
                 count(&mut sums.changed);
                 count(&mut sums.metadata_only);
             }
@@ -517,6 +523,21 @@ impl Applier {
     fn is_same_content(&self, old: u32, new: u32) -> bool {
         let (old, new) = (self.places.inode(old), self.places.inode(new));
         old.kind() == new.kind() && old.bytes() == new.bytes() && old.print == new.print
+    }
+
+    /// In what two inodes of equal content differ. `names` are the further names that the layer gives to the new one.
+    fn difference(&self, old: u32, new: u32, names: &[NodeId]) -> Change {
+        let (before, after) = (self.places.inode(old), self.places.inode(new));
+        let is_new = |name: &NodeId| self.standing(*name) != Standing::Inode(old);
+        if before.meta != after.meta {
+            Change::Metadata
+        } else if old != new && names.iter().any(is_new) {
+            Change::Linked
+        } else if before.time != after.time {
+            Change::Time
+        } else {
+            Change::Identical
+        }
     }
 
     /// Counts the content of an inode as wasted, or as shown after all.
@@ -590,6 +611,17 @@ impl Applier {
             .map(|node| (node, self.places.place(node)))
             .filter(|(_, place)| place.copies > 0)
     }
+}
+
+/// The hard links of the layer at hand, by the record whose content they name.
+fn names_by_content(current: &Current) -> HashMap<u32, Vec<NodeId>> {
+    let mut names: HashMap<u32, Vec<NodeId>> = HashMap::default();
+    for (node, belongs) in current.inlayer.links.values() {
+        if let Belongs::Here(content) = belongs {
+            names.entry(*content).or_default().push(*node);
+        }
+    }
+    names
 }
 
 fn keep_worst(worst: &mut Vec<Removal>) {

@@ -1,4 +1,4 @@
-//! What is kept of a file's content: a digest to tell equal content, how much of it is zeros, how well it compressed.
+//! What is kept of a file's content: 96 bits of a digest to tell equal content, how much of it is zeros, how well it compressed.
 //!
 //! XXH3-128 (the `xxhash-rust` crate) and no cryptographic hash: it runs at memory speed also without vector instructions
 //! chosen at build time, where BLAKE3 would cost as much as inflating. Somebody who makes two files collide gets wrong
@@ -13,7 +13,7 @@ use unbloat_layers::{Chunk, ChunkSource};
 /// Content of one record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
-    pub(super) print: [u64; 2],
+    pub(super) print: [u32; 3],
     /// Bytes in stretches of [`ZERO_STRETCH`] that hold zeros only.
     pub(super) zeros: u64,
     /// Compressed bytes that the record took up in the blob, about.
@@ -85,10 +85,10 @@ impl ContentReader {
         let mut content = Content::default();
         match header.kind {
             Kind::Regular => self.digest(reader, header.size, &mut content)?,
-            Kind::Symlink => content.print = halves(xxh3_128(&header.link)),
+            Kind::Symlink => content.print = parts(xxh3_128(&header.link)),
             Kind::CharDevice | Kind::BlockDevice => {
                 let (major, minor) = header.device;
-                content.print = [major, minor];
+                content.print = parts(xxh3_128(&[major.to_le_bytes(), minor.to_le_bytes()].concat()));
             }
             _ => {}
         }
@@ -124,7 +124,7 @@ impl ContentReader {
             left -= take as u64;
             Ok::<_, LayerError>(())
         })?;
-        content.print = halves(match whole {
+        content.print = parts(match whole {
             Some(digest) => digest,
             None if size == 0 => xxh3_128(&[]),
             None => self.state.digest128(),
@@ -133,8 +133,8 @@ impl ContentReader {
     }
 }
 
-fn halves(digest: u128) -> [u64; 2] {
-    [digest as u64, (digest >> 64) as u64]
+fn parts(digest: u128) -> [u32; 3] {
+    [digest as u32, (digest >> 32) as u32, (digest >> 64) as u32]
 }
 
 /// How many bytes of content one compressed byte stands for, on a logarithmic scale of 16 steps to the factor of two: what

@@ -51,8 +51,6 @@ pub use result::{
     PathReport, PathVersion, RiskReport, Tally, Totals, WhiteoutReport,
 };
 
-use unbloat_contract::text as human;
-pub use unbloat_contract::text::bytes as human_bytes;
 use unbloat_layers::tree::Tree;
 use unbloat_layers::{Error, LayerSource, MAX_LAYERS, Patterns};
 

@@ -92,8 +92,16 @@ impl Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag(u8);
 
-const CHANGES: [Change; 5] =
-    [Change::Added, Change::Changed, Change::Metadata, Change::Removed, Change::Repeated];
+const CHANGES: [Change; 8] = [
+    Change::Added,
+    Change::Changed,
+    Change::Metadata,
+    Change::Removed,
+    Change::Repeated,
+    Change::Time,
+    Change::Identical,
+    Change::Linked,
+];
 const KINDS: [EntryKind; 6] = [
     EntryKind::File,
     EntryKind::HardLink,
@@ -145,13 +153,16 @@ pub(super) struct Version {
 #[derive(Clone, Debug)]
 pub(super) struct Inode {
     pub(super) size: u64,
-    pub(super) print: [u64; 2],
+    /// Digest of the content, as far as it is kept: enough to tell equal files, and nothing is counted by it.
+    pub(super) print: [u32; 3],
     /// The path whose entry brought it.
     pub(super) node: NodeId,
     /// Visible names.
     pub(super) names: u32,
     /// Hash of mode, owner and attributes.
     pub(super) meta: u32,
+    /// Hash of the time.
+    pub(super) time: u32,
     pub(super) layer: u16,
     /// The kind stands in the upper half.
     pub(super) flags: InodeFlags,
@@ -185,10 +196,11 @@ impl Inode {
     pub(super) fn new(kind: EntryKind, size: u64, node: NodeId, layer: u32) -> Self {
         Self {
             size,
-            print: [0; 2],
+            print: [0; 3],
             node,
             names: 0,
             meta: 0,
+            time: 0,
             // At most `MAX_LAYERS`.
             layer: layer as u16,
             flags: InodeFlags((kind as u8) << 4),

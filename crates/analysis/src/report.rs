@@ -70,7 +70,9 @@ impl<'a> Reporter<'a> {
             let cost = |cause: &CauseReport| cause.wasted_bytes + cause.removable_bytes;
             cost(b).cmp(&cost(a)).then_with(|| a.cause.cmp(&b.cause))
         });
-        let totals = self.totals(facts);
+        let mut totals = self.totals(facts);
+        let counted = causes.iter().filter(|cause| cause.cause != DUPLICATES);
+        totals.removable_bytes = counted.map(|cause| cause.removable_bytes).sum();
         let compressed: f64 = self.applier.sums.iter().map(|sums| sums.wasted_compressed).sum();
         let estimate = super::Estimate {
             compressed_bytes: (compressed.max(0.0) as u64).min(totals.compressed_bytes),
@@ -109,6 +111,7 @@ impl<'a> Reporter<'a> {
             unpacked_bytes,
             merged_bytes,
             wasted_bytes,
+            removable_bytes: 0,
             efficiency: if unpacked_bytes == 0 { 1.0 } else { merged_bytes as f64 / unpacked_bytes as f64 },
             merged_paths: (ROOT + 1..self.applier.places.len()).filter(shown).count() as u64,
             tar_bytes: sums.iter().map(|sums| sums.tar_bytes).sum(),
@@ -181,7 +184,27 @@ impl<'a> Reporter<'a> {
             wasted: place.wasted,
             shown: self.applier.shown(node).is_some_and(|inode| !inode.is_directory()),
             zeros: place.has_zeros(),
+            compiled: self.is_compiled(node),
         }
+    }
+
+    /// Whether `node` is the bytecode of a Python source that the image shows (PEP 3147): Python makes it again.
+    fn is_compiled(&self, node: NodeId) -> bool {
+        let tree = &self.applier.tree;
+        let name = tree.name(node);
+        let Some(module) = name.strip_suffix(b".pyc").or_else(|| name.strip_suffix(b".pyo")) else {
+            return false;
+        };
+        let folder = tree.path(tree.parent(node));
+        let (folder, module) = match folder.strip_suffix(b"__pycache__") {
+            // `module.cpython-313.opt-1.pyc` beside the folder's `module.py`.
+            Some(above) => (above, module.split(|byte| *byte == b'.').next().unwrap_or(module)),
+            None => (folder.as_slice(), module),
+        };
+        let folder = folder.strip_suffix(b"/").unwrap_or(folder);
+        let between: &[u8] = if folder.is_empty() { b"" } else { b"/" };
+        let source = tree.find(&[folder, between, module, b".py"].concat());
+        source.is_some_and(|source| self.applier.shown(source).is_some_and(|inode| !inode.is_directory()))
     }
 
     /// The rule that explains a path, with the path's history.
@@ -367,7 +390,7 @@ impl<'a> Reporter<'a> {
             .map(|group| Evidence {
                 path: group.paths.first().cloned().unwrap_or_default(),
                 bytes: group.extra_bytes,
-                seen: format!("{} files of {} each", group.copies, crate::human::bytes(group.bytes)),
+                seen: format!("{} files of {} each", group.copies, unbloat_text::bytes(group.bytes)),
                 layers: Vec::new(),
             })
             .collect();
@@ -382,13 +405,5 @@ fn keep_costliest(groups: &mut Vec<(u64, u64, Vec<NodeId>)>) {
 
 /// A path as a pattern that means this path alone. `None` for one that no argument can hold.
 fn pattern(path: &[u8]) -> Option<String> {
-    let path = std::str::from_utf8(path).ok()?;
-    let mut pattern = String::from("/");
-    for letter in path.chars() {
-        if matches!(letter, '*' | '?' | '[' | ']' | '{' | '}' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(letter);
-    }
-    Some(pattern)
+    std::str::from_utf8(path).ok().map(|_| unbloat_text::pattern(path))
 }

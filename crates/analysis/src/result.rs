@@ -116,6 +116,9 @@ pub struct Totals {
     pub merged_bytes: u64,
     /// Content that it does not show: `unpackedBytes - mergedBytes`.
     pub wasted_bytes: u64,
+    /// Content that it does show and that need not be there: `removableBytes` of all causes but equal content.
+    #[serde(default)]
+    pub removable_bytes: u64,
     /// `mergedBytes / unpackedBytes`; 1 for an image without content.
     pub efficiency: f64,
     /// Paths that the image shows.
@@ -194,12 +197,18 @@ pub enum Change {
     Added,
     /// It replaces what lower layers showed.
     Changed,
-    /// It replaces a file by one with the same content, or a directory's metadata.
+    /// It replaces something by the same content with another owner, mode or attributes.
     Metadata,
     /// It hides what lower layers showed.
     Removed,
     /// It replaces an entry of the same layer.
     Repeated,
+    /// It replaces something by the same content with another time, and nothing else differs.
+    Time,
+    /// It replaces something by what it was: the layer need not have it.
+    Identical,
+    /// It replaces something by the same content because the layer gives it another name: a hard link needs its file beside it.
+    Linked,
 }
 
 /// What an entry is.
@@ -218,6 +227,14 @@ pub enum EntryKind {
     Device,
     /// A named pipe.
     Fifo,
+}
+
+impl Change {
+    /// Whether the content stays what it was.
+    #[must_use]
+    pub fn keeps_content(self) -> bool {
+        matches!(self, Self::Metadata | Self::Time | Self::Identical | Self::Linked)
+    }
 }
 
 /// One cause with all that it costs.

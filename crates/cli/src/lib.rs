@@ -18,7 +18,6 @@ mod args;
 mod cluster;
 mod commands;
 mod connection;
-mod escape;
 mod exit;
 mod progress;
 mod report;

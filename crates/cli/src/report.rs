@@ -2,26 +2,7 @@
 
 use unbloat_contract::{Figures, NothingToDo, SquashResult};
 
-/// Bytes with a binary unit: `2.0 GiB`.
-pub(crate) use unbloat_analysis::human_bytes as bytes;
-
-/// A size as people write it: `64MiB`, `1.5G`, `1048576`. K, M, G, T are binary, as Kubernetes' Ki, Mi, Gi, Ti.
-pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: f64 = number.parse().map_err(|_| format!("{text:?} is no size; write it as 64MiB"))?;
-    let unit = unit.trim().trim_end_matches(['b', 'B']).trim_end_matches('i').to_ascii_uppercase();
-    let shift = match unit.as_str() {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => return Err(format!("{text:?} has an unknown unit; write it as 64MiB")),
-    };
-    Ok((number * f64::from(1_u32 << (shift % 30)) * if shift >= 30 { f64::from(1 << 30) } else { 1.0 })
-        as u64)
-}
+pub(crate) use unbloat_text::{bytes, parse_bytes as parse_size};
 
 /// What a squash did.
 pub(crate) fn squash(result: &SquashResult, dry_run: bool) -> String {
@@ -76,21 +57,4 @@ pub(crate) fn squash(result: &SquashResult, dry_run: bool) -> String {
     }
     lines.push(format!("took        {duration_seconds:.2} s"));
     lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_read_as_people_write_them() {
-        for (text, size) in
-            [("64MiB", 64 << 20), ("1.5G", 3 << 29), ("1048576", 1 << 20), ("16TiB", 16 << 40), ("2k", 2048)]
-        {
-            assert_eq!(parse_size(text), Ok(size), "{text}");
-        }
-        for bad in ["", "x", "1X", "-1"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
-        }
-    }
 }

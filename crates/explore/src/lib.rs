@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - nothing is read after the catalogue is made, but for a file that is extracted;
-//! - no byte of a name reaches the terminal but through [`printable`].
+//! - no byte of a name reaches the terminal but through [`unbloat_text::printable`].
 //!
 //! # Example
 //! ```
@@ -27,16 +27,14 @@
 mod app;
 mod catalogue;
 mod command;
-mod escape;
 mod extract;
-mod human;
+mod permissions;
 mod terminal;
 mod view;
 
 pub use app::{App, Effect, Image, Layer};
 pub use catalogue::{Catalogue, Content, LayerTotals, Limits, Sort, Status, Version, read};
-pub use command::{Mark, Marks, SquashCommand};
-pub use escape::{is_unsafe, printable};
+pub use command::{Mark, Marks, command_with};
 pub use extract::{ExtractError, Extraction, copy_content};
 pub use terminal::{Ended, NotATerminal, require_terminal, run};
 pub use view::{Order, Row, Scope, Sign, View};

@@ -10,9 +10,8 @@ use ratatui::crossterm::event::{self, Event};
 use unbloat_layers::{BoxError, ChunkSource};
 
 use crate::app::{App, Effect};
-use crate::escape::printable;
+use unbloat_text::printable;
 use crate::extract::{ExtractError, Extraction, to_file};
-use crate::human;
 
 /// How long a key may go unnoticed; a signal to end and the progress of an extraction wait as long.
 const TICK: Duration = Duration::from_millis(100);
@@ -141,7 +140,7 @@ fn follow(app: &mut App, work: &mut Option<Work>) -> bool {
     let Some(at) = work else { return true };
     match at.ended.try_recv() {
         Err(TryRecvError::Empty) => {
-            let read = human::long(at.state.position());
+            let read = unbloat_text::bytes(at.state.position());
             app.set_extracting(Some(format!("writing {}: {read} of the layer read; Esc stops", at.name)));
             return true;
         }

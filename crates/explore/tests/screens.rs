@@ -9,7 +9,8 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::{Color, Modifier};
 use tar::EntryType;
-use unbloat_explore::{App, Effect, Image, Layer, SquashCommand};
+use unbloat_explore::{App, Effect, Image, Layer};
+use unbloat_text::SquashCommand;
 
 mod tars;
 use tars::{Tar, catalogue};

@@ -91,6 +91,9 @@ fn change_number(change: Change) -> u64 {
         Change::Metadata => 2,
         Change::Removed => 3,
         Change::Repeated => 4,
+        Change::Time => 5,
+        Change::Identical => 6,
+        Change::Linked => 7,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Names that rules look for.
 //!
 //! A folder is `/var/cache/apt` (from the root) or `.cache/pip` (anywhere); it stands for all below it. A file is a base name:
-//! `nohup.out`, `*.bak`, `core.*`. As parents are always older than their children in the tree, one look at each path's last
+//! `nohup.out`, `*.bak`, `core.*`, or a path from the root: `/etc/passwd-`. As parents are always older than their children in the tree, one look at each path's last
 //! component is enough.
 
 use super::table::{Rule, TABLE};
@@ -71,8 +71,9 @@ impl Names {
 
 fn folder_table() -> HashMap<&'static [u8], Vec<Folder>> {
     let mut table: HashMap<&'static [u8], Vec<Folder>> = HashMap::default();
-    for (index, Rule { folders, .. }) in TABLE.iter().enumerate() {
-        for folder in *folders {
+    for (index, Rule { folders, files, .. }) in TABLE.iter().enumerate() {
+        // A file that is meant from the root is found as a folder is, and has nothing below it.
+        for folder in folders.iter().chain(files.iter().filter(|file| file.starts_with('/'))) {
             let mut components: Vec<_> = folder.split('/').filter(|part| !part.is_empty()).collect();
             let Some(last) = components.pop() else { continue };
             table.entry(last.as_bytes()).or_default().push(Folder {
@@ -104,7 +105,7 @@ impl Files {
         let mut files = Self::default();
         for (index, Rule { files: patterns, .. }) in TABLE.iter().enumerate() {
             let rule = index as u8;
-            for pattern in *patterns {
+            for pattern in patterns.iter().filter(|pattern| !pattern.starts_with('/')) {
                 if let Some(suffix) = pattern.strip_prefix('*') {
                     files.suffixes.push((suffix.as_bytes(), rule));
                 } else if let Some(prefix) = pattern.strip_suffix('*') {

@@ -1,10 +1,10 @@
 //! What the layers did to one path, as rules ask for it.
 
-use crate::human;
 use crate::places::{Places, Version};
 use crate::result::{Change, EntryKind};
 use unbloat_layers::layer::{NodeId, ROOT};
 use unbloat_layers::tree::Tree;
+use unbloat_text::bytes;
 
 /// One path's history.
 pub(crate) struct Past {
@@ -16,6 +16,8 @@ pub(crate) struct Past {
     pub(crate) shown: bool,
     /// Most of a copy's content are zeros.
     pub(crate) zeros: bool,
+    /// Bytecode whose source the image shows.
+    pub(crate) compiled: bool,
     /// A layer that upgrades packages replaced or deleted it, and it is a part of the system.
     pub(crate) upgraded: bool,
 }
@@ -53,14 +55,45 @@ impl Past {
 
     /// Some hidden content is not what the image shows.
     pub(super) fn is_left_behind(&self) -> bool {
-        let changed = |version: &Version| !matches!(version.tag.change(), Change::Added | Change::Metadata);
+        let changed = |version: &Version| {
+            let change = version.tag.change();
+            change != Change::Added && !change.keeps_content()
+        };
         self.wasted > 0 && (!self.shown || self.versions.iter().any(changed))
     }
 
-    /// At least half of what is wasted was replaced by the same content.
+    /// How the same content was written again, where at least half of what is wasted was: as most of those bytes were.
+    fn rewritten(&self) -> Option<Change> {
+        const HOW: [Change; 4] = [Change::Metadata, Change::Linked, Change::Time, Change::Identical];
+        let bytes = |change: Change| -> u64 {
+            self.files().filter(|version| version.tag.change() == change).map(|version| version.bytes).sum()
+        };
+        let same = HOW.map(bytes);
+        if self.wasted == 0 || 2 * same.iter().sum::<u64>() < self.wasted {
+            return None;
+        }
+        let (how, _) = HOW.into_iter().zip(same).rev().max_by_key(|(_, bytes)| *bytes)?;
+        Some(how)
+    }
+
+    /// For another owner, mode or attributes.
     pub(super) fn is_metadata_copy(&self) -> bool {
-        let same = self.files().filter(|version| version.tag.change() == Change::Metadata);
-        2 * same.map(|version| version.bytes).sum::<u64>() >= self.wasted && self.wasted > 0
+        self.rewritten() == Some(Change::Metadata)
+    }
+
+    /// For another name.
+    pub(super) fn is_link_copy(&self) -> bool {
+        self.rewritten() == Some(Change::Linked)
+    }
+
+    /// For another time.
+    pub(super) fn is_time_copy(&self) -> bool {
+        self.rewritten() == Some(Change::Time)
+    }
+
+    /// For nothing.
+    pub(super) fn is_identical(&self) -> bool {
+        self.rewritten() == Some(Change::Identical)
     }
 
     /// Copied up by several layers.
@@ -97,11 +130,20 @@ impl Past {
         self.zeros && self.visible() > 0
     }
 
+    pub(super) fn has_zeros(&self) -> bool {
+        self.zeros
+    }
+
+    /// Bytecode that Python makes again where it is missing.
+    pub(super) fn is_bytecode(&self) -> bool {
+        self.compiled && self.visible() > 0
+    }
+
     /// How a file changed from layer to layer.
     pub(super) fn growth(&self) -> String {
         let files: Vec<&Version> = self.files().collect();
         let (Some(first), Some(last)) = (files.first(), files.last()) else { return self.copies() };
-        let size = |version: &Version| human::bytes(version.bytes);
+        let size = |version: &Version| bytes(version.bytes);
         if files.len() < 2 {
             return self.copies();
         }
@@ -113,7 +155,7 @@ impl Past {
             first.layer,
             size(last),
             last.layer,
-            human::bytes(step)
+            bytes(step)
         )
     }
 
@@ -122,17 +164,17 @@ impl Past {
         let copies = self.files().count();
         let times = if copies == 1 { "1 copy".to_owned() } else { format!("{copies} copies") };
         match (self.wasted, self.visible()) {
-            (0, visible) => format!("{times}, {} visible", human::bytes(visible)),
-            (wasted, 0) => format!("{times}, {} hidden", human::bytes(wasted)),
+            (0, visible) => format!("{times}, {} visible", bytes(visible)),
+            (wasted, 0) => format!("{times}, {} hidden", bytes(wasted)),
             (wasted, visible) => {
-                format!("{times}, {} hidden and {} visible", human::bytes(wasted), human::bytes(visible))
+                format!("{times}, {} hidden and {} visible", bytes(wasted), bytes(visible))
             }
         }
     }
 
     /// Which layers wrote it anew with the same content.
     pub(super) fn metadata(&self) -> String {
-        let same = self.versions.iter().filter(|version| version.tag.change() == Change::Metadata);
+        let same = self.versions.iter().filter(|version| version.tag.change().keeps_content());
         let layers: Vec<String> = same.map(|version| version.layer.to_string()).collect();
         format!("the same content again in {}", list_layers(&layers))
     }
@@ -152,7 +194,7 @@ impl Past {
 
     /// How much of it is there for nothing.
     pub(super) fn zero_bytes(&self) -> String {
-        format!("{}, most of it zeros", human::bytes(self.visible()))
+        format!("{}, most of it zeros", bytes(self.total))
     }
 
     /// Which layers hold hidden content, for a secret.

@@ -10,7 +10,7 @@ pub struct Rule {
     pub title: &'static str,
     /// Folders, as `/var/cache/apt` from the root or `.cache/pip` anywhere, with all below them.
     pub folders: &'static [&'static str],
-    /// Base names, as `nohup.out`, `*.bak`, `core.*`. Without folders and files a rule is about every path.
+    /// Base names, as `nohup.out`, `*.bak`, `core.*`, or `/etc/passwd-` from the root. Without folders and files a rule is about every path.
     pub files: &'static [&'static str],
     /// Why that wastes bytes.
     pub why: &'static str,
@@ -138,6 +138,21 @@ pub const TABLE: &[Rule] = &[
         option: Some("--truncate"),
         when: Past::is_copied_often,
         seen: Past::growth,
+        ..PLAIN
+    },
+    Rule {
+        name: "login-records-of-zeros",
+        title: "Login records that hold zeros",
+        files: &["/var/log/lastlog", "/var/log/faillog", "/var/log/tallylog"],
+        why: "Each user number has a place in these files, so one user with a large number makes a file of holes, which a \
+              layer holds as zeros: gigabytes for a number of ten digits. In an image they record nothing.",
+        advice: "Give useradd --no-log-init (-l), or empty the files in the RUN that adds users; squash with --truncate.",
+        source: "lastlog(8), \"Note\" on large user numbers; useradd(8), --no-log-init; Docker documentation, \"Building best \
+                 practices\", USER",
+        option: Some("--truncate"),
+        scope: Scope::Visible,
+        when: Past::has_zeros,
+        seen: Past::zero_bytes,
         ..PLAIN
     },
     Rule {
@@ -323,6 +338,35 @@ pub const TABLE: &[Rule] = &[
         ..CACHE
     },
     Rule {
+        name: "python-bytecode",
+        title: "Bytecode beside Python's sources",
+        folders: &["__pycache__"],
+        files: &["*.pyc", "*.pyo"],
+        why: "pip and the system's packages compile every module that they install, and its bytecode is as large as the source. \
+              It holds times, so that it makes a rebuilt layer differ too. Without it a program's first start is slower.",
+        advice: "Use pip install --no-compile and ENV PYTHONDONTWRITEBYTECODE=1, or delete __pycache__ in the RUN that installs.",
+        source: "PEP 3147, \"PYC Repository Directories\"; Python documentation, \"Command line and environment\"",
+        when: Past::is_bytecode,
+        ..CACHE
+    },
+    Rule {
+        name: "account-backup",
+        title: "Backups that account tools leave",
+        files: &[
+            "/etc/passwd-",
+            "/etc/group-",
+            "/etc/shadow-",
+            "/etc/gshadow-",
+            "/etc/subuid-",
+            "/etc/subgid-",
+        ],
+        why: "useradd, groupadd, usermod and passwd keep the file as it was before. Nothing reads it, it makes a rebuilt image \
+              differ, and shadow- holds the password hashes of before.",
+        advice: "Delete them in the RUN that adds users: rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/sub?id-.",
+        source: "shadow-utils, passwd(5) and shadow(5), FILES: \"Backup file\"",
+        ..CACHE
+    },
+    Rule {
         name: "backup-file",
         title: "Backups and swap files of editors and tools",
         files: &[
@@ -356,10 +400,45 @@ pub const TABLE: &[Rule] = &[
     Rule {
         name: "metadata-copy",
         title: "Files written again for another owner or mode",
-        why: "chown, chmod and touch copy the whole file into the new layer, though its content is the same byte for byte.",
+        why: "chown and chmod copy the whole file into the new layer, though its content is the same byte for byte.",
         advice: "Set the owner when the file comes in: COPY --chown, COPY --chmod, or USER before the RUN that makes it.",
         source: "Dockerfile reference, COPY --chown --chmod; Linux kernel, filesystems/overlayfs, \"metacopy\"",
         when: Past::is_metadata_copy,
+        seen: Past::metadata,
+        ..PLAIN
+    },
+    Rule {
+        name: "hard-link-copy",
+        title: "Files written again for another name",
+        why: "A hard link needs its file in the same layer, so linking to a file of a lower layer copies all of it up.",
+        advice: "Make the link in the RUN that brings the file, or a symbolic link: ln -s.",
+        source: "Linux kernel, filesystems/overlayfs, \"Non-standard behavior\" (hard links); OCI image-spec, layer.md, \
+                 \"Hardlinks\"",
+        when: Past::is_link_copy,
+        seen: Past::metadata,
+        ..PLAIN
+    },
+    Rule {
+        name: "time-only-copy",
+        title: "Files written again for another time",
+        why: "Owner, mode and content are what they were; only the time differs. touch, a build that unpacks its inputs anew or \
+              a COPY of files that were checked out again does that, and the layer holds all of them again.",
+        advice: "Keep times (cp -p, tar, SOURCE_DATE_EPOCH with BuildKit's rewrite-timestamp), or bring the files in once; squash \
+                 to drop the old copies.",
+        source: "Linux kernel, filesystems/overlayfs, \"Non-directories\" (copy_up); BuildKit documentation, \"Build \
+                 reproducibility\"",
+        when: Past::is_time_copy,
+        seen: Past::metadata,
+        ..PLAIN
+    },
+    Rule {
+        name: "identical-rewrite",
+        title: "Files written again as they were",
+        why: "A later layer holds the same file: content, owner, mode, attributes and time. Opening a file for writing copies it up \
+              even when nothing is written, and some builders store whole directories again.",
+        advice: "Find what opens it for writing, or which step copies it again; squash to drop the second copy.",
+        source: "Linux kernel, filesystems/overlayfs, \"Non-directories\" (copy_up when opened for writing)",
+        when: Past::is_identical,
         seen: Past::metadata,
         ..PLAIN
     },

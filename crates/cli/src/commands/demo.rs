@@ -17,10 +17,11 @@ use unbloat_registry::{Client, Location};
 use unbloat_registry_server::{Options, Server};
 use unbloat_squash::Progress;
 
+use unbloat_text::wrap;
+
 use crate::args::DemoArgs;
 use crate::commands::{print, print_json};
 use crate::connection::{ConnectionArgs, Images, Needs};
-use crate::escape::wrap;
 use crate::progress::watch;
 use crate::report::{self, bytes};
 use crate::settings::Settings;

@@ -5,11 +5,11 @@ use std::path::Path;
 use serde::Serialize;
 use unbloat_registry::{LayoutName, Location};
 use unbloat_squash::ImageHistory;
+use unbloat_text::terminal;
 
 use crate::args::{CopyArgs, ImageArgs, TagsArgs};
 use crate::commands::{print, print_json};
 use crate::connection::{ConnectionArgs, Images, Needs, TwoPlacesArgs};
-use crate::escape::terminal;
 use crate::exit::Usage;
 use crate::report::bytes;
 use crate::settings::Settings;

@@ -1,17 +1,15 @@
 //! `explore`: reads an image's layers once and shows them in the terminal.
 
 use std::num::NonZero;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
-use unbloat_explore::{App, Catalogue, Image, Layer, Limits, SquashCommand};
-use unbloat_oci::Reference;
-use unbloat_registry::{LayoutName, Location};
+use unbloat_explore::{App, Catalogue, Image, Layer, Limits};
 use unbloat_squash::{Error, OpenedImage, Progress};
 
 use crate::args::ExploreArgs;
+use crate::commands::suggestion::squash_of;
 use crate::connection::{Images, Needs};
 use crate::exit::Usage;
 use crate::progress::watch;
@@ -93,66 +91,6 @@ fn image(args: &ExploreArgs, opened: &OpenedImage) -> Image {
         digest: facts.digest.clone(),
         platform: facts.platform.clone(),
         layers: layers.collect(),
-        squash: SquashCommand {
-            source: args.image.clone(),
-            destination: destination(opened.location()),
-            options: options(args),
-        },
-    }
-}
-
-/// The options that the same image needs again.
-fn options(args: &ExploreArgs) -> Vec<String> {
-    let mut options = Vec::new();
-    let mut option = |name: &str, value: &str| options.push(format!("{name}={value}"));
-    if let Some(platform) = &args.platform {
-        option("--platform", platform);
-    }
-    options.extend(args.connection.options());
-    options
-}
-
-/// A place beside the image for the result.
-fn destination(location: &Location) -> String {
-    let beside = |path: &Path| {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        format!("oci-archive:{}", path.with_file_name(format!("{stem}-flat.tar")).display())
-    };
-    match location {
-        Location::Registry(reference) => flat_tag(reference),
-        Location::OciDir { path, name: Some(LayoutName::Tag(tag)) } => {
-            format!("oci:{}:{tag}-flat", path.display())
-        }
-        Location::OciDir { path, .. } => format!("oci:{}:flat", path.display()),
-        Location::OciArchive { path, .. } | Location::DockerArchive { path, .. } => beside(path),
-    }
-}
-
-fn flat_tag(reference: &Reference) -> String {
-    let tag = reference.tag().map_or_else(|| "flat".to_owned(), |tag| format!("{tag}-flat"));
-    // Only a tag that is as long as a tag may be cannot grow.
-    reference
-        .with_tag(&tag)
-        .or_else(|_| reference.with_tag("flat"))
-        .map_or_else(|_| format!("{}:flat", reference.name()), |reference| reference.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_result_goes_beside_the_image_and_never_over_it() {
-        for (image, result) in [
-            ("localhost:5000/demo/devbox:bloated", "localhost:5000/demo/devbox:bloated-flat"),
-            ("oci:layout:v1", "oci:layout:v1-flat"),
-            ("oci:layout", "oci:layout:flat"),
-            ("oci-archive:/tmp/a.tar", "oci-archive:/tmp/a-flat.tar"),
-            ("docker-archive:a.tar", "oci-archive:a-flat.tar"),
-        ] {
-            assert_eq!(destination(&image.parse().unwrap()), result, "{image}");
-        }
-        let digest = format!("localhost:5000/a@sha256:{}", "0".repeat(64));
-        assert_eq!(destination(&digest.parse().unwrap()), "localhost:5000/a:flat");
+        squash: squash_of(&args.image, opened.location(), args.platform.as_deref(), &args.connection),
     }
 }

@@ -6,6 +6,7 @@ mod everyday;
 mod explore;
 mod login;
 mod squash;
+mod suggestion;
 mod verify;
 
 use anyhow::Context as _;

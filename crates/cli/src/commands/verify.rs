@@ -8,7 +8,7 @@ use unbloat_squash::{Difference, Progress};
 use crate::args::VerifyArgs;
 use crate::commands::{print, print_json};
 use crate::connection::{Images, Needs};
-use crate::escape::terminal;
+use unbloat_text::terminal;
 use crate::exit::CheckFailed;
 use crate::progress::watch;
 use crate::settings::Settings;

@@ -8,8 +8,7 @@ use ratatui::widgets::{Block, BorderType, Borders};
 use unicode_width::UnicodeWidthStr;
 
 use super::{App, Focus, Over};
-use crate::escape::printable;
-use crate::human;
+use unbloat_text::printable;
 
 /// Below this width one side is shown at a time.
 const TWO_SIDES: u16 = 70;
@@ -21,7 +20,7 @@ impl App {
     pub fn draw(&mut self, frame: &mut Frame<'_>) {
         let area = frame.area();
         if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
-            let text = human::fit("too small for a browser", usize::from(area.width));
+            let text = unbloat_text::fit("too small for a browser", usize::from(area.width));
             frame.render_widget(Line::from(text), Rect { height: area.height.min(1), ..area });
             return;
         }
@@ -65,12 +64,12 @@ impl App {
         let efficiency = if unpacked == 0 { 100.0 } else { 100.0 * merged as f64 / unpacked as f64 };
         let numbers = format!(
             "  {}  {}  {} wasted  {efficiency:.1} % efficient ",
-            human::count(self.image.layers.len(), "layer"),
-            human::long(unpacked),
-            human::long(catalogue.wasted_bytes()),
+            unbloat_text::count(self.image.layers.len(), "layer"),
+            unbloat_text::bytes(unpacked),
+            unbloat_text::bytes(catalogue.wasted_bytes()),
         );
         let name = printable(self.image.reference.as_bytes());
-        let name = human::fit_end(&name, columns.saturating_sub(numbers.width() + 1));
+        let name = unbloat_text::fit_end(&name, columns.saturating_sub(numbers.width() + 1));
         Line::from(vec![Span::styled(format!(" {name}"), self.theme.title()), Span::raw(numbers)])
     }
 
@@ -100,7 +99,7 @@ pub(super) fn padded(spans: Vec<Span<'static>>, columns: usize, style: Style) ->
             left -= width;
             kept.push(span);
         } else {
-            let cut = human::fit(&span.content, left);
+            let cut = unbloat_text::fit(&span.content, left);
             left -= cut.width();
             kept.push(Span::styled(cut, span.style));
             break;

@@ -8,8 +8,8 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{App, Focus, Typing};
 use crate::catalogue::{Sort, Status, Version};
-use crate::escape::printable;
-use crate::human;
+use unbloat_text::printable;
+use crate::permissions;
 use crate::view::Scope;
 
 impl App {
@@ -32,10 +32,10 @@ impl App {
             Line::from(format!(" {}", printable(self.image.platform.as_bytes()))),
             Line::from(format!(
                 " {} stored; {} in files: {} seen, {} wasted",
-                human::long(stored),
-                human::long(self.catalogue.unpacked_bytes()),
-                human::long(self.catalogue.merged_bytes()),
-                human::long(self.catalogue.wasted_bytes()),
+                unbloat_text::bytes(stored),
+                unbloat_text::bytes(self.catalogue.unpacked_bytes()),
+                unbloat_text::bytes(self.catalogue.merged_bytes()),
+                unbloat_text::bytes(self.catalogue.wasted_bytes()),
             )),
         ]
     }
@@ -51,10 +51,10 @@ impl App {
             ]),
             Line::from(format!(
                 " {} stored; {} in {}, {} wasted",
-                human::long(facts.compressed_bytes),
-                human::long(totals.bytes),
-                human::count(totals.entries as usize, "entry").replace("entrys", "entries"),
-                human::long(totals.wasted_bytes),
+                unbloat_text::bytes(facts.compressed_bytes),
+                unbloat_text::bytes(totals.bytes),
+                unbloat_text::count(totals.entries as usize, "entry").replace("entrys", "entries"),
+                unbloat_text::bytes(totals.wasted_bytes),
             )),
             Line::from(format!(" {}", printable(command.as_bytes()))),
         ]
@@ -64,7 +64,7 @@ impl App {
         let Some(row) = self.row() else { return Vec::new() };
         let path = format!("/{}", printable(&self.catalogue.path(row.node)));
         let mut lines = vec![Line::from(Span::styled(
-            format!(" {}", human::fit_end(&path, columns.saturating_sub(2))),
+            format!(" {}", unbloat_text::fit_end(&path, columns.saturating_sub(2))),
             self.theme.heading(),
         ))];
         let versions = self.catalogue.versions(row.node);
@@ -74,11 +74,11 @@ impl App {
             || self.why_not_shown().to_owned(),
             |version| match version.owner {
                 Some((user, group)) => {
-                    format!("{} {user}:{group}", human::mode(version.sort.letter(), version.mode))
+                    format!("{} {user}:{group}", permissions::mode(version.sort.letter(), version.mode))
                 }
                 None if version.sort == Sort::Removed => {
                     let bytes = self.catalogue.removed_bytes(row.node, version.layer);
-                    format!("removed by this layer, which frees none of its {}", human::long(bytes))
+                    format!("removed by this layer, which frees none of its {}", unbloat_text::bytes(bytes))
                 }
                 None => sort_name(version.sort).to_owned(),
             },
@@ -86,20 +86,20 @@ impl App {
         lines.push(Line::from(vec![
             Span::raw(format!(
                 " {what}{}",
-                if bytes > 0 { format!("  {}", human::long(bytes)) } else { String::new() }
+                if bytes > 0 { format!("  {}", unbloat_text::bytes(bytes)) } else { String::new() }
             )),
             Span::styled(
-                if wasted > 0 { format!("  {} wasted", human::long(wasted)) } else { String::new() },
+                if wasted > 0 { format!("  {} wasted", unbloat_text::bytes(wasted)) } else { String::new() },
                 self.theme.wasted(),
             ),
         ]));
-        lines.push(Line::from(format!(" {}", human::fit(&told(&versions), columns.saturating_sub(2)))));
+        lines.push(Line::from(format!(" {}", unbloat_text::fit(&told(&versions), columns.saturating_sub(2)))));
         if let Some(version) = shown
             && let Some(link) = version.link
         {
             let how = if version.sort == Sort::HardLink { "the same file as /" } else { "leads to " };
             let text = format!("{how}{}", printable(&link));
-            lines.push(Line::from(format!(" {}", human::fit(&text, columns.saturating_sub(2)))));
+            lines.push(Line::from(format!(" {}", unbloat_text::fit(&text, columns.saturating_sub(2)))));
         }
         lines
     }
@@ -121,7 +121,7 @@ impl App {
             };
             let (before, behind) = prompt.parts();
             let room = usize::from(area.width).saturating_sub(label.width() + 1);
-            let before = human::fit_end(&before, room);
+            let before = unbloat_text::fit_end(&before, room);
             let at = area.x + (label.width() + before.width()) as u16;
             let line = vec![Span::styled(label, self.theme.key()), Span::raw(before), Span::raw(behind)];
             frame.render_widget(Line::from(line), area);
@@ -130,7 +130,7 @@ impl App {
         }
         let said = self.message.as_ref().or(self.extracting.as_ref());
         if let Some(said) = said {
-            let text = human::fit(&format!(" {said}"), usize::from(area.width));
+            let text = unbloat_text::fit(&format!(" {said}"), usize::from(area.width));
             frame.render_widget(Line::from(Span::styled(text, self.theme.message())), area);
             return;
         }
@@ -216,7 +216,7 @@ fn told(versions: &[Version]) -> String {
     if entries.is_empty() {
         return "no layer has an entry for it".to_owned();
     }
-    let mut text = format!("in {}: {}", human::count(entries.len(), "layer"), ranges(&entries));
+    let mut text = format!("in {}: {}", unbloat_text::count(entries.len(), "layer"), ranges(&entries));
     if !removals.is_empty() {
         text.push_str(&format!("; removed by {}", ranges(&removals)));
     }

@@ -7,8 +7,7 @@ use ratatui::widgets::Paragraph;
 
 use super::draw::{padded, scrolled};
 use super::{App, Focus};
-use crate::escape::printable;
-use crate::human;
+use unbloat_text::printable;
 
 impl App {
     pub(super) fn draw_layers(&mut self, frame: &mut Frame<'_>, area: Rect) {
@@ -54,8 +53,8 @@ impl App {
         let arrow = if is_chosen { ">" } else { " " };
         let wasted_style = if wasted > 0 { self.theme.wasted() } else { self.theme.faint() };
         let spans = vec![
-            Span::raw(format!("{arrow}{number:>4} {:>6} ", human::short(bytes))),
-            Span::styled(format!("{:>6}", human::short(wasted)), wasted_style),
+            Span::raw(format!("{arrow}{number:>4} {:>6} ", unbloat_text::bytes_in_column(bytes))),
+            Span::styled(format!("{:>6}", unbloat_text::bytes_in_column(wasted)), wasted_style),
             Span::raw(format!("  {command}")),
         ];
         let style = if is_chosen { self.theme.chosen(has_focus) } else { Default::default() };

@@ -13,8 +13,8 @@ mod tree;
 use std::path::PathBuf;
 
 use crate::catalogue::{Catalogue, Content, ROOT, Sort};
-use crate::command::{Mark, Marks, SquashCommand};
-use crate::escape::printable;
+use crate::command::{Mark, Marks, command_with};
+use unbloat_text::{SquashCommand, printable};
 use crate::view::{Order, Row, Scope, View};
 use prompt::Prompt;
 pub(crate) use theme::Theme;
@@ -148,7 +148,7 @@ impl App {
     /// The command for what is marked; `None` when nothing is.
     #[must_use]
     pub fn command(&self) -> Option<String> {
-        (!self.marks.is_empty()).then(|| self.image.squash.with(&self.marks))
+        (!self.marks.is_empty()).then(|| command_with(&self.image.squash, &self.marks))
     }
 
     /// A file is being written, or `None`: it is done, or could not be.
@@ -320,7 +320,7 @@ impl App {
         };
         let name: String = String::from_utf8_lossy(self.catalogue.name(row.node))
             .chars()
-            .map(|letter| if crate::escape::is_unsafe(letter) { '_' } else { letter })
+            .map(|letter| if unbloat_text::is_unsafe(letter) { '_' } else { letter })
             .collect();
         self.typing = Some((Typing::Extract { content }, Prompt::new(&name)));
     }

@@ -10,8 +10,8 @@ use super::App;
 use super::draw::{padded, scrolled};
 use super::footer::{sort_name, status_name};
 use crate::command::Mark;
-use crate::escape::printable;
-use crate::human;
+use unbloat_text::printable;
+use crate::permissions;
 
 impl App {
     pub(super) fn draw_versions(&self, frame: &mut Frame<'_>, area: Rect, node: u32, chosen: usize) {
@@ -32,19 +32,19 @@ impl App {
             let command = printable(super::layers::plain_command(command).as_bytes());
             let mut what = sort_name(version.sort).to_owned();
             if let Some((user, group)) = version.owner {
-                what = format!("{what} {} {user}:{group}", human::mode(version.sort.letter(), version.mode));
+                what = format!("{what} {} {user}:{group}", permissions::mode(version.sort.letter(), version.mode));
             }
             let spans = vec![
                 Span::raw(format!("{arrow}{:>6}  {:<10} ", version.layer, status_name(version.status))),
-                Span::raw(format!("{:>6} ", human::short(version.bytes))),
-                Span::styled(format!("{:>6}  ", human::short(wasted)), self.theme.wasted()),
+                Span::raw(format!("{:>6} ", unbloat_text::bytes_in_column(version.bytes))),
+                Span::styled(format!("{:>6}  ", unbloat_text::bytes_in_column(wasted)), self.theme.wasted()),
                 Span::raw(format!("{what}  ")),
                 Span::styled(command, self.theme.faint()),
             ];
             let style = if at == chosen { self.theme.chosen(true) } else { Default::default() };
             lines.push(padded(spans, columns, style));
         }
-        let title = human::fit_end(&format!("/{path}"), columns.saturating_sub(24));
+        let title = unbloat_text::fit_end(&format!("/{path}"), columns.saturating_sub(24));
         self.draw_over(frame, area, &format!(" {title}: Enter goes there "), lines, columns);
     }
 

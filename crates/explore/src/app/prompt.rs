@@ -23,7 +23,7 @@ impl Prompt {
     }
 
     pub(super) fn insert(&mut self, letter: char) {
-        if !crate::escape::is_unsafe(letter) {
+        if !unbloat_text::is_unsafe(letter) {
             self.letters.insert(self.at, letter);
             self.at += 1;
         }

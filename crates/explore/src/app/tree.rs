@@ -10,8 +10,8 @@ use super::draw::{padded, scrolled};
 use super::{App, Focus, theme};
 use crate::catalogue::Sort;
 use crate::command::Mark;
-use crate::escape::printable;
-use crate::human;
+use unbloat_text::printable;
+use crate::permissions;
 use crate::view::{Order, Row, Scope, Sign};
 
 /// From this width on, permissions and owner are shown.
@@ -77,7 +77,7 @@ impl App {
             title.push_str(&format!(", filter: {}", printable(self.view.filter())));
         }
         title.push(' ');
-        human::fit(&title, columns)
+        unbloat_text::fit(&title, columns)
     }
 
     fn tree_row(&self, line: usize, columns: usize, has_focus: bool) -> Line<'static> {
@@ -94,19 +94,19 @@ impl App {
         let mut spans = vec![
             mark,
             Span::styled(theme::letter(sign), self.theme.letter(sign)),
-            Span::raw(format!(" {:>6} ", human::short(self.view.bytes(node)))),
-            Span::styled(format!("{:>6} ", human::short(wasted)), wasted_style),
+            Span::raw(format!(" {:>6} ", unbloat_text::bytes_in_column(self.view.bytes(node)))),
+            Span::styled(format!("{:>6} ", unbloat_text::bytes_in_column(wasted)), wasted_style),
         ];
         if columns >= WITH_OWNER {
             let there = version.as_ref().and_then(|version| Some((version, version.owner?)));
             let text = there.map_or_else(String::new, |(version, (user, group))| {
                 format!(
                     "{} {:>9}",
-                    human::mode(version.sort.letter(), version.mode),
+                    permissions::mode(version.sort.letter(), version.mode),
                     format!("{user}:{group}")
                 )
             });
-            spans.push(Span::styled(human::fit(&format!("{text:<20}  "), 22), self.theme.faint()));
+            spans.push(Span::styled(unbloat_text::fit(&format!("{text:<20}  "), 22), self.theme.faint()));
         }
         let is_folder = self.is_folder(node);
         let arrow = match (is_folder, self.view.is_open(node)) {

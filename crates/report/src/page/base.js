@@ -2,8 +2,9 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const KINDS = ["file", "hard link", "symlink", "folder", "device", "named pipe"];
-const CHANGES = ["added", "changed", "metadata", "removed", "repeated"];
-const SIGNS = { added: "+", changed: "~", metadata: "~", removed: "−", repeated: "~", gone: "×", none: "" };
+const CHANGES = ["added", "changed", "metadata", "removed", "repeated", "time", "identical", "linked"];
+const CHANGE_WORDS = { metadata: "owner or mode only", time: "time only", identical: "the same again", linked: "for another name" };
+const SIGNS = { added: "+", changed: "~", metadata: "~", removed: "−", repeated: "~", time: "~", identical: "~", linked: "~", gone: "×", none: "" };
 
 // An element. Text is only ever set as text: names come from the image and may hold markup.
 function make(tag, attributes, ...children) {
@@ -20,15 +21,15 @@ function make(tag, attributes, ...children) {
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
+// As the command and `kubectl get` write sizes (crates/text).
 function bytes(count) {
   let value = count;
   let unit = 0;
-  while (value >= 999.5 && unit + 1 < UNITS.length) {
+  while (value >= 1023.95 && unit + 1 < UNITS.length) {
     value /= 1024;
     unit += 1;
   }
-  const digits = unit === 0 || value >= 99.95 ? 0 : 1;
-  return `${value.toFixed(digits)} ${UNITS[unit]}`;
+  return `${value.toFixed(unit === 0 ? 0 : 1)} ${UNITS[unit]}`;
 }
 
 function percent(part, whole) {

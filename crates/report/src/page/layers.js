@@ -98,7 +98,7 @@ function layerDetail(layer) {
     ),
     changes.length > 0 ? make("p", { class: "muted" }, `It ${changes.join(", ")}.`) : "",
     layer.metadataOnly.paths > 0
-      ? make("p", { class: "is-wasted" }, `${count(layer.metadataOnly.paths, "file")} (${bytes(layer.metadataOnly.bytes)}) ${layer.metadataOnly.paths === 1 ? "is" : "are"} here again only because owner, mode or time changed.`)
+      ? make("p", { class: "is-wasted" }, `${count(layer.metadataOnly.paths, "file")} (${bytes(layer.metadataOnly.bytes)}) ${layer.metadataOnly.paths === 1 ? "is" : "are"} here again though its content is the same: see the causes.`)
       : "",
     command ? make("pre", {}, visible(command)) : make("p", { class: "muted" }, "The history does not say what made it."),
     make("p", { class: "facts" }, make("bdi", {}, visible(layer.digest))),

@@ -11,17 +11,25 @@ function tile(name, value, note, wasted) {
 
 function verdict() {
   const { totals, estimate } = data;
+  const worst = data.causes.find((cause) => cause.wastedBytes > 0);
+  const spare = data.causes.filter((cause) => cause.cause !== "duplicate-content").sort((a, b) => b.removableBytes - a.removableBytes)[0];
+  const named = (cause) => cause.title.replace(/\.$/, "").replace(/^[A-Z](?![A-Z])/, (letter) => letter.toLowerCase());
+  const couldGo = totals.removableBytes > 0 && spare ? [make("strong", {}, `${bytes(totals.removableBytes)} (${percent(totals.removableBytes, totals.unpackedBytes)})`), ` can be seen and could go, most of it ${named(spare)}.`] : [];
+  if (totals.wastedBytes === 0 && couldGo.length > 0) {
+    return make("p", { class: "verdict" }, "Every file that a layer holds is in the image, but ", ...couldGo);
+  }
   if (totals.wastedBytes === 0) {
     return make("p", { class: "verdict" }, make("strong", { class: "good" }, "Nothing is wasted."), " Every file that a layer holds is in the image.");
   }
-  const worst = data.causes.find((cause) => cause.wastedBytes > 0);
   return make(
     "p",
     { class: "verdict" },
     make("strong", {}, `${bytes(totals.wastedBytes)} (${percent(totals.wastedBytes, totals.unpackedBytes)})`),
     " of the files in this image’s layers cannot be seen.",
-    worst ? ` The costliest cause: ${worst.title.replace(/\.$/, "").replace(/^[A-Z](?![A-Z])/, (letter) => letter.toLowerCase())}.` : "",
+    worst ? ` The costliest cause: ${named(worst)}.` : "",
     ` A squash would save about ${bytes(estimate.compressedBytes)} of what is stored.`,
+    couldGo.length > 0 ? " Besides, " : "",
+    ...couldGo,
   );
 }
 
@@ -46,6 +54,7 @@ function summary() {
       tile("Stored", bytes(totals.compressedBytes), "what a node pulls"),
       tile("In the layers", bytes(totals.unpackedBytes), `${count(totals.mergedPaths, "path")} seen`),
       tile("Wasted", bytes(totals.wastedBytes), percent(totals.wastedBytes, totals.unpackedBytes), totals.wastedBytes > 0),
+      tile("Could go", bytes(totals.removableBytes), "seen, and not needed", totals.removableBytes > 0),
       tile("Efficiency", percent(totals.mergedBytes, totals.unpackedBytes), "seen / in the layers"),
       tile("A squash saves", bytes(estimate.compressedBytes), `stored, in about ${duration(estimate.seconds)}`),
     ),

@@ -9,7 +9,7 @@ function versionsList(entry) {
   for (const { layer, change, kind, bytes: size, wasted } of entry.versions) {
     list.append(
       make("span", { class: "num" }, String(layer)),
-      make("span", { class: `s-${change}` }, `${SIGNS[change]} ${change === "metadata" ? "metadata only" : change}`),
+      make("span", { class: `s-${change}` }, `${SIGNS[change]} ${CHANGE_WORDS[change] ?? change}`),
       make("span", { class: "num" }, kind === "file" ? bytes(size) : (kind ?? "")),
       make("span", { class: "num is-wasted" }, wasted > 0 ? bytes(wasted) : ""),
       make("span", { class: "command muted name" }, visible(plainCommand(data.layers[layer]?.createdBy)).slice(0, 160)),
@@ -60,7 +60,8 @@ function tableSection() {
     found = rows.filter((row) => words.every((word) => row.path.toLowerCase().includes(word) || row.causeTitle.toLowerCase().includes(word)));
     const { key, down } = sorted;
     const compare = (a, b) => (typeof a[key] === "string" ? (a[key] < b[key] ? -1 : a[key] > b[key] ? 1 : 0) : a[key] - b[key]);
-    found.sort((a, b) => (down ? -1 : 1) * compare(a, b) || (a.path < b.path ? -1 : 1));
+    // Equals stand as in the analysis: the larger first, then by name.
+    found.sort((a, b) => (down ? -1 : 1) * compare(a, b) || b.wasted - a.wasted || b.total - a.total || (a.path < b.path ? -1 : 1));
     for (const column of columns) column.cell.setAttribute("aria-sort", column.key === key ? (down ? "descending" : "ascending") : "none");
     shown = PAGE;
     draw();

@@ -30,7 +30,8 @@ function treeSection() {
   const order = { by: "wasted" };
 
   function sortedChildren(node) {
-    const compare = order.by === "name" ? () => 0 : (a, b) => b[order.by] - a[order.by];
+    // Of equals the larger one first: where nothing is wasted the order by waste is the order by size.
+    const compare = order.by === "name" ? () => 0 : (a, b) => b[order.by] - a[order.by] || b.bytes - a.bytes || b.wasted - a.wasted;
     return [...node.children.values()].sort((a, b) => compare(a, b) || (a.name < b.name ? -1 : 1));
   }
 

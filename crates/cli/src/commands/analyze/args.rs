@@ -16,7 +16,7 @@ pub(crate) struct AnalyzeArgs {
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
     /// Another image to compare it with: what grew from IMAGE to this one
-    #[arg(value_name = "OTHER", conflicts_with_all = ["ci", "lint", "junit"])]
+    #[arg(value_name = "OTHER", conflicts_with_all = ["ci", "thresholds", "config", "lint", "target", "junit"])]
     pub(crate) other: Option<String>,
     /// Print one JSON object, as --output json does
     #[arg(long)]
@@ -50,6 +50,9 @@ pub(crate) struct AnalyzeArgs {
     /// Tell which lines of this Dockerfile, which made the image, cause what
     #[arg(long, value_name = "DOCKERFILE")]
     pub(crate) lint: Option<PathBuf>,
+    /// The stage of the Dockerfile that made the image, as docker build --target [default: the last one]
+    #[arg(long, value_name = "STAGE", requires = "lint")]
+    pub(crate) target: Option<String>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
@@ -58,6 +61,7 @@ pub(crate) struct AnalyzeArgs {
 
 /// Thresholds of `--ci`, which come before those of the file.
 #[derive(Args, Debug)]
+#[group(id = "thresholds", multiple = true)]
 pub(crate) struct ThresholdArgs {
     /// Most layers
     #[arg(long, value_name = "N", requires = "ci")]

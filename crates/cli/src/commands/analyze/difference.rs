@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use unbloat_analysis::{Comparison, LayerChange, PathChange, Totals};
 
+use super::markup::markdown;
 use super::text::Page;
-use crate::escape;
 use crate::report::bytes;
 
 /// From this share on, two bases are taken for one at two patch levels.
@@ -81,12 +81,12 @@ pub(super) fn text(compared: &Comparison, page: &Page) -> String {
     lines.join("\n")
 }
 
-pub(super) fn markdown(compared: &Comparison) -> String {
+pub(super) fn report(compared: &Comparison) -> String {
     let Comparison { before, after, paths, .. } = compared;
     let mut text = format!(
         "# {} to {}\n\n| | before | after |\n|---|---:|---:|\n",
-        escape::markdown(&before.reference),
-        escape::markdown(&after.reference)
+        markdown(&before.reference),
+        markdown(&after.reference)
     );
     for (name, value, show) in ROWS {
         let _ =
@@ -97,7 +97,7 @@ pub(super) fn markdown(compared: &Comparison) -> String {
     }
     text.push_str("\n| path | grown by | shown |\n|---|---:|---:|\n");
     for change in paths {
-        let path = escape::markdown(&change.path);
+        let path = markdown(&change.path);
         let _ = writeln!(text, "| {path} | {} | {} |", signed(change.growth()), bytes(change.shown_after));
     }
     text

@@ -4,6 +4,7 @@ mod args;
 mod difference;
 mod gate;
 mod lint;
+mod markup;
 mod summary;
 mod text;
 
@@ -13,12 +14,14 @@ use anyhow::Context as _;
 use serde::Serialize;
 use unbloat_analysis::{Analysis, compare};
 use unbloat_contract::AnalyzeRequest;
-use unbloat_registry::Client;
+use unbloat_registry::{Client, Location};
 use unbloat_report::PageFile;
 use unbloat_squash::Progress;
+use unbloat_text::SquashCommand;
 
 pub(crate) use args::AnalyzeArgs;
 
+use crate::commands::suggestion::squash_of;
 use crate::commands::{print, print_json};
 use crate::connection::{Images, Needs};
 use crate::exit::CheckFailed;
@@ -48,7 +51,10 @@ pub(crate) async fn analyze(settings: &Settings, args: AnalyzeArgs) -> anyhow::R
     };
     let dockerfile = match &args.lint {
         Some(path) => {
-            Some(std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?)
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+            lint::check_target(&text, args.target.as_deref())?;
+            Some(text)
         }
         None => None,
     };
@@ -71,7 +77,8 @@ pub(crate) async fn analyze(settings: &Settings, args: AnalyzeArgs) -> anyhow::R
     }
     analysis.paths.truncate(args.top(json).unwrap_or(usize::MAX));
     let checks = thresholds.map(|thresholds| thresholds.checks(&analysis));
-    let findings = dockerfile.map(|text| lint::lint(&text, &analysis));
+    let findings =
+        dockerfile.map(|text| lint::lint(&text, args.target.as_deref(), &analysis)).transpose()?;
     if let Some(path) = &args.junit {
         summary::write(path, &summary::junit(&analysis, checks.as_deref().unwrap_or_default()))?;
     }
@@ -82,7 +89,9 @@ pub(crate) async fn analyze(settings: &Settings, args: AnalyzeArgs) -> anyhow::R
         let (checks, lint) = (checks.as_deref(), findings.as_deref());
         print_json(&Printed { analysis: &analysis, checks, lint })?;
     } else {
-        print(&as_text(&args, &analysis, checks.as_deref(), findings.as_deref()))?;
+        let location = args.image.parse::<Location>()?;
+        let squash = squash_of(&args.image, &location, args.platform.as_deref(), &args.connection);
+        print(&as_text(&args, &analysis, &squash, checks.as_deref(), findings.as_deref()))?;
     }
     match checks {
         Some(checks) if checks.iter().any(|check| !check.passed) => Err(CheckFailed.into()),
@@ -93,11 +102,12 @@ pub(crate) async fn analyze(settings: &Settings, args: AnalyzeArgs) -> anyhow::R
 fn as_text(
     args: &AnalyzeArgs,
     analysis: &Analysis,
+    squash: &SquashCommand,
     checks: Option<&[Check]>,
     findings: Option<&[Finding]>,
 ) -> String {
     let page = Page(width());
-    let mut parts = vec![page.analysis(analysis)];
+    let mut parts = vec![page.analysis(analysis, squash)];
     if let Some(findings) = findings {
         let file = args.lint.as_ref().map_or(String::new(), |path| path.display().to_string());
         parts.push(lint::text(&file, findings));
@@ -129,7 +139,7 @@ async fn difference(
     let after = run(settings, client, &all(other)).await?;
     let compared = compare(&before, &after, args.request(other, json).top);
     if let Some(path) = &args.markdown {
-        summary::write(path, &difference::markdown(&compared))?;
+        summary::write(path, &difference::report(&compared))?;
     }
     if json { print_json(&compared) } else { print(&difference::text(&compared, &Page(width()))) }
 }

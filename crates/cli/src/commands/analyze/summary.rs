@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use unbloat_analysis::{Analysis, Totals};
 
 use super::gate::Check;
-use crate::escape::{markdown, xml};
+use super::markup::{markdown, xml};
 use crate::report::bytes;
 
 /// Rows of each table.

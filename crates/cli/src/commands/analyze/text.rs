@@ -3,7 +3,7 @@
 use unbloat_analysis::{Analysis, CauseReport, LayerReport, PathReport};
 
 use super::gate::Check;
-use crate::escape::{fit, shell, terminal, wrap};
+use unbloat_text::{SquashCommand, fit, fit_end, terminal, wrap};
 use crate::report::bytes;
 
 /// Columns of a layer's bar.
@@ -23,12 +23,14 @@ impl Page {
     pub(super) fn rest(&self, used: usize, text: &str, keep_end: bool) -> String {
         let text = terminal(text);
         match self.0 {
-            Some(width) => fit(&text, width.saturating_sub(used).max(8), keep_end),
+            Some(width) if keep_end => fit_end(&text, width.saturating_sub(used).max(8)),
+            Some(width) => fit(&text, width.saturating_sub(used).max(8)),
             None => text,
         }
     }
 
-    pub(super) fn analysis(&self, analysis: &Analysis) -> String {
+    /// The analysis, and at its end `squash` with all that the causes advise.
+    pub(super) fn analysis(&self, analysis: &Analysis, squash: &SquashCommand) -> String {
         let mut lines = self.head(analysis);
         lines.push(String::new());
         lines.push(format!("Layers ({} shown, {} wasted)", BLOCKS[7], WASTED));
@@ -53,7 +55,24 @@ impl Page {
                 lines.push(format!("  {now:<9} {}", self.rest(12, &risk.path, true)));
             }
         }
+        lines.extend(self.command(analysis, squash));
         lines.join("\n")
+    }
+
+    /// One command for all of it, where a squash gives anything back. It is never cut: half a command is another command.
+    fn command(&self, analysis: &Analysis, squash: &SquashCommand) -> Vec<String> {
+        let changes = changes(analysis);
+        if analysis.totals.wasted_bytes == 0 && changes.is_empty() {
+            return Vec::new();
+        }
+        let mut says = "What gives these bytes back".to_owned();
+        if changes.iter().any(|(option, _)| *option == "--remove") {
+            says += "; what --remove names is in the image now, so leave out what it needs";
+        }
+        let mut lines = vec![String::new()];
+        lines.extend(self.item("", &says));
+        lines.extend(squash.with(changes).lines().map(|line| format!("  {line}")));
+        lines
     }
 
     fn head(&self, analysis: &Analysis) -> Vec<String> {
@@ -77,6 +96,9 @@ impl Page {
                 bytes(estimate.unpacked_bytes),
                 estimate.seconds
             );
+        }
+        if totals.removable_bytes > 0 {
+            says += &format!(" Of what is shown, {} could go.", bytes(totals.removable_bytes));
         }
         lines.extend(self.item("  ", &says));
         lines.extend(warnings.iter().flat_map(|warning| self.item("  ! ", &terminal(warning))));
@@ -115,7 +137,7 @@ impl Page {
     }
 
     fn cause(&self, cause: &CauseReport) -> Vec<String> {
-        let CauseReport { title, paths, wasted_bytes, removable_bytes, advice, options, evidence, cause } =
+        let CauseReport { title, paths, wasted_bytes, removable_bytes, advice, evidence, cause, options: _ } =
             cause;
         let mut cost = Vec::new();
         if *wasted_bytes > 0 {
@@ -131,11 +153,6 @@ impl Page {
             lines.extend(self.item("      ", &seen.seen));
         }
         lines.extend(self.item("    ", advice));
-        let command: Option<Vec<String>> = options.iter().take(2).map(|option| shell(option)).collect();
-        if let Some(command) = command.filter(|command| !command.is_empty()) {
-            // Never cut: half a command is another command.
-            lines.push(format!("    $ unbloat squash … {}", command.join(" ")));
-        }
         lines
     }
 
@@ -173,6 +190,20 @@ fn bar(shown: u64, wasted: u64, largest: u64) -> String {
     bar
 }
 
+/// What all causes advise, option and pattern, each once.
+fn changes(analysis: &Analysis) -> Vec<(&str, &str)> {
+    let mut changes: Vec<(&str, &str)> = Vec::new();
+    for cause in &analysis.causes {
+        for pair in cause.options.chunks_exact(2) {
+            let change = (pair[0].as_str(), pair[1].as_str());
+            if !changes.contains(&change) {
+                changes.push(change);
+            }
+        }
+    }
+    changes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,7 +239,7 @@ mod tests {
                 paths: 1,
                 wasted_bytes: 9,
                 advice: "word ".repeat(60),
-                options: vec!["--truncate".into(), "/a b".into()],
+                options: ["--truncate", "/a b", "--remove", "/x/*"].map(String::from).into(),
                 evidence: vec![Evidence { path: "/\u{1b}]0;x\u{7}".into(), ..Evidence::default() }],
                 ..CauseReport::default()
             }],
@@ -217,16 +248,38 @@ mod tests {
         }
     }
 
+    fn squash() -> SquashCommand {
+        SquashCommand {
+            source: "a".into(),
+            destination: "b c".into(),
+            options: vec!["--plain-http".into()],
+        }
+    }
+
+    #[test]
+    fn an_image_that_gives_nothing_back_gets_no_command() {
+        let text = Page(None).analysis(&Analysis::default(), &squash());
+        assert!(!text.contains("unbloat squash"), "{text}");
+    }
+
+    #[test]
+    fn an_option_that_two_causes_advise_stands_once() {
+        let mut analysis = example();
+        analysis.causes.push(analysis.causes[0].clone());
+        assert_eq!(changes(&analysis), [("--truncate", "/a b"), ("--remove", "/x/*")]);
+    }
+
     #[test]
     fn no_line_is_wider_than_the_terminal_and_nothing_acts_on_it() {
         use unicode_width::UnicodeWidthStr;
         for width in [80, 100, 200] {
-            let text = Page(Some(width)).analysis(&example());
+            let text = Page(Some(width)).analysis(&example(), &squash());
             for line in text.lines() {
                 assert!(line.width() <= width, "{} columns: {line}", line.width());
                 assert!(!line.chars().any(char::is_control) && !line.contains('\u{202e}'), "{line:?}");
             }
-            assert!(text.contains("$ unbloat squash … --truncate '/a b'"), "{text}");
+            let command = "  unbloat squash a 'b c' \\\n      --plain-http \\\n      --truncate '/a b' \\\n      --remove '/x/*'";
+            assert!(text.ends_with(command), "{text}");
         }
     }
 
@@ -244,6 +297,6 @@ mod tests {
 
     #[test]
     fn without_a_terminal_names_stay_whole() {
-        assert!(Page(None).analysis(&example()).contains("/deep/deep/"));
+        assert!(Page(None).analysis(&example(), &squash()).contains("/deep/deep/"));
     }
 }

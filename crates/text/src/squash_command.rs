@@ -1,0 +1,44 @@
+//! A squash as a command that is ready to run.
+
+use crate::shell::quote;
+
+/// `unbloat squash` of one image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SquashCommand {
+    /// The image as given.
+    pub source: String,
+    /// A place for the result.
+    pub destination: String,
+    /// Options that reading the image needed, as `--plain-http`, one word each.
+    pub options: Vec<String>,
+}
+
+impl SquashCommand {
+    /// The command, one option a line, with these `--remove` and `--truncate` at its end.
+    #[must_use]
+    pub fn with<'a>(&self, changes: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+        let mut lines = vec![format!("unbloat squash {} {}", quote(&self.source), quote(&self.destination))];
+        lines.extend(self.options.iter().map(|option| quote(option)));
+        lines.extend(changes.into_iter().map(|(option, pattern)| format!("{option} {}", quote(pattern))));
+        lines.join(" \\\n    ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_option_has_its_line_and_a_shell_reads_all_as_one_command() {
+        let command = SquashCommand {
+            source: "localhost:5000/demo/devbox:bloated".into(),
+            destination: "oci:a folder:flat".into(),
+            options: vec!["--platform=linux/arm64".into(), "--plain-http".into()],
+        };
+        assert_eq!(
+            command.with([("--remove", "/root/.cache/*"), ("--truncate", "/var/log/btmp")]),
+            "unbloat squash localhost:5000/demo/devbox:bloated 'oci:a folder:flat' \\\n    \
+             --platform=linux/arm64 \\\n    --plain-http \\\n    --remove '/root/.cache/*' \\\n    --truncate /var/log/btmp"
+        );
+    }
+}
