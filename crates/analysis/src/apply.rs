@@ -14,6 +14,7 @@ use super::content::Ratio;
 use super::feed::Seen;
 use super::places::{Inode, InodeFlags, NONE, Place, Places, Standing, Tag};
 use super::result::{Attributes, Change, EntryKind, Tally};
+use crate::causes::ZEROS_FROM;
 use crate::collections::HashMap;
 use unbloat_layers::NameError;
 use unbloat_layers::layer::{LinkTarget, MAX_SYMLINKS, NodeId, Placed, ROOT, follow};
@@ -25,9 +26,8 @@ use unbloat_layers::{Warning, WarningKind, Warnings};
 /// Whiteouts of a layer that are reported.
 const WORST_WHITEOUTS: usize = 5;
 
-/// Zeros are worth a word in files of at least this size,
-const ZEROS_FROM: u64 = 1 << 20;
-/// and in these of any: one record for each user number, most of which nobody has (lastlog(8), faillog(5)).
+/// Zeros are worth a word in large files, and in these of any size: one record for each user number, most of which nobody has
+/// (lastlog(8), faillog(5)).
 const RECORDS_BY_USER: [&[u8]; 3] = [b"lastlog", b"faillog", b"tallylog"];
 
 /// A whiteout and what it hides.

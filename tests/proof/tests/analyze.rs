@@ -329,6 +329,55 @@ fn lint_points_at_the_lines_of_the_dockerfile() {
 }
 
 #[test]
+fn lint_follows_stages_and_targets() {
+    let folder = fast_folder().expect("a folder");
+    let lists = |name: &str| vec![file(&format!("var/lib/apt/lists/{name}"), 5000)];
+    let layout = layout(folder.path(), &[lists("base"), lists("tools")]);
+    let steps =
+        ["RUN /bin/sh -c apt-get install -y curl # buildkit", "RUN /bin/sh -c apt-get install -y git # buildkit"];
+    let image = with_history(&layout, "built", &steps);
+    let dockerfile = folder.path().join("Dockerfile").display().to_string();
+    let text = "ARG FROM=base\nFROM debian AS Base\nRUN <<'E F'\nFROM nothing\napt-get install -y curl\nE F\n\
+                FROM ${FROM} AS tools\nRUN apt-get install -y git\nFROM scratch\nCOPY --from=tools /x /x\n";
+    fs::write(&dockerfile, text).expect("written");
+    let lines = |more: &[&str]| -> Vec<Value> {
+        let run = analyze(&[&[image.as_str(), "--lint", &dockerfile, "--json"], more].concat());
+        let found = run.success().expect("analysed").json().expect("JSON")["lint"].clone();
+        found.as_array().expect("a list").iter().map(|finding| finding["line"].clone()).collect()
+    };
+    // One cause at each line that brings what it is about.
+    assert_eq!(lines(&["--target", "TOOLS"]), [3, 8].map(Value::from));
+    assert_eq!(lines(&[]), [Value::Null], "the last stage is another");
+    ends(&analyze(&[&image, "--lint", &dockerfile, "--target", "none"]), USAGE, &["none", "Base, tools"]);
+    ends(&analyze(&[&image, "--target", "tools"]), USAGE, &["--lint"]);
+}
+
+#[test]
+fn the_command_at_the_end_can_be_run_as_it_stands() {
+    let folder = fast_folder().expect("a folder");
+    let spaced = folder.path().join("a folder");
+    fs::create_dir(&spaced).expect("made");
+    let zeros = Record::plain("var/log/lastlog", Body::File(vec![0; 40_000]));
+    let layers = [
+        vec![file("var/lib/apt/lists/it's [one]", 5000), file("etc/shadow-", 70), file("srv/a", 9), zeros],
+        vec![file("srv/a", 8)],
+    ];
+    let image = layout(&spaced, &layers).reference("i");
+    let text = analyze(&[&image, "--platform", "linux/amd64"]).success().expect("analysed").stdout;
+    let (_, command) = text.split_once("  unbloat squash ").expect("a command");
+    let program = command::unbloat();
+    let script = format!("{} squash {command}", program.display());
+    let run = command::measured(Command::new("bash").args(["-c", &script])).expect("runs");
+    run.success().expect("squashed");
+    let result = analyze(&[&format!("{image}-flat"), "--json"]).success().expect("analysed");
+    let result = result.json().expect("JSON");
+    assert_eq!(result["totals"]["unpackedBytes"], 8, "{command}");
+    assert_eq!(result["causes"], serde_json::json!([]), "{command}");
+    let flat = analyze(&[&format!("{image}-flat")]).success().expect("analysed").stdout;
+    assert!(!flat.contains("unbloat squash"), "{flat}");
+}
+
+#[test]
 fn two_images_are_compared_by_path_and_layer() {
     let folder = fast_folder().expect("a folder");
     let base = vec![file("usr/base", 500)];
@@ -347,7 +396,9 @@ fn two_images_are_compared_by_path_and_layer() {
     let same =
         analyze(&[&before, &before, "--json"]).success().expect("compared").json().expect("one object");
     assert_eq!((&same["pathsTotal"], &same["commonLayers"]), (&0.into(), &2.into()));
-    ends(&analyze(&[&before, &after, "--ci"]), USAGE, &["--ci"]);
+    for alone in [&["--ci"][..], &["--max-layers", "1"], &["--min-efficiency", "1"], &["--html", "x.html"]] {
+        ends(&analyze(&[&[before.as_str(), &after], alone].concat()), USAGE, &alone[..1]);
+    }
 }
 
 #[test]

@@ -9,6 +9,6 @@ mod past;
 mod table;
 
 pub(super) use names::Names;
-pub(super) use past::{Past, Upgrades, upgrades};
+pub(super) use past::{Past, Upgrades, ZEROS_FROM, upgrades};
 pub(super) use table::{DUPLICATES, SECRETS, Scope};
 pub use table::{Rule, TABLE};

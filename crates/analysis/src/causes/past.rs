@@ -22,6 +22,9 @@ pub(crate) struct Past {
     pub(crate) upgraded: bool,
 }
 
+/// Size from which a file of zeros is worth a word.
+pub(crate) const ZEROS_FROM: u64 = 1 << 20;
+
 /// Copies from which a file counts as copied again and again.
 const MANY: usize = 3;
 
@@ -127,7 +130,7 @@ impl Past {
     }
 
     pub(super) fn has_visible_zeros(&self) -> bool {
-        self.zeros && self.visible() > 0
+        self.zeros && self.visible() > 0 && self.files().any(|version| version.bytes >= ZEROS_FROM)
     }
 
     pub(super) fn has_zeros(&self) -> bool {

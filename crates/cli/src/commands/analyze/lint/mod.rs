@@ -148,7 +148,7 @@ CMD [\"x\"]
         assert_eq!(found, expected.map(|(line, keyword)| (line, keyword.to_owned())));
         let run = &instructions(DOCKERFILE)[5];
         assert!(run.text.contains("install -y curl") && !run.text.contains("why"), "{run:?}");
-        assert!(instructions(DOCKERFILE)[8].text.contains("chown -R app /app"));
+        assert!(instructions(DOCKERFILE)[8].body.contains("chown -R app /app"));
     }
 
     #[test]

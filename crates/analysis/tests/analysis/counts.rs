@@ -4,92 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use unbloat_analysis::{
-    Analysis, AnalysisOptions, CAUSES, Change, EntryKind, ImageFacts, LayerFacts, PathReport, analyze,
-};
+use crate::images::{Layer, analysis_of, facts, layer, path, try_analyze};
+use unbloat_analysis::{Analysis, AnalysisOptions, Change, EntryKind, analyze};
 use unbloat_layers::tar::{Kind, Meter, TarReader, simple_header};
 use unbloat_layers::{Error, LayerError, LayerSource, MemoryLayers, Options, flatten};
-
-/// A layer, record by record.
-#[derive(Clone, Default)]
-struct Layer(Vec<u8>);
-
-impl Layer {
-    fn record(mut self, name: &str, kind: u8, link: &str, owner: u64, content: &[u8]) -> Self {
-        let mut block = simple_header(name.as_bytes(), kind, 0o644, content.len() as u64);
-        block[108..116].copy_from_slice(format!("{owner:07o}\0").as_bytes());
-        block[156] = kind;
-        block[157..157 + link.len()].copy_from_slice(link.as_bytes());
-        block[148..156].copy_from_slice(b"        ");
-        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        self.0.extend_from_slice(&block);
-        self.0.extend_from_slice(content);
-        self.0.resize(self.0.len().next_multiple_of(512), 0);
-        self
-    }
-
-    fn file(self, name: &str, size: usize) -> Self {
-        self.content(name, &vec![b'a' + (size % 23) as u8; size])
-    }
-
-    fn content(self, name: &str, content: &[u8]) -> Self {
-        self.record(name, b'0', "", 0, content)
-    }
-
-    fn owned(self, name: &str, owner: u64, size: usize) -> Self {
-        self.record(name, b'0', "", owner, &vec![b'a' + (size % 23) as u8; size])
-    }
-
-    fn directory(self, name: &str) -> Self {
-        self.record(name, b'5', "", 0, b"")
-    }
-
-    fn symlink(self, name: &str, target: &str) -> Self {
-        self.record(name, b'2', target, 0, b"")
-    }
-
-    fn link(self, name: &str, target: &str) -> Self {
-        self.record(name, b'1', target, 0, b"")
-    }
-}
-
-fn layer() -> Layer {
-    Layer::default()
-}
-
-fn facts(layers: usize) -> ImageFacts {
-    ImageFacts {
-        layers: (0..layers)
-            .map(|_| LayerFacts { compressed_bytes: 1 << 20, ..LayerFacts::default() })
-            .collect(),
-        ..ImageFacts::default()
-    }
-}
-
-fn try_analyze(layers: &[Layer]) -> Result<Analysis, Error> {
-    let layers: Vec<_> = layers.iter().map(|layer| layer.0.clone().into()).collect();
-    let count = layers.len();
-    let options = AnalysisOptions { jobs: 2, ..AnalysisOptions::default() };
-    analyze(&MemoryLayers { layers, chunk_bytes: 9000 }, &facts(count), &options)
-}
-
-fn analysis_of(layers: &[Layer]) -> Analysis {
-    let analysis = try_analyze(layers).unwrap();
-    let causes: u64 = analysis.causes.iter().map(|cause| cause.wasted_bytes).sum();
-    assert_eq!(causes, analysis.totals.wasted_bytes, "every wasted byte has one cause");
-    let paths: u64 = analysis.paths.iter().map(|path| path.wasted_bytes).sum();
-    assert_eq!(paths, analysis.totals.wasted_bytes, "every wasted byte has one path");
-    for path in &analysis.paths {
-        let versions: u64 = path.versions.iter().map(|version| version.wasted_bytes).sum();
-        assert_eq!(versions, path.wasted_bytes, "{}: every wasted byte has one version", path.path);
-    }
-    analysis
-}
-
-fn path<'a>(analysis: &'a Analysis, name: &str) -> &'a PathReport {
-    analysis.paths.iter().find(|path| path.path == name).unwrap_or_else(|| panic!("{name}: {analysis:#?}"))
-}
 
 #[track_caller]
 fn assert_wasted(layers: &[Layer], wasted: u64) -> Analysis {
@@ -215,89 +133,6 @@ fn what_was_removed_and_comes_back_is_counted_each_time() {
             (Change::Added, 0)
         ]
     );
-}
-
-#[test]
-fn chown_is_told_by_equal_content() {
-    let analysis =
-        assert_wasted(&[layer().owned("app/bin", 0, 5000), layer().owned("app/bin", 1000, 5000)], 5000);
-    assert_eq!(analysis.causes[0].cause, "metadata-copy");
-    assert_eq!(analysis.layers[1].metadata_only.bytes, 5000);
-    assert!(analysis.causes[0].evidence[0].seen.contains("layer 1"), "{:?}", analysis.causes);
-}
-
-#[test]
-fn the_log_of_the_incident_is_found_with_its_growth_and_what_to_do() {
-    let layers: Vec<_> = (0..40).map(|index| layer().file("var/log/btmp", 384 * (index + 1))).collect();
-    let analysis = analysis_of(&layers);
-    let cause = &analysis.causes[0];
-    assert_eq!((cause.cause.as_str(), cause.paths), ("copied-up-login-log", 1));
-    assert_eq!(cause.options, ["--truncate", "/var/log/btmp"]);
-    assert!(
-        cause.evidence[0].seen.contains("40 copies, from 384 B in layer 0 to 15.0 KiB in layer 39"),
-        "{cause:#?}"
-    );
-    assert_eq!(path(&analysis, "/var/log/btmp").layers, (0..40).collect::<Vec<_>>());
-}
-
-#[test]
-fn a_log_that_is_there_once_or_twice_is_no_incident() {
-    let analysis = analysis_of(&[layer().file("var/log/btmp", 100), layer().file("var/log/btmp", 200)]);
-    assert_eq!(path(&analysis, "/var/log/btmp").cause.as_deref(), Some("replaced-later"));
-}
-
-#[test]
-fn causes_know_names_wherever_they_stand() {
-    for (name, cause) in [
-        ("var/lib/apt/lists/archive", "apt-cache"),
-        ("var/cache/apt/archives/x.deb", "apt-cache"),
-        ("var/cache/dnf/x", "dnf-cache"),
-        ("root/.cache/pip/http/a", "pip-cache"),
-        ("home/u/.npm/_cacache/content", "npm-cache"),
-        ("usr/local/cargo/registry/src/x", "cargo-cache"),
-        ("root/go/pkg/mod/cache/x", "go-cache"),
-        ("root/.m2/repository/x.jar", "maven-cache"),
-        ("root/.gradle/caches/x", "gradle-cache"),
-        ("opt/conda/pkgs/x.conda", "conda-cache"),
-        ("app/.git/objects/pack/p", "version-control"),
-        ("app/main.c~", "backup-file"),
-        ("app/.main.c.swp", "backup-file"),
-        ("tmp/build/x", "temporary-file"),
-        ("app/target/release/deps/x.rlib", "build-output"),
-        ("app/main.o", "build-output"),
-    ] {
-        let analysis = analysis_of(&[layer().file(name, 700)]);
-        let found: Vec<_> =
-            analysis.causes.iter().map(|cause| (cause.cause.as_str(), cause.removable_bytes)).collect();
-        assert_eq!(found, [(cause, 700)], "{name}");
-    }
-    let apt = analysis_of(&[layer().file("var/lib/apt/lists/a", 700).file("var/lib/apt/lists/b/c", 600)]);
-    assert_eq!(apt.causes[0].options, ["--remove", "/var/lib/apt/lists/*"]);
-    for name in ["srv/var/lib/apt/lists/x", "app/git/x", "app/tmpl/x", "app/core"] {
-        assert_eq!(analysis_of(&[layer().file(name, 700)]).causes, [], "{name}");
-    }
-}
-
-#[test]
-fn a_secret_is_a_risk_when_a_later_layer_hides_it_and_its_content_is_never_told() {
-    let secret = layer().content("root/.ssh/id_ed25519", b"PRIVATE-BYTES").content("app/.env", b"PASSWORD=1");
-    assert_eq!(analysis_of(std::slice::from_ref(&secret)).risks, []);
-    let analysis = analysis_of(&[
-        secret,
-        layer().content("root/.ssh/.wh.id_ed25519", b"").content("app/.env", b"PASSWORD=22"),
-    ]);
-    let found: Vec<_> =
-        analysis.risks.iter().map(|risk| (risk.path.as_str(), risk.replaced, &risk.layers[..])).collect();
-    assert_eq!(found, [("/app/.env", true, &[0][..]), ("/root/.ssh/id_ed25519", false, &[0][..])]);
-    let json = serde_json::to_string(&analysis).unwrap();
-    assert!(!json.contains("PRIVATE") && !json.contains("PASSWORD"));
-}
-
-#[test]
-fn a_secret_that_only_changed_its_owner_is_visible_and_no_risk() {
-    let analysis = analysis_of(&[layer().owned("k/id_rsa", 0, 99), layer().owned("k/id_rsa", 5, 99)]);
-    assert_eq!(analysis.risks, []);
-    assert_eq!(analysis.causes[0].cause, "metadata-copy");
 }
 
 #[test]
@@ -447,7 +282,7 @@ fn content_of(tar: Vec<u8>) -> u64 {
 #[test]
 fn every_ready_case_has_the_content_that_its_merge_writes() {
     let cases: BTreeMap<String, Case> =
-        serde_json::from_str(include_str!("../../layers/tests/torture/cases.json")).unwrap();
+        serde_json::from_str(include_str!("../../../layers/tests/torture/cases.json")).unwrap();
     let (mut agreed, mut refused) = (0, 0);
     for (name, case) in cases {
         let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).unwrap();
@@ -471,14 +306,4 @@ fn every_ready_case_has_the_content_that_its_merge_writes() {
         }
     }
     assert!(agreed > 70 && refused > 3, "{agreed} agreed, {refused} refused");
-}
-
-#[test]
-fn every_cause_that_a_result_can_name_is_in_the_table() {
-    let names: Vec<_> = CAUSES.iter().map(|rule| rule.name).collect();
-    for name in
-        ["copied-up-login-log", "metadata-copy", "replaced-later", "duplicate-content", "secret-left-behind"]
-    {
-        assert!(names.contains(&name), "{name}");
-    }
 }
