@@ -616,9 +616,11 @@ impl Applier {
 /// The hard links of the layer at hand, by the record whose content they name.
 fn names_by_content(current: &Current) -> HashMap<u32, Vec<NodeId>> {
     let mut names: HashMap<u32, Vec<NodeId>> = HashMap::default();
-    for (node, belongs) in current.inlayer.links.values() {
-        if let Belongs::Here(content) = belongs {
-            names.entry(*content).or_default().push(*node);
+    for Record { ord, node, inode, attributes: _ } in current.records.iter() {
+        if *inode == NONE
+            && let Some((_, LinkTarget::Here(content))) = current.state.rules().link(*ord)
+        {
+            names.entry(content).or_default().push(*node);
         }
     }
     names

@@ -10,8 +10,8 @@ use ratatui::crossterm::event::{self, Event};
 use unbloat_layers::{BoxError, ChunkSource};
 
 use crate::app::{App, Effect};
-use unbloat_text::printable;
 use crate::extract::{ExtractError, Extraction, to_file};
+use unbloat_text::printable;
 
 /// How long a key may go unnoticed; a signal to end and the progress of an extraction wait as long.
 const TICK: Duration = Duration::from_millis(100);

@@ -333,8 +333,10 @@ fn lint_follows_stages_and_targets() {
     let folder = fast_folder().expect("a folder");
     let lists = |name: &str| vec![file(&format!("var/lib/apt/lists/{name}"), 5000)];
     let layout = layout(folder.path(), &[lists("base"), lists("tools")]);
-    let steps =
-        ["RUN /bin/sh -c apt-get install -y curl # buildkit", "RUN /bin/sh -c apt-get install -y git # buildkit"];
+    let steps = [
+        "RUN /bin/sh -c apt-get install -y curl # buildkit",
+        "RUN /bin/sh -c apt-get install -y git # buildkit",
+    ];
     let image = with_history(&layout, "built", &steps);
     let dockerfile = folder.path().join("Dockerfile").display().to_string();
     let text = "ARG FROM=base\nFROM debian AS Base\nRUN <<'E F'\nFROM nothing\napt-get install -y curl\nE F\n\

@@ -5,8 +5,7 @@ use unbloat_analysis::{CAUSES, Change};
 
 #[test]
 fn chown_is_told_by_equal_content() {
-    let analysis =
-        analysis_of(&[layer().owned("app/bin", 0, 5000), layer().owned("app/bin", 1000, 5000)]);
+    let analysis = analysis_of(&[layer().owned("app/bin", 0, 5000), layer().owned("app/bin", 1000, 5000)]);
     assert_eq!(analysis.causes[0].cause, "metadata-copy");
     assert_eq!(analysis.layers[1].metadata_only.bytes, 5000);
     assert!(analysis.causes[0].evidence[0].seen.contains("layer 1"), "{:?}", analysis.causes);
@@ -138,7 +137,8 @@ fn of_several_rewrites_the_one_that_costs_most_is_the_cause() {
 
 #[test]
 fn a_directory_named_again_only_for_its_time_is_no_change() {
-    let analysis = analysis_of(&[layer().directory("d").file("d/a", 1), layer().directory("d").file("d/b", 1)]);
+    let analysis =
+        analysis_of(&[layer().directory("d").file("d/a", 1), layer().directory("d").file("d/b", 1)]);
     assert_eq!((analysis.layers[1].changed.paths, analysis.layers[1].metadata_only.paths), (0, 0));
 }
 
@@ -167,19 +167,27 @@ fn login_records_of_zeros_are_told_at_any_size_and_those_of_logins_are_not() {
         }
         assert_eq!(analysis_of(&[layer().file(name, 32_032)]).causes, [], "{name}");
     }
-    assert_eq!(analysis_of(&[layer().content("srv/faillog", &[0; 32_032])]).causes, [], "elsewhere it is a file");
+    assert_eq!(
+        analysis_of(&[layer().content("srv/faillog", &[0; 32_032])]).causes,
+        [],
+        "elsewhere it is a file"
+    );
 }
 
 #[test]
 fn bytecode_is_told_where_its_source_is_shown() {
     let found = |layers: &[Layer]| {
         let causes = analysis_of(layers).causes;
-        causes.into_iter().map(|cause| (cause.cause, cause.wasted_bytes + cause.removable_bytes)).collect::<Vec<_>>()
+        causes
+            .into_iter()
+            .map(|cause| (cause.cause, cause.wasted_bytes + cause.removable_bytes))
+            .collect::<Vec<_>>()
     };
     let told = |bytes| vec![("python-bytecode".to_owned(), bytes)];
     let package = "usr/lib/python3/dist-packages/p";
     let source = format!("{package}/m.py");
-    for compiled in ["__pycache__/m.cpython-313.pyc", "__pycache__/m.cpython-313.opt-1.pyc", "m.pyc", "m.pyo"] {
+    for compiled in ["__pycache__/m.cpython-313.pyc", "__pycache__/m.cpython-313.opt-1.pyc", "m.pyc", "m.pyo"]
+    {
         let compiled = format!("{package}/{compiled}");
         assert_eq!(found(&[layer().file(&source, 10).file(&compiled, 700)]), told(700), "{compiled}");
         assert_eq!(found(&[layer().file(&compiled, 700)]), [], "{compiled}: a program without sources");

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
 use crate::images::{Layer, analysis_of, facts, layer, path, try_analyze};
+use base64::Engine as _;
 use unbloat_analysis::{Analysis, AnalysisOptions, Change, EntryKind, analyze};
 use unbloat_layers::tar::{Kind, Meter, TarReader, simple_header};
 use unbloat_layers::{Error, LayerError, LayerSource, MemoryLayers, Options, flatten};

@@ -15,7 +15,8 @@ pub(super) fn squash_of(
     platform: Option<&str>,
     connection: &ConnectionArgs,
 ) -> SquashCommand {
-    let mut options: Vec<String> = platform.map(|platform| format!("--platform={platform}")).into_iter().collect();
+    let mut options: Vec<String> =
+        platform.map(|platform| format!("--platform={platform}")).into_iter().collect();
     options.extend(connection.options());
     SquashCommand { source: image.to_owned(), destination: destination(location), options }
 }

@@ -8,10 +8,10 @@ use unbloat_squash::{Difference, Progress};
 use crate::args::VerifyArgs;
 use crate::commands::{print, print_json};
 use crate::connection::{Images, Needs};
-use unbloat_text::terminal;
 use crate::exit::CheckFailed;
 use crate::progress::watch;
 use crate::settings::Settings;
+use unbloat_text::terminal;
 
 pub(crate) async fn verify(settings: &Settings, args: VerifyArgs) -> anyhow::Result<()> {
     let VerifyArgs { a, b, path, platform, strict, allow_split_links, limits, connection } = args;

@@ -8,9 +8,9 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{App, Focus, Typing};
 use crate::catalogue::{Sort, Status, Version};
-use unbloat_text::printable;
 use crate::permissions;
 use crate::view::Scope;
+use unbloat_text::printable;
 
 impl App {
     pub(super) fn draw_facts(&self, frame: &mut Frame<'_>, area: Rect) {
@@ -93,7 +93,8 @@ impl App {
                 self.theme.wasted(),
             ),
         ]));
-        lines.push(Line::from(format!(" {}", unbloat_text::fit(&told(&versions), columns.saturating_sub(2)))));
+        lines
+            .push(Line::from(format!(" {}", unbloat_text::fit(&told(&versions), columns.saturating_sub(2)))));
         if let Some(version) = shown
             && let Some(link) = version.link
         {

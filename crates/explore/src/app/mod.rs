@@ -14,10 +14,10 @@ use std::path::PathBuf;
 
 use crate::catalogue::{Catalogue, Content, ROOT, Sort};
 use crate::command::{Mark, Marks, command_with};
-use unbloat_text::{SquashCommand, printable};
 use crate::view::{Order, Row, Scope, View};
 use prompt::Prompt;
 pub(crate) use theme::Theme;
+use unbloat_text::{SquashCommand, printable};
 
 /// What is known of the image besides its layers' content.
 #[derive(Clone, Debug, Default)]

@@ -10,8 +10,8 @@ use super::App;
 use super::draw::{padded, scrolled};
 use super::footer::{sort_name, status_name};
 use crate::command::Mark;
-use unbloat_text::printable;
 use crate::permissions;
+use unbloat_text::printable;
 
 impl App {
     pub(super) fn draw_versions(&self, frame: &mut Frame<'_>, area: Rect, node: u32, chosen: usize) {
@@ -32,7 +32,10 @@ impl App {
             let command = printable(super::layers::plain_command(command).as_bytes());
             let mut what = sort_name(version.sort).to_owned();
             if let Some((user, group)) = version.owner {
-                what = format!("{what} {} {user}:{group}", permissions::mode(version.sort.letter(), version.mode));
+                what = format!(
+                    "{what} {} {user}:{group}",
+                    permissions::mode(version.sort.letter(), version.mode)
+                );
             }
             let spans = vec![
                 Span::raw(format!("{arrow}{:>6}  {:<10} ", version.layer, status_name(version.status))),

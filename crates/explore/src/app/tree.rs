@@ -10,9 +10,9 @@ use super::draw::{padded, scrolled};
 use super::{App, Focus, theme};
 use crate::catalogue::Sort;
 use crate::command::Mark;
-use unbloat_text::printable;
 use crate::permissions;
 use crate::view::{Order, Row, Scope, Sign};
+use unbloat_text::printable;
 
 /// From this width on, permissions and owner are shown.
 const WITH_OWNER: usize = 66;

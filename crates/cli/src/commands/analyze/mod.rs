@@ -77,8 +77,7 @@ pub(crate) async fn analyze(settings: &Settings, args: AnalyzeArgs) -> anyhow::R
     }
     analysis.paths.truncate(args.top(json).unwrap_or(usize::MAX));
     let checks = thresholds.map(|thresholds| thresholds.checks(&analysis));
-    let findings =
-        dockerfile.map(|text| lint::lint(&text, args.target.as_deref(), &analysis)).transpose()?;
+    let findings = dockerfile.map(|text| lint::lint(&text, args.target.as_deref(), &analysis)).transpose()?;
     if let Some(path) = &args.junit {
         summary::write(path, &summary::junit(&analysis, checks.as_deref().unwrap_or_default()))?;
     }

@@ -3,8 +3,8 @@
 use unbloat_analysis::{Analysis, CauseReport, LayerReport, PathReport};
 
 use super::gate::Check;
-use unbloat_text::{SquashCommand, fit, fit_end, terminal, wrap};
 use crate::report::bytes;
+use unbloat_text::{SquashCommand, fit, fit_end, terminal, wrap};
 
 /// Columns of a layer's bar.
 const BAR: usize = 24;
@@ -249,11 +249,7 @@ mod tests {
     }
 
     fn squash() -> SquashCommand {
-        SquashCommand {
-            source: "a".into(),
-            destination: "b c".into(),
-            options: vec!["--plain-http".into()],
-        }
+        SquashCommand { source: "a".into(), destination: "b c".into(), options: vec!["--plain-http".into()] }
     }
 
     #[test]

@@ -21,7 +21,12 @@ impl Instruction {
     pub(super) fn new(line: u64, whole: &str) -> Self {
         let whole = whole.trim();
         let (keyword, rest) = whole.split_once(char::is_whitespace).unwrap_or((whole, ""));
-        Self { line, keyword: keyword.to_ascii_uppercase(), text: rest.trim().to_owned(), body: String::new() }
+        Self {
+            line,
+            keyword: keyword.to_ascii_uppercase(),
+            text: rest.trim().to_owned(),
+            body: String::new(),
+        }
     }
 }
 
@@ -38,9 +43,10 @@ pub(super) fn instructions(text: &str) -> Vec<Instruction> {
         let (mut whole, mut continued) = continuation(first.trim_start(), escape);
         while continued {
             // Comments and empty lines inside an instruction are passed over.
-            let next = lines.by_ref().map(|(_, next)| next).find(|next| {
-                !is_comment(next) && !next.trim_start().is_empty()
-            });
+            let next = lines
+                .by_ref()
+                .map(|(_, next)| next)
+                .find(|next| !is_comment(next) && !next.trim_start().is_empty());
             let Some(next) = next else { break };
             let (more, goes_on) = continuation(next, escape);
             whole.push_str(&more);
@@ -81,7 +87,8 @@ fn continuation(line: &str, escape: char) -> (String, bool) {
 /// none: an instruction, an empty line, a comment.
 fn escape_of(text: &str) -> char {
     for line in text.lines() {
-        let Some((name, value)) = line.strip_prefix('#').and_then(|directive| directive.split_once('=')) else {
+        let Some((name, value)) = line.strip_prefix('#').and_then(|directive| directive.split_once('='))
+        else {
             break;
         };
         match name.trim().to_ascii_lowercase().as_str() {
@@ -139,7 +146,9 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_here_document_hides_no_instruction() {
-        for line in ["RUN echo \"<<EOF\"", "RUN cat << EOF", "RUN cat <<<EOF", "RUN [\"<<EOF\"]", "ENV a=<<EOF"] {
+        for line in
+            ["RUN echo \"<<EOF\"", "RUN cat << EOF", "RUN cat <<<EOF", "RUN [\"<<EOF\"]", "ENV a=<<EOF"]
+        {
             assert_eq!(found(&format!("{line}\nCMD x\n")).len(), 2, "{line}");
         }
     }

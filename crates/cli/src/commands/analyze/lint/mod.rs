@@ -13,11 +13,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use unbloat_analysis::{Analysis, CauseReport};
 
-use unbloat_text::terminal;
 use crate::exit::Usage;
 use crate::report::bytes;
 use dockerfile::instructions;
 use history::align;
+use unbloat_text::terminal;
 
 /// A cause at a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -82,7 +82,14 @@ pub(super) fn check_target(dockerfile: &str, target: Option<&str>) -> Result<(),
 
 /// Which of a path's layers is to be mended: the one that wrote it again without need, else the one that brought it.
 fn blamed(cause: &CauseReport, layers: &[u32]) -> Option<u32> {
-    let again = ["metadata-copy", "time-only-copy", "identical-rewrite", "upgraded-base", "package-database", "replaced-later"];
+    let again = [
+        "metadata-copy",
+        "time-only-copy",
+        "identical-rewrite",
+        "upgraded-base",
+        "package-database",
+        "replaced-later",
+    ];
     let at = usize::from(again.contains(&cause.cause.as_str()) && layers.len() > 1);
     layers.get(at).copied()
 }
@@ -179,10 +186,11 @@ CMD [\"x\"]
             ],
             ..Analysis::default()
         };
-        let found: Vec<_> =
-            lint(DOCKERFILE, None, &analysis)
+        let found: Vec<_> = lint(DOCKERFILE, None, &analysis)
             .unwrap()
-            .into_iter().map(|found| (found.line, found.cause)).collect();
+            .into_iter()
+            .map(|found| (found.line, found.cause))
+            .collect();
         let expected = [(Some(14), "metadata-copy"), (Some(7), "apt-cache"), (None, "deleted-later")];
         assert_eq!(found, expected.map(|(line, cause)| (line, cause.to_owned())));
     }
