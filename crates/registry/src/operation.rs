@@ -10,6 +10,8 @@ pub enum Operation {
     Parsing,
     /// Opening a folder or an archive.
     Opening,
+    /// Making a folder ready for what will be written.
+    Preparing,
     /// Preparing connections: certificates, proxies.
     Connecting,
     /// Reading a file with credentials.
@@ -72,6 +74,7 @@ impl Operation {
         match self {
             Self::AskingForToken { push } => push,
             Self::Copying
+            | Self::Preparing
             | Self::MountingBlob
             | Self::UploadingBlob
             | Self::CancellingUpload
@@ -106,6 +109,7 @@ impl Operation {
         match self {
             Self::Parsing => "parsing",
             Self::Opening => "opening",
+            Self::Preparing => "preparing to write",
             Self::Connecting => "preparing connections to",
             Self::ReadingCredentials => "reading credentials",
             Self::WritingCredentials => "writing credentials",

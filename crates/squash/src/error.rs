@@ -104,6 +104,8 @@ pub fn kind_of_registry(error: &unbloat_registry::Error) -> FailureKind {
         (Category::Unauthorized, false) => FailureKind::PullUnauthorized,
         // Its store shows late what it took: that passes.
         (Category::NotFound, true) if error.is_retryable() => FailureKind::RegistryUnavailable,
+        // A folder that is not there.
+        (Category::NotFound, true) if matches!(error.kind(), ErrorKind::Io(_)) => FailureKind::LocalFile,
         (Category::NotFound, true) => FailureKind::TargetRefused,
         (Category::NotFound, false) => FailureKind::ImageNotFound,
         (Category::Registry, true) => match error.kind() {

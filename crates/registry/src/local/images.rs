@@ -247,7 +247,10 @@ impl Reading {
         };
         if bytes.is_empty() {
             if let Some(verifier) = self.verifier.take() {
-                verifier.finish().map_err(|error| self.images.fault(OPERATION, digest, error))?;
+                // A file that is too short stays so: nothing is gained by reading it again.
+                verifier.finish().map_err(|error| {
+                    self.images.fault(OPERATION, digest, ErrorKind::Invalid(error.to_string()))
+                })?;
             }
             return Ok(None);
         }

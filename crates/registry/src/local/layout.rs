@@ -44,19 +44,19 @@ impl LayoutWriter {
     pub(crate) fn folder(path: &Path, name: Option<LayoutName>) -> Result<Self, Error> {
         let place = format!("oci:{}", path.display());
         let writer = Self { root: path.to_owned(), place, name, archive: None };
-        writer.prepare().map_err(|error| writer.fault(Operation::Opening, "", error))?;
+        writer.prepare().map_err(|error| writer.fault(Operation::Preparing, "", error))?;
         Ok(writer)
     }
 
     pub(crate) fn archive(path: &Path, name: Option<LayoutName>) -> Result<Self, Error> {
         let place = format!("oci-archive:{}", path.display());
-        let fault = |error: io::Error| Error::new(place.clone(), Operation::Opening, "", error);
+        let fault = |error: io::Error| Error::new(place.clone(), Operation::Preparing, "", error);
         let target = ArchiveTarget::of(path).map_err(fault)?;
         let folder = TemporaryFolder::new(&target.folder(), ".unbloat-archive-").map_err(fault)?;
         let root = folder.path().to_owned();
         let archive = Some(Staged { folder, target });
         let writer = Self { root, place, name, archive };
-        writer.prepare().map_err(|error| writer.fault(Operation::Opening, "", error))?;
+        writer.prepare().map_err(|error| writer.fault(Operation::Preparing, "", error))?;
         Ok(writer)
     }
 
