@@ -9,7 +9,7 @@ use crate::cluster::ClusterCommand;
 use crate::commands::{AnalyzeArgs, LoginArgs, LogoutArgs};
 use crate::connection::{ConnectionArgs, TwoPlacesArgs};
 use crate::settings::Settings;
-use crate::{exit, values};
+use crate::{exit, help, values};
 
 /// What `--help` says of images; in a documentation comment the brackets would be links.
 const ABOUT: &str = "\
@@ -32,38 +32,55 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show where an image's bytes are, what of them is wasted, why, and what would help
+    #[command(after_help = help::images(&["unbloat analyze registry.example/team/devbox:today", "unbloat analyze oci:layout --ci --max-wasted-bytes 100MiB --output json"]))]
     Analyze(Box<AnalyzeArgs>),
     /// Flatten an image's layers into one, or into a kept base and one
+    #[command(after_help = help::images(&["unbloat squash registry.example/team/devbox:today registry.example/team/devbox:flat --truncate /var/log/btmp --verify", "unbloat squash registry.example/team/devbox:today registry.example/team/devbox:today --base-layers 5 --if-layers 50", "unbloat squash docker-archive:- oci-archive:flat.tar"]))]
     Squash(SquashArgs),
     /// Remove paths with one whiteout layer on top; rewrites nothing
+    #[command(after_help = help::images(&["unbloat remove /var/log/btmp registry.example/team/devbox:today registry.example/team/devbox:clean", "unbloat remove --ignore-missing '/tmp/*' '/root/.cache' oci:in:a oci:out:a"]))]
     Remove(RemoveArgs),
     /// Swap the base layers of an image
+    #[command(after_help = help::images(&["unbloat rebase registry.example/team/devbox:today registry.example/team/devbox:patched --old-base debian:12.1 --new-base debian:12.2", "unbloat rebase registry.example/team/devbox:today oci:out --old-base oci:base:a --new-base oci:base:b --platform linux/arm64"]))]
     Rebase(RebaseArgs),
     /// Prove that two images have the same merged tree
+    #[command(after_help = help::images(&["unbloat verify registry.example/team/devbox:today registry.example/team/devbox:flat", "unbloat verify registry.example/team/devbox:today oci:out --path /etc --path /usr --output json"]))]
     Verify(VerifyArgs),
     /// Browse an image's layers and files in the terminal
+    #[command(after_help = help::images(&["unbloat explore registry.example/team/devbox:today", "unbloat explore docker-archive:app.tar"]))]
     Explore(ExploreArgs),
     /// Show how an image was made, layer by layer
+    #[command(after_help = help::images(&["unbloat history registry.example/team/devbox:today", "unbloat history registry.example/team/devbox:today --platform linux/arm64 --output json"]))]
     History(ImageArgs),
     /// List the tags of a repository
+    #[command(after_help = help::images(&["unbloat tags registry.example/team/devbox", "unbloat tags oci:layout --output json"]))]
     Tags(TagsArgs),
     /// Give an image another tag, without moving any layer
+    #[command(after_help = help::images(&["unbloat tag registry.example/team/devbox:flat today", "unbloat tag oci:layout:a b"]))]
     Tag(CopyArgs),
     /// Copy an image, with all its platforms
+    #[command(after_help = help::images(&["unbloat copy registry.example/team/devbox:today oci:layout:today", "unbloat copy registry.example/team/devbox:today oci-archive:devbox.tar --platform linux/amd64"]))]
     Copy(CopyArgs),
     /// Log in to a registry: the credentials are tried and kept in the file where every tool finds them
+    #[command(after_help = help::images(&["unbloat login registry.example --username team", "unbloat login registry.example --username team --password-stdin"]))]
     Login(LoginArgs),
     /// Forget the credentials for a registry
+    #[command(after_help = help::images(&["unbloat logout registry.example", "unbloat logout docker.io --output json"]))]
     Logout(LogoutArgs),
     #[command(flatten)]
     Cluster(ClusterCommand),
     /// Make a bloated image, find the cause, repair it: offline, in seconds
+    #[command(after_help = help::local(&["unbloat demo", "unbloat demo --layers 200 --output json"]))]
     Demo(DemoArgs),
     /// Print shell completions
+    #[command(after_help = help::local(&["unbloat completions bash > /etc/bash_completion.d/unbloat", "unbloat completions zsh > ~/.zfunc/_unbloat", "unbloat completions bash --kubectl > kubectl_complete-unbloat"]))]
     Completions {
         /// The shell
         #[arg(value_enum)]
         shell: clap_complete::Shell,
+        /// Print the program that kubectl asks for completions of the plugin; it belongs into the PATH as kubectl_complete-unbloat
+        #[arg(long)]
+        kubectl: bool,
     },
     /// Write the manual pages, one a command
     #[command(hide = true)]
@@ -143,6 +160,7 @@ pub(crate) struct SquashArgs {
 
 /// Bounds on what a command may use.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
     /// Threads that decode and encode [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -202,6 +220,7 @@ impl SquashArgs {
 
 /// `unbloat remove`
 #[derive(Args, Debug)]
+#[command(override_usage = "unbloat remove [OPTIONS] <PATH>... <SRC> <DST>")]
 pub(crate) struct RemoveArgs {
     /// The paths and globs to remove, the image, where the result goes
     #[arg(value_name = "PATH", required = true, num_args = 3..)]

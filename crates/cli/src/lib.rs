@@ -19,6 +19,7 @@ mod cluster;
 mod commands;
 mod connection;
 mod exit;
+mod help;
 mod progress;
 mod report;
 mod settings;

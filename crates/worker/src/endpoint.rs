@@ -1,6 +1,7 @@
 //! `/progress`, `/metrics` and `/healthz`.
 
 use std::fmt::Write;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -15,6 +16,8 @@ pub(crate) struct Shown {
     pub(crate) progress: Arc<Progress>,
     pub(crate) source_digest: Arc<OnceLock<String>>,
     pub(crate) start: Instant,
+    /// The greatest percentage that was shown: another platform, or reading back, must not look like going backwards.
+    pub(crate) percent: Arc<AtomicU8>,
 }
 
 impl Shown {
@@ -34,10 +37,11 @@ impl Shown {
 
     fn report(&self) -> ProgressReport {
         let snapshot = self.progress.snapshot();
+        let percent = snapshot.percent();
         ProgressReport {
             version: CONTRACT_VERSION,
             source_digest: self.source_digest.get().cloned(),
-            percent: snapshot.percent(),
+            percent: self.percent.fetch_max(percent, Ordering::Relaxed).max(percent),
             elapsed_seconds: self.start.elapsed().as_secs(),
             snapshot,
         }
@@ -69,7 +73,12 @@ mod tests {
 
     #[test]
     fn progress_is_what_the_operator_reads() {
-        let shown = Shown { progress: Arc::default(), source_digest: Arc::default(), start: Instant::now() };
+        let shown = Shown {
+            progress: Arc::default(),
+            source_digest: Arc::default(),
+            start: Instant::now(),
+            percent: Arc::default(),
+        };
         let report: ProgressReport = serde_json::from_str(&shown.answer("/progress").body).unwrap();
         assert_eq!((report.version, report.snapshot.stage), (CONTRACT_VERSION, Stage::Resolving));
         assert!(shown.answer("/metrics").body.contains("unbloat_worker_layers 0\n"));

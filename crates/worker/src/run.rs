@@ -29,7 +29,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { spec, address, termination, ca_dir } = args;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let shown = Shown { progress: Arc::default(), source_digest: Arc::default(), start: Instant::now() };
+    let shown = Shown {
+        progress: Arc::default(),
+        source_digest: Arc::default(),
+        start: Instant::now(),
+        percent: Arc::default(),
+    };
     let asked = shown.clone();
     match unbloat_endpoint::serve(address, move |path| asked.answer(path)).await {
         Ok(serving) => drop(tokio::spawn(serving)),
@@ -125,6 +130,10 @@ async fn squash_image(
     tracing::info!(source = %pinned.location, destination = %request.destination, "squashing");
     if let Some(mut summary) = pinned.flat {
         summary.warnings = warnings;
+        if request.copy_flat {
+            let copied = source::copy(client, &pinned.location, &request.destination).await?;
+            summary.reference = copied.unwrap_or(summary.reference);
+        }
         return Ok(Outcome::AlreadyFlat(summary));
     }
     request.source = pinned.location;

@@ -61,3 +61,20 @@ pub(crate) async fn pin(client: &Client, source: &str, flat_up_to: Option<usize>
     });
     Ok(Pinned { location: pinned, digest, flat })
 }
+
+/// Makes a flat image be at another name as it is; `None` where it has that name already.
+pub(crate) async fn copy(client: &Client, from: &str, to: &str) -> Result<Option<String>, Failure> {
+    let parse = |text: &str| text.parse().map_err(|error| of_engine(&Error::Location(error)));
+    let (from, to): (Location, Location) = (parse(from)?, parse(to)?);
+    if let (Location::Registry(from), Location::Registry(to)) = (&from, &to)
+        && from.name() == to.name()
+        && from.tag() == to.tag()
+    {
+        return Ok(None);
+    }
+    let failed = |error: unbloat_registry::Error| of_registry(&error);
+    let source = client.source(&from).await.map_err(failed)?;
+    let destination = client.destination(&to).await.map_err(failed)?;
+    let report = unbloat_registry::copy(&source, &destination, &[]).await.map_err(failed)?;
+    Ok(Some(report.published.reference))
+}

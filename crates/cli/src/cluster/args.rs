@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use unbloat_contract::{Compression, Format};
 
 use crate::settings::ProgressStyle;
-use crate::values;
+use crate::{help, values};
 
 /// What the command's shared options say.
 #[derive(Clone, Copy, Debug)]
@@ -21,14 +21,19 @@ pub(crate) struct Shared {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
     /// Squash an image in the cluster: create an ImageSquashJob and follow it
+    #[command(after_help = help::cluster(&["unbloat run registry.example/team/devbox:today registry.example/team/devbox:flat --push-secret registry", "unbloat run registry.example/team/devbox:today --move-tag --detach --namespace team"]))]
     Run(Box<RunArgs>),
     /// Show ImageSquashJobs
+    #[command(after_help = help::cluster(&["unbloat get --all-namespaces", "unbloat get devbox-today-x7k2p --output json"]))]
     Get(GetArgs),
     /// Follow an ImageSquashJob to its end; the exit code tells how it ended
+    #[command(after_help = help::cluster(&["unbloat watch devbox-today-x7k2p", "unbloat watch devbox-today-x7k2p --namespace team --progress plain"]))]
     Watch(JobArgs),
     /// Print the log of an ImageSquashJob's last worker
+    #[command(after_help = help::cluster(&["unbloat logs devbox-today-x7k2p", "unbloat logs --follow devbox-today-x7k2p"]))]
     Logs(LogsArgs),
     /// End an ImageSquashJob by deleting it; nothing is published after that
+    #[command(after_help = help::cluster(&["unbloat cancel devbox-today-x7k2p", "unbloat cancel devbox-today-x7k2p --namespace team"]))]
     Cancel(JobArgs),
 }
 

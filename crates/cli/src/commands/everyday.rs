@@ -8,7 +8,7 @@ use unbloat_squash::ImageHistory;
 use unbloat_text::terminal;
 
 use crate::args::{CopyArgs, ImageArgs, TagsArgs};
-use crate::commands::{print, print_json};
+use crate::commands::{print, print_json, reserve_output};
 use crate::connection::{ConnectionArgs, Images, Needs, TwoPlacesArgs};
 use crate::exit::Usage;
 use crate::report::bytes;
@@ -107,6 +107,7 @@ async fn copy_to(
     platforms: &[String],
     (connection, places): (&ConnectionArgs, &TwoPlacesArgs),
 ) -> anyhow::Result<()> {
+    reserve_output(&destination.to_string());
     let images = Images { read: &[&source.to_string()], written: Some(&destination.to_string()) };
     let client = connection.client_for(places, images, Needs::small())?;
     let platforms = platforms

@@ -9,14 +9,31 @@ mod squash;
 mod suggestion;
 mod verify;
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::Context as _;
 use clap::CommandFactory;
+use unbloat_registry::Location;
 
 pub(crate) use analyze::AnalyzeArgs;
 pub(crate) use login::{LoginArgs, LogoutArgs};
 
 use crate::args::{Cli, Command};
 use crate::cluster::{self, Shared};
+
+/// kubectl asks the program `kubectl_complete-PLUGIN` with the words so far, and wants candidates, a line each, and `:4` (no files).
+/// Bash's own completion knows them.
+const KUBECTL_COMPLETION: &str = r#"#!/usr/bin/env bash
+source <(kubectl-unbloat completions bash)
+COMP_WORDS=(unbloat "$@")
+COMP_CWORD=$#
+COMPREPLY=()
+current="${COMP_WORDS[COMP_CWORD]}"
+previous="${COMP_WORDS[COMP_CWORD-1]}"
+_unbloat unbloat "$current" "$previous"
+if [ "${#COMPREPLY[@]}" -gt 0 ]; then printf '%s\n' "${COMPREPLY[@]}"; fi
+echo ":4""#;
 
 /// Version, and what of the machine the build uses.
 pub(crate) fn version() -> &'static str {
@@ -45,7 +62,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(cluster::run(command, shared).await?)
         }
         Command::Demo(args) => demo::demo(&settings, args).await,
-        Command::Completions { shell } => {
+        Command::Completions { kubectl: true, .. } => print(KUBECTL_COMPLETION),
+        Command::Completions { shell, kubectl: false } => {
             clap_complete::generate(shell, &mut Cli::command(), "unbloat", &mut std::io::stdout());
             Ok(())
         }
@@ -63,12 +81,28 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&serde_json::to_string_pretty(value)?)
 }
 
+/// Whether standard output is where an archive goes, so that words go to standard error.
+static OUTPUT_IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Keeps words off standard output where the destination writes an archive to it.
+pub(crate) fn reserve_output(destination: &str) {
+    if let Ok(Location::OciArchive { path, .. }) = destination.parse() {
+        let is_output =
+            [Path::new("-"), Path::new("/dev/stdout"), Path::new("/dev/fd/1")].contains(&path.as_path());
+        OUTPUT_IS_TAKEN.store(is_output, Ordering::Relaxed);
+    }
+}
+
 /// Prints a result.
 ///
 /// # Errors
 /// Standard output cannot be written. A reader that has seen enough (`unbloat … | head`) is no error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
+    if OUTPUT_IS_TAKEN.load(Ordering::Relaxed) {
+        eprintln!("{text}");
+        return Ok(());
+    }
     let mut output = std::io::stdout().lock();
     let written = writeln!(output, "{text}").and_then(|()| output.flush());
     match written {

@@ -23,6 +23,7 @@ fn print(settings: &Settings, result: &SquashResult, dry_run: bool) -> anyhow::R
 pub(crate) async fn squash(settings: &Settings, args: SquashArgs) -> anyhow::Result<()> {
     let (connection, places) = (args.connection.clone(), args.places.clone());
     let request = args.request();
+    commands::reserve_output(&request.destination);
     let needs = Needs::of(&request.limits, request.allow_foreign);
     let base = match &request.base {
         Some(Base::Image(image)) => Some(image.as_str()),
@@ -50,6 +51,7 @@ pub(crate) async fn remove(settings: &Settings, args: RemoveArgs) -> anyhow::Res
         platforms: platform,
         limits: limits.limits(),
     };
+    commands::reserve_output(&request.destination);
     let images = Images { read: &[&request.source], written: Some(&request.destination) };
     let client = connection.client_for(&places, images, Needs::of(&request.limits, true))?;
     let progress = Arc::new(Progress::default());
@@ -71,6 +73,7 @@ pub(crate) async fn rebase(settings: &Settings, args: RebaseArgs) -> anyhow::Res
         places,
     } = args;
     let limits = limits.limits();
+    commands::reserve_output(&destination);
     let images = Images { read: &[&source, &old_base, &new_base], written: Some(&destination) };
     let client = connection.client_for(&places, images, Needs::of(&limits, true))?;
     let request = RebaseRequest {

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use unbloat_oci::Digest;
@@ -52,6 +52,46 @@ impl Extent {
     }
 }
 
+/// The archive as a file that can be read anywhere. Standard input is kept in a file without a name, once for the process.
+fn stored(path: &Path) -> io::Result<Arc<File>> {
+    static STANDARD_INPUT: Mutex<Option<Arc<File>>> = Mutex::new(None);
+    if path != Path::new("-") {
+        return File::open(path).map(Arc::new);
+    }
+    let mut kept = STANDARD_INPUT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(file) = &*kept {
+        return Ok(Arc::clone(file));
+    }
+    let mut file = tempfile::tempfile()?;
+    io::copy(&mut io::stdin().lock(), &mut file)?;
+    Ok(Arc::clone(kept.insert(Arc::new(file))))
+}
+
+/// The archive itself, or what it unpacks to where it is compressed with gzip.
+fn plain(file: Arc<File>) -> io::Result<Arc<File>> {
+    let mut magic = [0; 4];
+    let read = file.read_at(&mut magic, 0)?;
+    if magic == [0x28, 0xb5, 0x2f, 0xfd] {
+        let words = "the archive is compressed with zstd; unpack it first (unzstd)";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+    }
+    if !magic[..read].starts_with(&[0x1f, 0x8b]) {
+        return Ok(file);
+    }
+    (&*file).seek(SeekFrom::Start(0))?;
+    let mut unpacked = tempfile::tempfile()?;
+    let broken = |error: io::Error| match error.kind() {
+        // What gzip finds wrong is wrong with the archive.
+        io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
+            io::Error::new(io::ErrorKind::InvalidData, format!("the archive's gzip is broken: {error}"))
+        }
+        _ => error,
+    };
+    let mut decoder = flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(1 << 20, &*file));
+    io::copy(&mut decoder, &mut unpacked).map_err(broken)?;
+    Ok(Arc::new(unpacked))
+}
+
 /// The members of a tar, by name, without their content.
 #[derive(Debug)]
 pub(crate) struct Members {
@@ -68,17 +108,10 @@ enum Member {
 impl Members {
     /// Reads the headers of an archive.
     pub(crate) fn scan(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let mut magic = [0; 4];
-        let read = file.read_at(&mut magic, 0)?;
-        if magic[..read].starts_with(&[0x1f, 0x8b]) || magic == [0x28, 0xb5, 0x2f, 0xfd] {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the archive is compressed; unpack it first (gunzip or unzstd)",
-            ));
-        }
+        let file = plain(stored(path)?)?;
+        (&*file).seek(SeekFrom::Start(0))?;
         let mut entries = HashMap::new();
-        let mut archive = tar::Archive::new(&file);
+        let mut archive = tar::Archive::new(&*file);
         for entry in archive.entries_with_seek()? {
             let entry = entry?;
             let Ok(name) = std::str::from_utf8(&entry.path_bytes()).map(clean) else { continue };
@@ -100,7 +133,7 @@ impl Members {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the archive has too many members"));
             }
         }
-        Ok(Self { file: Arc::new(file), entries })
+        Ok(Self { file, entries })
     }
 
     /// A member's content, links followed.
