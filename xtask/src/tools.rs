@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::shell::{program, quiet, run, which, workspace};
 
 /// Debian packages: unpackers, registries, packers, what a Kubernetes node calls, a terminal and a browser to look at what is shown.
-const PACKAGES: [&str; 27] = [
+const PACKAGES: [&str; 28] = [
     "buildah",
     "busybox-static",
     "ca-certificates",
@@ -23,6 +23,7 @@ const PACKAGES: [&str; 27] = [
     "iproute2",
     "iptables",
     "jq",
+    "nginx-light",
     "pigz",
     "python3",
     "runc",
@@ -38,10 +39,11 @@ const PACKAGES: [&str; 27] = [
 ];
 
 /// Go programs: (name, module, version).
-const GO_PROGRAMS: [(&str, &str, &str); 3] = [
+const GO_PROGRAMS: [(&str, &str, &str); 4] = [
     ("crane", "github.com/google/go-containerregistry/cmd/crane", "v0.22.1"),
     // No released version holds the program at this path; this is what `@latest` means.
     ("dive", "github.com/wagoodman/dive/cmd/dive", "v0.13.2-0.20250516191726-d6c691947f8f"),
+    ("regctl", "github.com/regclient/regclient/cmd/regctl", "v0.11.7"),
     ("registry", "github.com/distribution/distribution/v3/cmd/registry", "v3.1.2"),
 ];
 

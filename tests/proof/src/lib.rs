@@ -15,6 +15,7 @@ pub mod image;
 pub mod incident;
 pub mod model;
 pub mod oracle;
+pub mod proxy;
 pub mod random;
 pub mod ready;
 pub mod registry;

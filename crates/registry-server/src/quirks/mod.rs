@@ -97,7 +97,7 @@ pub enum Quirk {
     ForgetSessions(usize),
     /// The first so many commits of each upload are done and answered with this status.
     CommitAnswers(usize, u16),
-    /// A blob is there only after so many questions.
+    /// A blob that was sent is there only after so many questions.
     LateBlobs(usize),
     /// Where uploads go on is said like this.
     LocationSays(LocationForm),
@@ -129,6 +129,12 @@ impl Quirks {
         let count = counts.entry(format!("{what} {path}")).or_default();
         *count += 1;
         *count - 1
+    }
+
+    /// How often this was asked so far.
+    fn counted(&self, what: &str, path: &str) -> usize {
+        let counts = self.counts.lock().expect("no panic while held");
+        counts.get(&format!("{what} {path}")).copied().unwrap_or(0)
     }
 
     /// The first value that was given for this.

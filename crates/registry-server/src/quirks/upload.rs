@@ -84,8 +84,18 @@ pub(super) fn before(quirks: &Quirks, quirk: &Quirk, head: &Head) -> Option<Resp
         }
         Quirk::MountAnswers(status) if query.contains("mount=") => answer(*status, "UNSUPPORTED"),
         Quirk::MountLies if query.contains("mount=") => Some(reply::status(StatusCode::CREATED)),
-        Quirk::LateBlobs(times) if head.reads("/blobs/sha") && quirks.count("late", path) < *times => {
-            answer(404, "BLOB_UNKNOWN")
+        Quirk::LateBlobs(_) if put && is_session(head) => {
+            // From here on it is one that was sent; what was there before is not late.
+            let parameters = url::form_urlencoded::parse(query.as_bytes());
+            for (_, digest) in parameters.filter(|(key, _)| key == "digest") {
+                quirks.count("sent", &digest);
+            }
+            None
+        }
+        Quirk::LateBlobs(times) if head.reads("/blobs/sha") => {
+            let digest = path.rsplit_once('/').map_or(path, |(_, digest)| digest);
+            let late = quirks.counted("sent", digest) > 0 && quirks.count("late", path) < *times;
+            if late { answer(404, "BLOB_UNKNOWN") } else { None }
         }
         Quirk::MovedUploads(status) if path.contains("/blobs/uploads/") && !query.contains("moved=1") => {
             if head.method == Method::GET || head.method == Method::DELETE {

@@ -127,9 +127,13 @@ async fn confirm(repository: &Repository, digest: &Digest, size: u64) -> Result<
             Presence::There(Some(found)) if found == size => return Ok(()),
             // Some answer HEAD with nothing, without the blob's length, or with that of what a proxy makes of it.
             Presence::There(told) => repository.size_by_range(digest).await.or(told),
+            Presence::Unknown | Presence::Absent if size == 0 => return Ok(()),
             Presence::Unknown => repository.size_by_range(digest).await,
-            Presence::Absent if waits.wait(None).await => continue,
-            Presence::Absent => None,
+            // Some say 404 to HEAD of what they give.
+            Presence::Absent => match repository.size_by_range(digest).await {
+                None if waits.wait(None).await => continue,
+                found => found,
+            },
         };
         // Where nothing is said, the commit's answer stands.
         let Some(found) = found.filter(|found| *found != size) else { return Ok(()) };
