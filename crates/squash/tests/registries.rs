@@ -140,7 +140,8 @@ async fn squash_reaches_every_registry_with_the_same_digest() {
                 base,
                 ..SquashRequest::new(&ground.quirky("source/image"), &ground.quirky(name))
             };
-            let result = unbloat_squash::squash(&ground.client, &request, &Arc::new(Progress::default())).await;
+            let result =
+                unbloat_squash::squash(&ground.client, &request, &Arc::new(Progress::default())).await;
             let result = result.unwrap_or_else(|error| panic!("{quirks:?}: {error}"));
             ground.is_whole(name, &quirks).await;
             digests.push((name, result.figures.digest));
@@ -208,7 +209,8 @@ async fn a_registry_that_takes_nothing_has_no_image_afterwards() {
     let all = vec![Quirk::RefuseChunks(2, 405), Quirk::RefuseStreams(405), Quirk::RefuseWhole(405)];
     let ground = Ground::new(all).await;
     let request = SquashRequest::new(&ground.quirky("source/image"), &ground.quirky("squashed/flat"));
-    let error = unbloat_squash::squash(&ground.client, &request, &Arc::new(Progress::default())).await.unwrap_err();
+    let error =
+        unbloat_squash::squash(&ground.client, &request, &Arc::new(Progress::default())).await.unwrap_err();
     assert!(error.to_string().contains("405"), "{error}");
     assert_eq!(ground.quirky.tag("squashed/flat", "t"), None);
 }

@@ -10,8 +10,7 @@ use unbloat_proof::proxy::Proxy;
 use unbloat_proof::registry::{Flavour, Registry};
 use unbloat_registry::{Client, ClientOptions, Location, UploadMode, UploadPolicy};
 
-const MODES: [UploadMode; 4] =
-    [UploadMode::Auto, UploadMode::Chunked, UploadMode::Stream, UploadMode::Whole];
+const MODES: [UploadMode; 4] = [UploadMode::Auto, UploadMode::Chunked, UploadMode::Stream, UploadMode::Whole];
 /// A layer of this and a few bytes has several chunks.
 const LAYER: usize = 20 << 20;
 
@@ -103,7 +102,8 @@ async fn a_limit_of_nginx_on_bodies_makes_chunks_smaller() -> Result<()> {
 async fn a_limit_of_nginx_that_nothing_fits_is_named() -> Result<()> {
     let registry = Registry::start(Flavour::Debian)?;
     let proxy = Proxy::start(&registry, "512k")?;
-    let pushed = push_and_read(&client(UploadMode::Auto, Some(&proxy)), &proxy.reference("limit/image:t"), 9);
+    let (client, reference) = (client(UploadMode::Auto, Some(&proxy)), proxy.reference("limit/image:t"));
+    let pushed = push_and_read(&client, &reference, 9);
     let error = tokio::time::timeout(Duration::from_secs(120), pushed).await?.unwrap_err();
     assert!(error.to_string().contains("client_max_body_size"), "{error}");
     Ok(())
