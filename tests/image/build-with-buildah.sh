@@ -1,6 +1,6 @@
 #!/bin/sh
 # Proves the Dockerfile where no image can be pulled: makes the build image from Debian's packages and the Rust toolchain in
-# use, builds both targets with buildah, and writes them as OCI layouts. Needs root, buildah and debootstrap.
+# use, builds every target with buildah, and writes them as OCI layouts. Needs root, buildah and debootstrap.
 # Usage: build-with-buildah.sh FOLDER [MIRROR]
 # TARGET lends a folder of earlier builds, such as target/image after `cargo xtask image`: then only the project's own crates
 # are built again.
@@ -32,7 +32,7 @@ buildah add --quiet "$container" "$folder/root" /
 buildah config --env PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --env "CARGO_HOME=$cargo_home" "$container"
 buildah commit --quiet --rm "$container" localhost/rust-build
 
-for target in worker operator; do
+for target in worker operator command; do
 	# Without a daemon there is no cache to share, so cargo's own packages are lent, and what TARGET names.
 	buildah bud --isolation chroot --network host --layers --volume "$cargo_home:$cargo_home" \
 		${TARGET:+--volume "$TARGET:/src/target"} \
@@ -41,7 +41,7 @@ for target in worker operator; do
 	buildah push --quiet "localhost/unbloat-$target" "oci:$folder/$target:latest"
 	size=$(cat "$folder/$target"/blobs/sha256/* | wc -c)
 	echo "unbloat-$target: $((size / 1024)) KiB compressed, in $folder/$target"
-	case $target in worker) limit=15 ;; *) limit=20 ;; esac
+	case $target in worker | command) limit=15 ;; *) limit=20 ;; esac
 	if [ "$size" -gt $((limit << 20)) ]; then
 		echo "unbloat-$target is larger than its limit of $limit MiB" >&2
 		exit 1
