@@ -5,6 +5,7 @@
 
 use hashbrown::HashTable;
 
+use crate::collections::HashMap;
 use crate::error::LayerError;
 use crate::layer::PathStore;
 pub use crate::layer::{NodeId, ROOT};
@@ -28,6 +29,12 @@ const TRUNCATED: u16 = 2;
 const INVISIBLE: u16 = 4;
 /// Some layer of the kept base has something here that is no directory.
 const FILE_IN_BASE: u16 = 8;
+/// Some layer has a whiteout below the path.
+const MARKED: u16 = 16;
+/// Some layer makes the path a directory by a path below it, or names it as one.
+const DIRECTORY: u16 = 32;
+/// Some layer of the kept base has a directory with attributes here.
+const ATTRIBUTES_IN_BASE: u16 = 64;
 
 const NODES_PER_CHUNK: usize = 1 << 14;
 /// Twice the longest name, so that a name never lies in two chunks and little is left unused.
@@ -46,6 +53,10 @@ pub struct Tree {
     truncate: Patterns,
     /// Events of the kept base alone, when there is one.
     base: Option<Vec<Vec<Events>>>,
+    /// The latest whiteouts below paths: where a file stands then, it becomes an empty directory.
+    marks_below: HashMap<NodeId, Moment>,
+    /// The same of the kept base alone.
+    base_marks_below: HashMap<NodeId, Moment>,
 }
 
 impl Tree {
@@ -60,6 +71,8 @@ impl Tree {
             remove,
             truncate,
             base: with_base.then(Vec::new),
+            marks_below: HashMap::default(),
+            base_marks_below: HashMap::default(),
         };
         tree.push(Node { events: Events::default(), parent: ROOT, name_at: 0, name_len: 0, flags: 0 });
         tree
@@ -238,9 +251,62 @@ impl Tree {
         if in_base && event == Event::Replace && moment.is_entry() {
             self.node_mut(id).flags |= FILE_IN_BASE;
         }
+        if matches!(event, Event::Directory | Event::Imply) {
+            self.node_mut(id).flags |= DIRECTORY;
+        }
         if in_base && let Some(base) = &mut self.base {
             event.raise(&mut base[id as usize / NODES_PER_CHUNK][id as usize % NODES_PER_CHUNK], moment);
         }
+    }
+
+    /// Notes that a layer has a whiteout in `id`: a file there, or above, becomes an empty directory.
+    pub(crate) fn mark_below(&mut self, id: NodeId, in_base: bool, moment: Moment) {
+        let mut at = id;
+        loop {
+            let raise = |marks: &mut HashMap<NodeId, Moment>| {
+                let latest = marks.entry(at).or_default();
+                let later = *latest < moment;
+                *latest = moment.max(*latest);
+                later
+            };
+            let mut later = raise(&mut self.marks_below);
+            if in_base {
+                later |= raise(&mut self.base_marks_below);
+            }
+            self.node_mut(at).flags |= MARKED;
+            if at == ROOT || !later {
+                return;
+            }
+            at = self.parent(at);
+        }
+    }
+
+    /// The latest whiteout below `id`, its own apart.
+    pub(crate) fn latest_mark_below(&self, id: NodeId) -> Moment {
+        if self.node(id).flags & MARKED == 0 {
+            return Moment::default();
+        }
+        self.marks_below.get(&id).copied().unwrap_or_default()
+    }
+
+    /// Since when an implied directory is one.
+    pub(crate) fn implied_since(&self, id: NodeId) -> Moment {
+        let Events { claim, implied, cut: _ } = *self.events(id);
+        if implied > claim { implied } else { self.latest_mark_below(id) }
+    }
+
+    /// Whether any layer has a directory at `id`, by an entry or by a path below.
+    pub(crate) fn is_directory_anywhere(&self, id: NodeId) -> bool {
+        self.node(id).flags & DIRECTORY != 0
+    }
+
+    /// A layer of the kept base has a directory with attributes.
+    pub(crate) fn note_attributes_in_base(&mut self, id: NodeId) {
+        self.node_mut(id).flags |= ATTRIBUTES_IN_BASE;
+    }
+
+    pub(crate) fn has_attributes_in_base(&self, id: NodeId) -> bool {
+        self.node(id).flags & ATTRIBUTES_IN_BASE != 0
     }
 
     /// Whether the entry of `moment` at `id` is hidden by something later. With remove patterns left out, it tells what
@@ -249,7 +315,7 @@ impl Tree {
         let node = self.node(id);
         node.events.claim != moment
             || node.flags & INVISIBLE != 0
-            || (!directory && node.events.implied > moment)
+            || (!directory && (node.events.implied > moment || self.latest_mark_below(id) > moment))
             || self.is_cut(id, moment)
     }
 
@@ -271,7 +337,7 @@ impl Tree {
         if node.flags & (REMOVED | INVISIBLE) != 0 {
             return Standing::Absent;
         }
-        node.events.standing(|moment| self.is_cut(id, moment))
+        node.events.standing(self.latest_mark_below(id), |moment| self.is_cut(id, moment))
     }
 
     /// What the kept base alone has at `id`.
@@ -281,7 +347,8 @@ impl Tree {
             return Standing::Absent;
         }
         let events = |id: NodeId| &base[id as usize / NODES_PER_CHUNK][id as usize % NODES_PER_CHUNK];
-        events(id).standing(|moment| {
+        let mark = self.base_marks_below.get(&id).copied().unwrap_or_default();
+        events(id).standing(mark, |moment| {
             let mut at = id;
             while at != ROOT {
                 at = self.parent(at);
@@ -319,6 +386,8 @@ pub enum Event {
     Opaque,
     /// A path below.
     Imply,
+    /// An opaque mark in it, or below.
+    ImplyByMark,
 }
 
 impl Event {
@@ -331,7 +400,7 @@ impl Event {
                 raise(&mut events.cut);
             }
             Self::Opaque => raise(&mut events.cut),
-            Self::Imply => raise(&mut events.implied),
+            Self::Imply | Self::ImplyByMark => raise(&mut events.implied),
         }
     }
 }

@@ -71,15 +71,16 @@ pub enum Standing {
 }
 
 impl Events {
-    /// What these events leave; `is_cut` tells whether something above hides what was there at a moment.
-    pub fn standing(&self, is_cut: impl Fn(Moment) -> bool) -> Standing {
+    /// What these events leave; `is_cut` tells whether something above hides what was there at a moment. `mark_below` is the
+    /// latest whiteout below the path, which makes a file an empty directory and nothing out of nothing.
+    pub fn standing(&self, mark_below: Moment, is_cut: impl Fn(Moment) -> bool) -> Standing {
         let Self { claim, implied, cut: _ } = *self;
         if claim.is_entry() && claim.is_directory() && !is_cut(claim) {
             Standing::Directory
         } else if implied > claim && !is_cut(implied) {
             Standing::ImpliedDirectory
         } else if claim.is_entry() && !claim.is_directory() && claim > implied && !is_cut(claim) {
-            Standing::Other
+            if mark_below > claim { Standing::ImpliedDirectory } else { Standing::Other }
         } else {
             Standing::Absent
         }

@@ -31,6 +31,20 @@ pub enum WarningKind {
     SymlinkReplaced,
     /// A pattern that matches nothing.
     PatternUnmatched,
+    /// A global PAX header that says more than a comment, which runtimes ignore.
+    GlobalHeader,
+    /// A negative owner, which is read as 0.
+    NegativeOwner,
+    /// Content under the names of AUFS's bookkeeping, which nobody sees.
+    AufsContent,
+    /// A whiteout below a directory that does not exist; some runtimes make it, with a broken entry.
+    WhiteoutBelowNothing,
+    /// A whiteout below a lower symlink or file, which becomes an empty directory.
+    WhiteoutBelowFile,
+    /// An opaque mark where nothing is, which makes an empty directory.
+    OpaqueBelowNothing,
+    /// An opaque mark below a lower symlink or file, which becomes an empty directory.
+    OpaqueBelowFile,
 }
 
 impl fmt::Display for Warning {
@@ -62,6 +76,36 @@ impl fmt::Display for Warning {
                  --follow-symlinked-parents goes through the link"
             ),
             WarningKind::PatternUnmatched => write!(f, "pattern {path:?} matches no path of the image"),
+            WarningKind::GlobalHeader => {
+                write!(
+                    f,
+                    "a global PAX header stands before {path:?}; runtimes ignore it, and so does the result"
+                )
+            }
+            WarningKind::NegativeOwner => write!(f, "{path:?} has a negative owner, which is read as 0"),
+            WarningKind::AufsContent => {
+                write!(
+                    f,
+                    "{path:?} is content below a name of AUFS's bookkeeping; no runtime shows it, it is dropped"
+                )
+            }
+            WarningKind::WhiteoutBelowNothing => write!(
+                f,
+                "something is whited out in {path:?}, which is no directory; overlayfs makes it one with a broken entry, \
+                 the result does not"
+            ),
+            WarningKind::WhiteoutBelowFile => write!(
+                f,
+                "something is whited out in {path:?}, which is a symlink or a file of a lower layer; it becomes an empty \
+                 directory"
+            ),
+            WarningKind::OpaqueBelowNothing => {
+                write!(f, "{path:?} is made opaque and does not exist; it becomes an empty directory")
+            }
+            WarningKind::OpaqueBelowFile => write!(
+                f,
+                "{path:?} is made opaque and is a symlink or a file of a lower layer; it becomes an empty directory"
+            ),
         }
     }
 }

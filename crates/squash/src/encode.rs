@@ -39,9 +39,39 @@ impl Settings {
     }
 }
 
+/// Bytes that are not compressed go out in buffers of this size; those that fill the better part of their chunk go as they
+/// are. Whoever sends them may keep many, and a small part of a chunk would keep all of it.
+const PLAIN_BUFFER: usize = 128 << 10;
+
+/// No codec: bytes on their way out.
+pub(crate) struct Plain {
+    sink: Sink,
+    buffer: Vec<u8>,
+}
+
+impl Plain {
+    fn write(&mut self, segment: Segment) -> io::Result<()> {
+        let chunk = segment.piece().map_or(0, |piece| piece.chunk().data.len());
+        let bytes = segment.into_bytes();
+        if bytes.len() >= PLAIN_BUFFER && bytes.len() >= chunk / 2 {
+            self.flush()?;
+            return (self.sink)(bytes);
+        }
+        self.buffer.extend_from_slice(&bytes);
+        if self.buffer.len() >= PLAIN_BUFFER { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        (self.sink)(std::mem::take(&mut self.buffer).into())
+    }
+}
+
 /// One codec, fed in order.
 pub(crate) enum Encoder {
-    Plain(Sink),
+    Plain(Plain),
     Gzip(Box<GzipWriter<Sink>>),
     Zstd(Box<ZstdWriter<Sink>>),
 }
@@ -51,7 +81,7 @@ impl Encoder {
         let Settings { compression, level, threads } = settings;
         let text = |error: unbloat_deflate::EncodeError| error.to_string();
         Ok(match compression {
-            Compression::None => Self::Plain(sink),
+            Compression::None => Self::Plain(Plain { sink, buffer: Vec::new() }),
             Compression::Gzip => {
                 Self::Gzip(Box::new(GzipWriter::new(GzipOptions { level, threads }, sink).map_err(text)?))
             }
@@ -65,7 +95,7 @@ impl Encoder {
     pub(crate) fn write(&mut self, segment: Segment) -> Result<(), String> {
         let text = |error: unbloat_deflate::EncodeError| error.to_string();
         match self {
-            Self::Plain(sink) => sink(segment.into_bytes()).map_err(|error| error.to_string()),
+            Self::Plain(plain) => plain.write(segment).map_err(|error| error.to_string()),
             Self::Zstd(encoder) => encoder.write(segment.bytes()).map_err(text),
             Self::Gzip(encoder) => {
                 let origin = segment.piece().and_then(|piece| {
@@ -80,7 +110,7 @@ impl Encoder {
     pub(crate) fn finish(self) -> Result<(), String> {
         let text = |error: unbloat_deflate::EncodeError| error.to_string();
         match self {
-            Self::Plain(_) => Ok(()),
+            Self::Plain(mut plain) => plain.flush().map_err(|error| error.to_string()),
             Self::Gzip(encoder) => encoder.finish().map(|_| ()).map_err(text),
             Self::Zstd(encoder) => encoder.finish().map(|_| ()).map_err(text),
         }

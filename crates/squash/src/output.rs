@@ -17,6 +17,8 @@ use crate::progress::Progress;
 
 /// Bytes of a batch, and how many wait: 2 MiB between the merge and the codec.
 const BATCH: usize = 512 << 10;
+/// Bytes of decoders' chunks that a batch keeps alive: a small piece holds the whole of its chunk.
+const BATCH_CHUNKS: usize = 2 << 20;
 const BATCHES: usize = 3;
 /// Compressed buffers that wait for the upload, near 128 KiB each.
 const BUFFERS: usize = 8;
@@ -75,6 +77,8 @@ pub(crate) struct Batches {
     sender: SyncSender<Message>,
     batch: Vec<Segment>,
     bytes: usize,
+    /// Bytes of the chunks that the batch keeps alive.
+    chunks: usize,
     progress: Arc<Progress>,
 }
 
@@ -86,7 +90,7 @@ impl Batches {
         if self.batch.is_empty() {
             return Ok(());
         }
-        self.bytes = 0;
+        (self.bytes, self.chunks) = (0, 0);
         let batch = std::mem::take(&mut self.batch);
         // The other side tells why it went away.
         self.sender.send(Message::Batch(batch)).map_err(|_| STOPPED.into())
@@ -102,7 +106,7 @@ impl Batches {
 impl Output for Batches {
     fn restart(&mut self) -> Result<(), BoxError> {
         self.batch.clear();
-        self.bytes = 0;
+        (self.bytes, self.chunks) = (0, 0);
         self.sender.send(Message::Restart).map_err(|_| STOPPED.into())
     }
 
@@ -122,9 +126,13 @@ impl Output for Batches {
             _ => false,
         };
         if !absorbed {
+            let last = self.batch.iter().rev().find_map(Segment::piece);
+            if !last.is_some_and(|last| Arc::ptr_eq(last.chunk(), piece.chunk())) {
+                self.chunks += piece.chunk().data.len();
+            }
             self.batch.push(Segment::Copy(piece));
         }
-        if self.bytes >= BATCH { self.flush() } else { Ok(()) }
+        if self.bytes >= BATCH || self.chunks >= BATCH_CHUNKS { self.flush() } else { Ok(()) }
     }
 }
 
@@ -149,7 +157,7 @@ pub(crate) fn start(
 ) -> (Batches, mpsc::Receiver<Compressed>, CodecThread) {
     let (sender, receiver) = sync_channel(BATCHES);
     let (buffers, sent) = mpsc::channel(BUFFERS);
-    let batches = Batches { sender, batch: Vec::new(), bytes: 0, progress: Arc::clone(progress) };
+    let batches = Batches { sender, batch: Vec::new(), bytes: 0, chunks: 0, progress: Arc::clone(progress) };
     let thread = std::thread::spawn(move || encode(settings, &receiver, &buffers));
     (batches, sent, thread)
 }
@@ -217,6 +225,111 @@ fn encode(
                 buffers.blocking_send(Compressed::Restart).map_err(|_| "the upload stopped")?;
                 blob = Blob::new(settings, buffers.clone())?;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use unbloat_layers::{Chunk, ChunkSource, LayerSource, Options, merge, tar};
+    use unbloat_oci::Compression;
+
+    use super::*;
+
+    const LAYERS: usize = 1_000;
+    const CHUNK: usize = 256 << 10;
+
+    /// Decoders' chunks that somebody keeps alive, and the most of them at once.
+    #[derive(Default)]
+    struct Alive {
+        now: AtomicUsize,
+        most: AtomicUsize,
+    }
+
+    struct Token(Arc<Alive>);
+
+    impl Drop for Token {
+        fn drop(&mut self) {
+            self.0.now.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Layers of one small file each, in front of a log that the layer above has too.
+    struct Commits(Arc<Alive>);
+
+    struct Commit {
+        rest: Bytes,
+        offset: u64,
+        alive: Arc<Alive>,
+    }
+
+    impl LayerSource for Commits {
+        type Stream = Commit;
+
+        fn open(&self, layer: usize) -> Result<Commit, BoxError> {
+            let log = 2 * CHUNK;
+            let mut bytes = tar::simple_header(format!("small-{layer}").as_bytes(), b'0', 0o644, 512);
+            bytes.resize(1024, b's');
+            bytes.extend(tar::simple_header(b"log", b'0', 0o644, log as u64));
+            bytes.resize(bytes.len() + log, b'l');
+            bytes.extend(tar::TRAILER);
+            Ok(Commit { rest: bytes.into(), offset: 0, alive: Arc::clone(&self.0) })
+        }
+    }
+
+    impl ChunkSource for Commit {
+        fn next(&mut self) -> Result<Option<Chunk>, BoxError> {
+            if self.rest.is_empty() {
+                return Ok(None);
+            }
+            let data = self.rest.split_to(CHUNK.min(self.rest.len()));
+            let offset = self.offset;
+            self.offset += data.len() as u64;
+            let now = self.alive.now.fetch_add(1, Ordering::SeqCst) + 1;
+            self.alive.most.fetch_max(now, Ordering::SeqCst);
+            // A buffer of its own, as a decoder's is: what keeps the bytes alive keeps the token.
+            let owner = Owned { data, _token: Token(Arc::clone(&self.alive)) };
+            Ok(Some(Chunk { data: Bytes::from_owner(owner), offset, origin: None }))
+        }
+    }
+
+    struct Owned {
+        data: Bytes,
+        _token: Token,
+    }
+
+    impl AsRef<[u8]> for Owned {
+        fn as_ref(&self) -> &[u8] {
+            &self.data
+        }
+    }
+
+    #[test]
+    fn small_files_before_hidden_ones_keep_few_chunks_alive_however_many_layers_there_are() {
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let alive = Arc::new(Alive::default());
+            let settings = Settings::new(compression, None, 1).unwrap();
+            let (mut batches, mut buffers, thread) = start(settings, &Arc::default());
+            // An upload that keeps all that it was given.
+            let upload = std::thread::spawn(move || {
+                let mut kept = Vec::new();
+                while let Some(compressed) = buffers.blocking_recv() {
+                    if let Compressed::Bytes(bytes) = compressed {
+                        kept.push(bytes);
+                    }
+                }
+                kept
+            });
+            let options = Options { jobs: 2, hold_bytes: 8 << 20, ..Options::default() };
+            merge(&Commits(Arc::clone(&alive)), LAYERS, &options, &mut batches).unwrap();
+            batches.end().unwrap();
+            let encoded = thread.join().unwrap().unwrap().unwrap();
+            let kept = upload.join().unwrap();
+            assert_eq!(kept.iter().map(|bytes| bytes.len() as u64).sum::<u64>(), encoded.size);
+            let most = alive.most.load(Ordering::SeqCst);
+            assert!(most < 100, "{compression:?}: {most} chunks of {LAYERS} layers");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use unbloat_layers::{
     BoxError, Chunk, ChunkSource, HeaderSink, Known, LayerSource, MemoryLayers, MemoryStream, Options,
-    Output, Piece, merge,
+    Output, Piece, Warning, merge,
 };
 
 use crate::{
@@ -23,6 +23,17 @@ pub fn flatten(tars: &[Vec<u8>], options: &Options, chunk_bytes: usize) -> Resul
     let layers = tars.iter().map(|tar| tar.clone().into()).collect();
     unbloat_layers::flatten(&MemoryLayers { layers, chunk_bytes }, options)
         .map(|(tar, _)| tar)
+        .map_err(|error| error.to_string())
+}
+
+/// What the engine says that a user should know of the merged layers.
+///
+/// # Errors
+/// The engine's own words.
+pub fn warnings(tars: &[Vec<u8>]) -> Result<Vec<Warning>, String> {
+    let layers = tars.iter().map(|tar| tar.clone().into()).collect();
+    unbloat_layers::flatten(&MemoryLayers { layers, chunk_bytes: 1 << 20 }, &Options::default())
+        .map(|(_, summary)| summary.warnings)
         .map_err(|error| error.to_string())
 }
 

@@ -252,8 +252,11 @@ impl<S: FnMut(Bytes) -> io::Result<()>> GzipWriter<S> {
         self.queue.advance(length, |_| {});
         let first = (block.bits.start / 8 - blocks.compressed_offset) as usize;
         let last = (block.bits.end.div_ceil(8) - blocks.compressed_offset) as usize;
+        let bytes = blocks.compressed.slice(first..last);
+        // A slice keeps the whole of its buffer alive, and what waits is counted by its own bytes.
+        let small = bytes.len() < blocks.compressed.len() / 4;
         self.segments.push_back(Segment::Copy {
-            bytes: blocks.compressed.slice(first..last),
+            bytes: if small { Bytes::copy_from_slice(&bytes) } else { bytes },
             start: (block.bits.start % 8) as usize,
             count: (block.bits.end - block.bits.start) as usize,
             kind: block.kind,

@@ -95,6 +95,8 @@ pub struct LayerRules {
     parents: HashMap<NodeId, u32>,
     whiteouts: HashSet<NodeId>,
     opaques: HashSet<NodeId>,
+    /// Directories that a mark in them or below them makes exist, in the layer by itself.
+    marked: HashSet<NodeId>,
     /// A later record took away what earlier ones made, so short cuts are off.
     pub(super) has_replacements: bool,
     pub(super) links: HashMap<u32, (NodeId, LinkTarget)>,
@@ -145,6 +147,12 @@ impl LayerRules {
             Subject::Whiteout | Subject::WhiteoutDevice => drop(self.whiteouts.insert(node)),
             Subject::Entry => {}
         }
+        if subject != Subject::Entry {
+            let mut at = if subject == Subject::Opaque { node } else { paths.parent(node) };
+            while self.marked.insert(at) && at != ROOT {
+                at = paths.parent(at);
+            }
+        }
         Ok(Placed { record, node, moved, subject })
     }
 
@@ -175,7 +183,11 @@ impl LayerRules {
         } else if self.parents.contains_key(&node) {
             self.has_replacements = true;
         }
-        self.imply_parents(paths, node, record);
+        if node == ROOT {
+            self.implied.clear();
+        } else {
+            self.imply_from(paths, paths.parent(node), record);
+        }
         self.entries.insert(node, LocalEntry::new(record, kind, fingerprint));
         let leads_to = leads_to.or_else(|| {
             let known = self.linked_symlinks.get(&(self.layer, record)).cloned();
@@ -202,12 +214,17 @@ impl LayerRules {
         }
     }
 
-    /// Makes the parents of `node` directories, as its path says they are.
-    fn imply_parents(&mut self, paths: &impl PathStore, node: NodeId, record: u32) {
+    /// Adds a mark that makes the directory `node` exist. [`LayerRules::implied`] and [`LayerRules::replaced_a_file`] tell
+    /// what it did.
+    pub fn imply(&mut self, paths: &impl PathStore, node: NodeId, record: u32) {
+        self.replaced_a_file = false;
+        self.imply_from(paths, node, record);
+    }
+
+    /// Makes `at` and the paths above it directories.
+    fn imply_from(&mut self, paths: &impl PathStore, mut at: NodeId, record: u32) {
         self.implied.clear();
-        let mut at = node;
-        while at != ROOT {
-            at = paths.parent(at);
+        loop {
             let file = self.entries.get(&at).copied().filter(|entry| entry.kind() != EntryKind::Directory);
             if let Some(file) = file {
                 // A file that turns out to be a directory further on.
@@ -217,9 +234,13 @@ impl LayerRules {
             if self.has_replacements {
                 self.parents.insert(at, record);
             } else if *self.parents.entry(at).or_insert(record) != record {
-                break;
+                return;
             }
             self.implied.push(at);
+            if at == ROOT {
+                return;
+            }
+            at = paths.parent(at);
         }
     }
 
@@ -233,6 +254,18 @@ impl LayerRules {
     #[must_use]
     pub fn replaced_a_file(&self) -> bool {
         self.replaced_a_file
+    }
+
+    /// Whether a mark makes the directory `node` exist, in the layer by itself.
+    #[must_use]
+    pub fn has_mark_in(&self, node: NodeId) -> bool {
+        self.marked.contains(&node)
+    }
+
+    /// Whether a directory of this layer took the place of a file at `node`.
+    #[must_use]
+    pub fn replaced_a_file_at(&self, node: NodeId) -> bool {
+        self.replaced_files.contains_key(&node)
     }
 
     /// Whether paths below `node` ever made it a directory.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::discoveries::Discoveries;
 use super::stop::Stop;
 use super::writer::{Writer, encode};
 use crate::collections::HashMap;
@@ -65,14 +66,13 @@ impl DirectoryOrder {
 }
 
 impl Writer<'_> {
-    /// Writes the directories that have to stand first, parents before children.
-    pub(super) fn begin_with(
-        &mut self,
-        wanted: &BTreeSet<Vec<u8>>,
-        first: &BTreeMap<Vec<u8>, Vec<u8>>,
-    ) -> Result<(), Stop> {
-        self.directories.wanted.clone_from(wanted);
-        for (path, entry) in first {
+    /// Takes what is known from earlier rounds, and writes the directories that have to stand first, parents before
+    /// children.
+    pub(super) fn begin_with(&mut self, discoveries: &Discoveries) -> Result<(), Stop> {
+        let Discoveries { wanted_directories, first_directories, directory_attributes, .. } = discoveries;
+        self.directories.wanted.clone_from(wanted_directories);
+        self.attributes.known.clone_from(directory_attributes);
+        for (path, entry) in first_directories {
             self.fresh(entry)?;
             self.written.entries += 1;
             self.directories.first.insert(path.clone());
@@ -80,8 +80,9 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Directories at and below the places where the kept base has a file, if one of them has its entry behind what is
-    /// below it: unpackers then look below the base's file, or through its symlink.
+    /// Directories at and below the places where the kept base has a file, or at those of directories with attributes, if
+    /// one of them has its entry behind what is below it: unpackers then look below the base's file, or through its
+    /// symlink, or bring its attributes back.
     pub(super) fn too_late(&self, tree: &Tree, base_layers: u32) -> BTreeSet<Vec<u8>> {
         let DirectoryOrder { parents: Some(parents), wanted, first, .. } = &self.directories else {
             return BTreeSet::new();
@@ -90,7 +91,9 @@ impl Writer<'_> {
         let mut late = false;
         for (node, before) in parents {
             // containerd makes a missing parent as the base has it, and stops where the base has no directory on the way.
-            if is_written_above_base(tree, *node, base_layers) && meets_a_file_of_the_base(tree, *node) {
+            // It also gives a missing parent the attributes that it has there, which an entry adds to.
+            let differs = tree.has_attributes_in_base(*node) || meets_a_file_of_the_base(tree, *node);
+            if is_written_above_base(tree, *node, base_layers) && differs {
                 let path = tree.path(*node);
                 if !first.contains(&path) {
                     late |= !before;
@@ -168,7 +171,7 @@ fn is_made_above_base(tree: &Tree, node: NodeId, base_layers: u32) -> bool {
     if base_layers == 0 {
         return true;
     }
-    let above = tree.events(node).implied.layer() >= Some(base_layers);
+    let above = tree.implied_since(node).layer() >= Some(base_layers);
     above && tree.base_standing(node) != Standing::ImpliedDirectory
 }
 

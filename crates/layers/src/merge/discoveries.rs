@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::directory_attributes::AttributesByPath;
 use crate::error::{Error, LayerError};
 use crate::layer::LinkedSymlinks;
 
@@ -21,6 +22,8 @@ pub(crate) struct Discoveries {
     pub(crate) first_directories: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Hard links that turned out to be symlinks with paths below them.
     pub(crate) linked_symlinks: LinkedSymlinks,
+    /// Attributes that directories have from lower ones.
+    pub(crate) directory_attributes: AttributesByPath,
     /// How often some were found.
     link_rounds: usize,
 }
@@ -50,6 +53,11 @@ impl Discoveries {
     /// The same, and directories whose entries have to be found.
     pub(crate) fn with_wanted_directories(self, wanted: BTreeSet<Vec<u8>>) -> Self {
         Self { wanted_directories: wanted, ..self }
+    }
+
+    /// The same, and what directories have from lower ones.
+    pub(crate) fn with_directory_attributes(self, found: AttributesByPath) -> Self {
+        Self { directory_attributes: found, ..self }
     }
 
     /// The same, and the entries of the directories that were looked for.

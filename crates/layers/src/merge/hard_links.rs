@@ -9,7 +9,7 @@ use super::layer_state::LayerState;
 use super::stop::Stop;
 use crate::error::{LayerError, display};
 use crate::layer::{EntryKind, LinkEntry, LinkTarget, NodeId};
-use crate::tar::{Header, Meta, Record, Records};
+use crate::tar::{CAPABILITY, Header, Meta, Record, Records};
 use crate::tree::Tree;
 
 /// What later link headers say of an inode.
@@ -19,21 +19,29 @@ pub(crate) struct Overrides {
     pub(crate) meta: Option<Meta>,
     /// Attributes that link headers brought, over the inode's own.
     pub(crate) xattrs: Records,
+    /// The capability of the last header, if there was one: each link changes the owner, and that takes the capability
+    /// away which the inode had.
+    capability: Option<Vec<u8>>,
 }
 
 impl Overrides {
     /// Takes the word of a later header.
     pub(crate) fn follow(&mut self, header: &Header) {
         self.meta = Some(header.meta);
-        for (key, value) in header.xattrs() {
-            let key = [crate::tar::XATTR, key].concat();
-            self.xattrs.set(&key, value);
+        self.capability = header.records.get(CAPABILITY).map(<[u8]>::to_vec);
+        for Record { key, value } in header.attribute_records().0 {
+            if key != CAPABILITY {
+                self.xattrs.set(&key, &value);
+            }
         }
     }
 
     /// Takes the word of all later headers.
     pub(crate) fn follow_all(&mut self, later: &Self) {
-        self.meta = later.meta.or(self.meta);
+        if later.meta.is_some() {
+            self.meta = later.meta;
+            self.capability.clone_from(&later.capability);
+        }
         for Record { key, value } in &later.xattrs.0 {
             self.xattrs.set(key, value);
         }
@@ -41,24 +49,38 @@ impl Overrides {
 
     /// Takes the word of headers that are earlier than those it has.
     pub(crate) fn precede(&mut self, earlier: &Self) {
-        self.meta = self.meta.or(earlier.meta);
-        for Record { key, value } in &earlier.xattrs.0 {
-            if self.xattrs.get(key).is_none() {
-                self.xattrs.set(key, value);
-            }
+        if self.meta.is_none() {
+            self.meta = earlier.meta;
+            self.capability.clone_from(&earlier.capability);
         }
+        self.xattrs.complete_with(&earlier.xattrs);
     }
 
     /// Whether an inode whose own header is `header` is left as it is.
     pub(crate) fn keeps(&self, header: &Header) -> bool {
-        self.meta.is_none_or(|meta| meta == header.meta)
+        let Some(meta) = self.meta else { return true };
+        meta == header.meta
+            && self.repeats_capability(header)
             && self.xattrs.0.iter().all(|record| header.records.get(&record.key) == Some(&record.value))
     }
 
+    pub(crate) fn has_same_capability(&self, other: &Self) -> bool {
+        self.capability == other.capability
+    }
+
+    pub(crate) fn repeats_capability(&self, header: &Header) -> bool {
+        self.capability.as_deref() == header.records.get(CAPABILITY)
+    }
+
     pub(crate) fn apply(&self, header: &mut Header) {
-        header.meta = self.meta.unwrap_or(header.meta);
+        let Some(meta) = self.meta else { return };
+        header.meta = meta;
         for Record { key, value } in &self.xattrs.0 {
             header.records.set(key, value);
+        }
+        match &self.capability {
+            Some(capability) => header.records.set(CAPABILITY, capability),
+            None => header.records.remove(CAPABILITY),
         }
     }
 }
@@ -199,6 +221,7 @@ impl LayerState {
         let inode = self.links.inodes.entry(content).or_default();
         let says = &pending.overrides;
         let changes = says.meta.is_some_and(|meta| inode.effective().meta != Some(meta))
+            || says.meta.is_some_and(|_| !inode.effective().has_same_capability(says))
             || !says.xattrs.is_empty()
             || (pending.truncated && !inode.truncated);
         if written && changes {

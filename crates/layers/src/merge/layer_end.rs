@@ -168,6 +168,8 @@ impl<S: LayerSource> Round<'_, '_, S> {
             return Err(Stop::Discovered(discovered));
         }
         let mut tree = lock(&self.tree);
+        writer.attributes.look_at(&tree, &pass.state);
+        writer.marked.extend(pass.state.take_marked(&tree));
         pass.state.warn_of_replaced_symlinks(&mut tree)?;
         for warning in std::mem::take(&mut pass.state.warnings) {
             writer.warnings.add(warning);

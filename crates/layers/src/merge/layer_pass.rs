@@ -8,7 +8,7 @@ use super::round::{Round, WriterGuard};
 use super::source::LayerSource;
 use super::stop::Stop;
 use super::writer::{Body, Entry, Writer};
-use crate::chunk::Piece;
+use crate::chunk::{Chunk, Piece};
 use crate::error::LayerError;
 use crate::layer::Placed;
 use crate::lock::lock;
@@ -19,8 +19,10 @@ pub(super) struct LayerPass {
     pub(super) state: LayerState,
     /// What is held, in the order of the archive.
     pub(super) held: Vec<Held>,
-    /// Its size.
+    /// Its size: what records cost, and the chunks that their pieces keep alive.
     pub(super) bytes: usize,
+    /// The chunk that was counted last.
+    counted: Option<Arc<Chunk>>,
     /// For a layer that is read for its names first: where each record belongs.
     pub(super) placed: Vec<Option<Placed>>,
     /// Decoded bytes of the layer.
@@ -29,7 +31,7 @@ pub(super) struct LayerPass {
 
 impl LayerPass {
     fn new(state: LayerState) -> Self {
-        Self { state, held: Vec::new(), bytes: 0, placed: Vec::new(), unpacked: 0 }
+        Self { state, held: Vec::new(), bytes: 0, counted: None, placed: Vec::new(), unpacked: 0 }
     }
 }
 
@@ -189,8 +191,7 @@ impl<'o, S: LayerSource> Round<'_, 'o, S> {
         wanted: bool,
         reader: &mut TarReader<S::Stream>,
     ) -> Result<Option<WriterGuard<'_, 'o>>, Stop> {
-        let mut added = HELD_OVERHEAD + held.raw.iter().map(Piece::len).sum::<usize>();
-        let mut last: Option<Piece> = None;
+        let mut added = HELD_OVERHEAD + held.raw.iter().map(|piece| pass.keep_alive(piece)).sum::<usize>();
         let mut writer = None;
         let mut body = Body::Skip;
         if wanted {
@@ -202,12 +203,7 @@ impl<'o, S: LayerSource> Round<'_, 'o, S> {
                         Body::Skip => Ok(()),
                     };
                 }
-                // A piece keeps the whole of its chunk alive.
-                let known = last.as_ref().is_some_and(|last| Arc::ptr_eq(last.chunk(), piece.chunk()));
-                if !known {
-                    added += piece.chunk().data.len();
-                }
-                last = Some(piece.clone());
+                added += pass.keep_alive(&piece);
                 let pieces = held.content.get_or_insert_default();
                 if !pieces.last_mut().is_some_and(|before| before.absorb(&piece)) {
                     pieces.push(piece);
@@ -266,6 +262,21 @@ impl<'o, S: LayerSource> Round<'_, 'o, S> {
 }
 
 impl LayerPass {
+    /// Bytes that holding `piece` keeps alive besides those that are held already: a piece keeps the whole of its chunk.
+    fn keep_alive(&mut self, piece: &Piece) -> usize {
+        if self.counted.as_ref().is_some_and(|counted| Arc::ptr_eq(counted, piece.chunk())) {
+            return 0;
+        }
+        self.counted = Some(Arc::clone(piece.chunk()));
+        piece.chunk().data.len()
+    }
+
+    /// What was held is written; tells how much it was.
+    pub(super) fn forget(&mut self) -> usize {
+        self.counted = None;
+        std::mem::take(&mut self.bytes)
+    }
+
     /// Whether entries of this layer were held that are the content of an inode with other names.
     pub(super) fn is_linked(&self, held: &Held) -> bool {
         self.state.links.inodes.contains_key(&held.placed.record) && held.header.kind != Kind::HardLink

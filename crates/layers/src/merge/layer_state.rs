@@ -9,6 +9,7 @@
 
 use std::hash::BuildHasher;
 
+use super::directory_attributes::{Before, LayerDirectories};
 use super::hard_links::{Inode, Passage, PendingLink};
 use super::stop::Stop;
 use crate::collections::{HashMap, HashSet};
@@ -36,7 +37,24 @@ pub enum Registered {
 struct Deferred {
     node: NodeId,
     record: u32,
-    directory: bool,
+    effect: Effect,
+}
+
+/// What a record does to other layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    Directory,
+    Other,
+    /// Its directory exists.
+    OpaqueMark,
+}
+
+/// A directory in which a layer has a mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MarkedDirectory {
+    pub(crate) layer: u32,
+    pub(crate) node: NodeId,
+    pub(crate) opaque: bool,
 }
 
 /// A name in a kept base that was asked to be truncated.
@@ -60,6 +78,8 @@ pub(crate) struct LayerLinks {
     pub(super) bound: HashSet<NodeId>,
     /// Fingerprints of the attributes of entries that have some, to tell whether a link changes them.
     attributes: HashMap<u32, u64>,
+    /// Entries that have a capability.
+    privileged: HashSet<u32>,
     /// Where links of higher layers lead that turned out to be symlinks.
     pub(crate) discovered: LinkedSymlinks,
 }
@@ -74,6 +94,9 @@ pub struct LayerState {
     pub(crate) streaming: bool,
     pub(crate) rules: LayerRules,
     pub(crate) links: LayerLinks,
+    pub(crate) directories: LayerDirectories,
+    /// Marks in directories that the layer may not have itself.
+    marked: Vec<MarkedDirectory>,
     /// With the names read first: the entries so far, whose effect is told at the end.
     deferred: Option<Vec<Deferred>>,
     pub(crate) flagged: Vec<Flagged>,
@@ -95,6 +118,8 @@ impl LayerState {
             streaming: false,
             rules: LayerRules::new(layer, own.map(|(at, to)| (*at, to.clone())).collect()),
             links: LayerLinks::default(),
+            directories: LayerDirectories::default(),
+            marked: Vec::new(),
             deferred: names_first.then(Vec::new),
             flagged: Vec::new(),
             warnings: Vec::new(),
@@ -136,13 +161,14 @@ impl LayerState {
     pub(crate) fn register(&mut self, tree: &mut Tree, header: &Header) -> Result<Registered, Stop> {
         let placed = self.rules.place(tree, header)?;
         let node = placed.node;
+        if header.ignored_global {
+            self.warn(tree, node, WarningKind::GlobalHeader);
+        }
+        if header.negative_owner {
+            self.warn(tree, node, WarningKind::NegativeOwner);
+        }
         match placed.subject {
-            Subject::Opaque => {
-                if node == ROOT {
-                    self.warn(tree, ROOT, WarningKind::OpaqueRoot);
-                }
-                tree.raise(node, self.in_base, Event::Opaque, Moment::mark(self.layer));
-            }
+            Subject::Opaque => self.opaque(tree, &placed)?,
             Subject::Whiteout => self.whiteout(tree, node),
             Subject::WhiteoutDevice => {
                 self.warn(tree, node, WarningKind::WhiteoutDevice);
@@ -158,7 +184,29 @@ impl LayerState {
         self.warnings.push(Warning { layer: Some(self.layer as usize), path: tree.path(node), kind });
     }
 
+    /// An opaque mark is a path below its directory, and makes it exist.
+    fn opaque(&mut self, tree: &mut Tree, placed: &Placed) -> Result<(), Stop> {
+        let node = placed.node;
+        if node == ROOT {
+            self.warn(tree, ROOT, WarningKind::OpaqueRoot);
+        }
+        tree.raise(node, self.in_base, Event::Opaque, Moment::mark(self.layer));
+        self.rules.imply(tree, node, placed.record);
+        self.marked.push(MarkedDirectory { layer: self.layer, node, opaque: true });
+        self.tell_parents(tree, placed.record, Event::ImplyByMark)?;
+        if let Some(deferred) = &mut self.deferred {
+            deferred.push(Deferred { node, record: placed.record, effect: Effect::OpaqueMark });
+        }
+        Ok(())
+    }
+
     fn whiteout(&mut self, tree: &mut Tree, node: NodeId) {
+        let parent = tree.parent(node);
+        tree.mark_below(parent, self.in_base, Moment::mark(self.layer));
+        let mark = MarkedDirectory { layer: self.layer, node: parent, opaque: false };
+        if parent != ROOT && self.marked.last() != Some(&mark) {
+            self.marked.push(mark);
+        }
         if self.rules.latest(node).is_some_and(|entry| entry.kind() == EntryKind::Directory) {
             self.warn(tree, node, WarningKind::WhiteoutAndDirectory);
         }
@@ -175,8 +223,13 @@ impl LayerState {
         if self.rules.is_whiteout(node) {
             self.warn(tree, node, WarningKind::WhiteoutAndDirectory);
         }
+        self.warn_of_invisible(tree, header, node);
+        self.directories.note(node, header, self.before(tree, node));
+        if self.in_base && header.xattrs().next().is_some() {
+            tree.note_attributes_in_base(node);
+        }
         self.rules.add(tree, &placed, EntryKind::Directory, fingerprint, None);
-        self.tell_parents(tree, placed.record)?;
+        self.tell_parents(tree, placed.record, Event::Imply)?;
         self.tell(tree, node, placed.record, true);
         Ok(Registered::Entry(placed))
     }
@@ -184,6 +237,7 @@ impl LayerState {
     fn other(&mut self, tree: &mut Tree, header: &Header, placed: Placed) -> Result<Registered, Stop> {
         let Placed { record, node, .. } = placed;
         self.check_replaced(tree, node)?;
+        self.warn_of_invisible(tree, header, node);
         if self.streaming && self.rules.is_parent(node) {
             return Err(Stop::Conflict);
         }
@@ -195,17 +249,56 @@ impl LayerState {
             _ => (EntryKind::Content, None),
         };
         self.rules.add(tree, &placed, kind, fingerprint, leads_to);
-        self.tell_parents(tree, record)?;
+        self.tell_parents(tree, record, Event::Imply)?;
         if let Some(attributes) = self.attributes_fingerprint(header) {
             self.links.attributes.insert(record, attributes);
+            if header.is_privileged() {
+                self.links.privileged.insert(record);
+            }
         }
         self.tell(tree, node, record, false);
         Ok(Registered::Entry(placed))
     }
 
+    /// How a directory exists before the entry that comes now.
+    fn before(&self, tree: &Tree, node: NodeId) -> Before {
+        match self.rules.standing(tree, node) {
+            Some(entry) if entry.kind() == EntryKind::Directory => Before::Named,
+            Some(_) => Before::Nothing,
+            None if self.rules.replaced_a_file_at(node) => Before::Nothing,
+            None if self.rules.is_implied(tree, node) || self.rules.has_mark_in(node) => Before::Implied,
+            None => Before::Nothing,
+        }
+    }
+
+    /// Content under the names of AUFS's bookkeeping is not visible.
+    fn warn_of_invisible(&mut self, tree: &Tree, header: &Header, node: NodeId) {
+        if !tree.is_invisible(node) {
+            return;
+        }
+        let is_bookkeeping = match header.kind {
+            Kind::Directory => true,
+            Kind::Regular => header.size == 0,
+            _ => false,
+        };
+        if !is_bookkeeping || tree.is_invisible(tree.parent(node)) {
+            self.warn(tree, node, WarningKind::AufsContent);
+        }
+    }
+
+    /// Directories that the layer marks and does not have itself: what lower layers have there decides what they are.
+    pub(crate) fn take_marked(&mut self, tree: &Tree) -> Vec<MarkedDirectory> {
+        let mut marked = std::mem::take(&mut self.marked);
+        marked.retain(|mark| {
+            let named = self.rules.standing(tree, mark.node).is_some();
+            !named && (mark.opaque || !self.rules.is_implied(tree, mark.node))
+        });
+        marked
+    }
+
     /// Tells that the parents of the entry at hand are directories. A directory in the place of a file of the same layer
     /// can only be told by a layer whose names are read first.
-    fn tell_parents(&self, tree: &mut Tree, record: u32) -> Result<(), Stop> {
+    fn tell_parents(&self, tree: &mut Tree, record: u32, event: Event) -> Result<(), Stop> {
         if self.deferred.is_some() {
             return Ok(());
         }
@@ -213,7 +306,7 @@ impl LayerState {
             return Err(Stop::Conflict);
         }
         for parent in self.rules.implied() {
-            tree.raise(*parent, self.in_base, Event::Imply, self.moment(record, true));
+            tree.raise(*parent, self.in_base, event, self.moment(record, true));
         }
         Ok(())
     }
@@ -221,7 +314,10 @@ impl LayerState {
     /// Tells what an entry hides, or notes it for the end.
     fn tell(&mut self, tree: &mut Tree, node: NodeId, record: u32, directory: bool) {
         match &mut self.deferred {
-            Some(deferred) => deferred.push(Deferred { node, record, directory }),
+            Some(deferred) => {
+                let effect = if directory { Effect::Directory } else { Effect::Other };
+                deferred.push(Deferred { node, record, effect });
+            }
             None => {
                 let event = if directory { Event::Directory } else { Event::Replace };
                 tree.raise(node, self.in_base, event, self.moment(record, directory));
@@ -231,19 +327,28 @@ impl LayerState {
 
     /// All records are registered: tells what entries hide, where that had to wait.
     pub fn complete(&mut self, tree: &mut Tree) {
-        for Deferred { node, record, directory } in self.deferred.take().unwrap_or_default() {
+        for Deferred { node, record, effect } in self.deferred.take().unwrap_or_default() {
             if self.rules.is_replaced_file(node, record)
                 || self.rules.is_below_replaced_file(tree, node, record)
             {
                 continue;
             }
             let moment = self.moment(record, true);
+            let mark = effect == Effect::OpaqueMark;
+            let event = if mark { Event::ImplyByMark } else { Event::Imply };
+            if mark {
+                tree.raise(node, self.in_base, event, moment);
+            }
             let mut at = node;
             while at != ROOT {
                 at = tree.parent(at);
-                tree.raise(at, self.in_base, Event::Imply, moment);
+                tree.raise(at, self.in_base, event, moment);
             }
-            self.tell(tree, node, record, directory);
+            match effect {
+                Effect::Directory => self.tell(tree, node, record, true),
+                Effect::Other => self.tell(tree, node, record, false),
+                Effect::OpaqueMark => {}
+            }
         }
     }
 
@@ -298,7 +403,9 @@ impl LayerState {
     fn link_to_content(&mut self, header: &Header, target: NodeId, entry: LocalEntry) -> Result<(), Stop> {
         let content = entry.record();
         let same_meta = entry.repeats(EntryKind::Content, self.hasher.hash_one(header.meta));
-        if self.streaming && !(same_meta && self.has_same_attributes(content, header)) {
+        let privileged = self.links.privileged.contains(&content);
+        let same = same_meta && privileged == header.is_privileged();
+        if self.streaming && !(same && self.has_same_attributes(content, header)) {
             return Err(Stop::Conflict);
         }
         let inode = self.links.inodes.entry(content).or_default();
@@ -309,8 +416,9 @@ impl LayerState {
 
     fn link_to_link(&mut self, header: &Header, content: u32) -> Result<(), Stop> {
         if self.streaming {
-            let same_meta = self.links.inodes[&content].own.meta == Some(header.meta);
-            if !(same_meta && self.has_same_attributes(content, header)) {
+            let own = &self.links.inodes[&content].own;
+            let same = own.meta == Some(header.meta) && own.repeats_capability(header);
+            if !(same && self.has_same_attributes(content, header)) {
                 return Err(Stop::Conflict);
             }
         }
@@ -366,7 +474,10 @@ impl LayerState {
             if name::components(&path, &mut parts).is_ok() {
                 self.rules.walk(tree, &path, &parts)?;
             }
-            self.warn(tree, node, WarningKind::SymlinkReplaced);
+            // Where only an opaque mark makes the directory, that is what is said.
+            if tree.is_directory_anywhere(node) {
+                self.warn(tree, node, WarningKind::SymlinkReplaced);
+            }
         }
         Ok(())
     }

@@ -21,7 +21,8 @@
 //! may turn out to stand where the base has a file, after things below it were written, which unpackers refuse; a lower
 //! layer may show that a hard link of a higher one is a symlink, and that paths below it were taken wrongly. Its result
 //! is then void, and the next round starts with what was found out ([`discoveries`]): a layer to be read once for its
-//! names and once for its content, directories to be written first, where links lead. Layers that fit in what may be held
+//! names and once for its content, directories to be written first, attributes that come from lower directories, where
+//! links lead. Layers that fit in what may be held
 //! never need it for the first.
 //!
 //! # Guarantees
@@ -31,6 +32,7 @@
 //!   waits until it is the front.
 
 mod directories;
+mod directory_attributes;
 mod discoveries;
 mod followed_parents;
 mod hard_links;
@@ -38,6 +40,7 @@ mod known;
 mod layer_end;
 mod layer_pass;
 mod layer_state;
+mod marks;
 mod options;
 mod output;
 mod round;

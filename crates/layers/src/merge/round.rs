@@ -70,8 +70,7 @@ impl<'a, 'o, S: LayerSource> Round<'a, 'o, S> {
     }
 
     pub(super) fn run(self) -> Result<Ended, Error> {
-        let Discoveries { wanted_directories, first_directories, .. } = self.discoveries;
-        let begun = lock(&self.writer).begin_with(wanted_directories, first_directories);
+        let begun = lock(&self.writer).begin_with(self.discoveries);
         begun.map_err(|stop| stop.without_layer())?;
         let threads = self.options.jobs.clamp(1, self.layers.max(1));
         std::thread::scope(|scope| {
@@ -145,6 +144,9 @@ impl<'a, 'o, S: LayerSource> Round<'a, 'o, S> {
                 return Err(pending.dangling(&tree).at(pending.layer as usize));
             }
         }
+        if let Some(found) = writer.attributes.discovered(&tree) {
+            return Ok(Ended::Again(discoveries.with_directory_attributes(found)));
+        }
         let base_layers = self.options.base_layers as u32;
         writer.finish(&tree, base_layers).map_err(|stop| stop.without_layer())?;
         let wanted = writer.too_late(&tree, base_layers);
@@ -154,6 +156,7 @@ impl<'a, 'o, S: LayerSource> Round<'a, 'o, S> {
         if let Some(found) = writer.found() {
             return Ok(Ended::Again(discoveries.with_first_directories(found)));
         }
+        writer.warn_of_marks(&tree);
         for pattern in writer.unmatched(&tree) {
             if self.options.strict {
                 return Err(Error::PatternUnmatched { pattern });

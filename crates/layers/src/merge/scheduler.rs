@@ -86,7 +86,7 @@ impl Scheduler {
 
     /// What a layer held is written.
     pub(super) fn release(&self, pass: &mut LayerPass) {
-        lock(&self.state).held -= std::mem::take(&mut pass.bytes);
+        lock(&self.state).held -= pass.forget();
         self.changed.notify_all();
     }
 

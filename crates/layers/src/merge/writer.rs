@@ -9,9 +9,10 @@
 use std::sync::Mutex;
 
 use super::directories::DirectoryOrder;
+use super::directory_attributes::InheritedAttributes;
 use super::hard_links::{Inode, PendingLink};
 use super::layer_end::is_emptied;
-use super::layer_state::LayerState;
+use super::layer_state::{LayerState, MarkedDirectory};
 use super::output::Output;
 use super::stop::Stop;
 use super::summary::Written;
@@ -20,7 +21,7 @@ use crate::error::Error;
 use crate::layer::{LinkTarget, NodeId, Placed};
 use crate::lock::lock;
 use crate::name;
-use crate::tar::{self, Header, Kind, Records};
+use crate::tar::{self, CAPABILITY, Header, Kind};
 use crate::tree::Tree;
 use crate::warning::Warnings;
 
@@ -70,6 +71,10 @@ pub(crate) struct Writer<'o> {
     pub(crate) written: Written,
     used: UsedPatterns,
     pub(super) directories: DirectoryOrder,
+    /// Directories whose attributes add up with those of lower layers.
+    pub(super) attributes: InheritedAttributes,
+    /// Directories that layers mark without having them.
+    pub(super) marked: Vec<MarkedDirectory>,
     following: Option<Following>,
 }
 
@@ -85,6 +90,8 @@ impl<'o> Writer<'o> {
             written: Written::default(),
             used,
             directories: DirectoryOrder::new(above_base),
+            attributes: InheritedAttributes::default(),
+            marked: Vec::new(),
             following: None,
         }
     }
@@ -184,6 +191,11 @@ impl<'o> Writer<'o> {
                 changed = Some(header);
             }
         }
+        if directory && let Some(gathered) = self.attributes.of_entry(&locked, state, node) {
+            let mut header = entry.header.clone();
+            header.records.complete_with(&gathered);
+            changed = (header.records != entry.header.records).then_some(header);
+        }
         let header = changed.as_ref().unwrap_or(entry.header);
         if directory && self.directories.stands_first(&locked, node, header) {
             return Ok(Body::Skip);
@@ -238,7 +250,8 @@ impl<'o> Writer<'o> {
             let same_target = name::components(&header.link, &mut parts).is_ok()
                 && parts.join(&b'/') == target
                 && name::is_plain(&header.link, false);
-            if header.verbatim && same_target && header.meta == group.meta {
+            let same = same_target && header.meta == group.meta && header.repeats_attributes_of(group);
+            if header.verbatim && same {
                 for piece in raw {
                     self.copy(piece.clone())?;
                 }
@@ -246,7 +259,8 @@ impl<'o> Writer<'o> {
             }
         }
         let mut header = group.clone();
-        header.records = Records::default();
+        // Whoever makes the link changes the owner, which takes the capability away (`docs/layer-semantics.md#rule-12`).
+        header.records.0.retain(|record| record.key == CAPABILITY);
         self.fresh(&encode(&header, path, Kind::HardLink, target, 0))
     }
 

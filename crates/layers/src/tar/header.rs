@@ -123,8 +123,12 @@ pub struct Header {
     pub records: Records,
     /// Offset of the record's first block in the decoded stream.
     pub offset: u64,
-    /// Whether the record's own blocks may stand in the output as they are: nothing global in force, no repair.
+    /// Whether the record's own blocks may stand in the output as they are: they need no repair.
     pub(crate) verbatim: bool,
+    /// Whether a negative owner was read as 0.
+    pub(crate) negative_owner: bool,
+    /// Whether a global header stood before it that said more than a comment.
+    pub(crate) ignored_global: bool,
     /// Bytes of content in the stream, without padding.
     pub(super) stored: u64,
     /// Where the stored bytes go, for a sparse file.
@@ -142,6 +146,27 @@ impl Header {
             .filter_map(|record| Some((record.key.strip_prefix(XATTR)?, record.value.as_slice())))
     }
 
+    /// Whether it has a capability.
+    pub(crate) fn is_privileged(&self) -> bool {
+        self.records.get(CAPABILITY).is_some()
+    }
+
+    /// Whether all its attributes are among those of `other`, and its capability is the same.
+    pub(crate) fn repeats_attributes_of(&self, other: &Self) -> bool {
+        self.records.get(CAPABILITY) == other.records.get(CAPABILITY)
+            && self
+                .records
+                .0
+                .iter()
+                .filter(|record| record.key.starts_with(XATTR))
+                .all(|record| other.records.get(&record.key) == Some(record.value.as_slice()))
+    }
+
+    /// The records that hold extended attributes.
+    pub(crate) fn attribute_records(&self) -> Records {
+        Records(self.records.0.iter().filter(|record| record.key.starts_with(XATTR)).cloned().collect())
+    }
+
     /// A header that no archive had.
     #[must_use]
     pub fn made(kind: Kind, meta: Meta) -> Self {
@@ -157,12 +182,17 @@ impl Header {
             records: Records::default(),
             offset: 0,
             verbatim: false,
+            negative_owner: false,
+            ignored_global: false,
             stored: 0,
             sparse: None,
             link_data: 0,
         }
     }
 }
+
+/// The attribute that a change of owner takes away.
+pub(crate) const CAPABILITY: &[u8] = b"SCHILY.xattr.security.capability";
 
 /// Prefix of PAX keys that hold extended attributes.
 pub(crate) const XATTR: &[u8] = b"SCHILY.xattr.";

@@ -11,7 +11,7 @@ mod reader;
 mod sparse;
 mod writer;
 
-pub(crate) use header::XATTR;
+pub(crate) use header::CAPABILITY;
 pub use header::{Header, Kind, Meta, Time};
 pub use pax::{Record, Records};
 pub use reader::{Meter, TarReader};

@@ -63,6 +63,20 @@ impl Records {
         }
     }
 
+    /// Takes `key` away.
+    pub(crate) fn remove(&mut self, key: &[u8]) {
+        self.0.retain(|record| record.key != key);
+    }
+
+    /// Sets what `others` have and these do not.
+    pub(crate) fn complete_with(&mut self, others: &Self) {
+        for record in &others.0 {
+            if self.get(&record.key).is_none() {
+                self.0.push(record.clone());
+            }
+        }
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

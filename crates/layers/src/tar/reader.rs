@@ -50,7 +50,8 @@ pub struct TarReader<S> {
     at: usize,
     /// Bytes that were looked at and put back: only behind a hard link that declares data.
     pushback: Vec<u8>,
-    global: Records,
+    /// A global header said something since the last entry.
+    ignored_global: bool,
     /// What is left of the current record.
     stored: u64,
     padding: usize,
@@ -75,7 +76,7 @@ impl<S: ChunkSource> TarReader<S> {
             chunk: empty_chunk(),
             at: 0,
             pushback: Vec::new(),
-            global: Records::default(),
+            ignored_global: false,
             stored: 0,
             padding: 0,
             link_data: 0,
@@ -112,7 +113,7 @@ impl<S: ChunkSource> TarReader<S> {
                 raw.clear();
             }
             let offset = self.position();
-            let mut verbatim = self.pushback.is_empty();
+            let verbatim = self.pushback.is_empty();
             let mut block = [0; BLOCK];
             if !self.take_block(&mut block, raw)? {
                 if special.is_empty() {
@@ -141,13 +142,10 @@ impl<S: ChunkSource> TarReader<S> {
                     match fields.kind {
                         b'x' => special.pax = Some(records()?),
                         b'g' => {
-                            for record in records()?.0 {
-                                self.global.set(&record.key, &record.value);
-                            }
-                            // The comment is about the archive, not about its entries.
-                            self.global.0.retain(|record| record.key != b"comment");
-                            raw.clear();
-                            special.repaired = true;
+                            // Runtimes ignore it, and forget what stood before it (`docs/layer-semantics.md#rule-3`).
+                            self.ignored_global |= records()?.0.iter().any(|record| record.key != b"comment");
+                            special = Special::default();
+                            continue;
                         }
                         b'L' => special.long_name = Some(field::string(&body).to_vec()),
                         _ => special.long_link = Some(field::string(&body).to_vec()),
@@ -155,7 +153,6 @@ impl<S: ChunkSource> TarReader<S> {
                     special.offset.get_or_insert(offset);
                 }
                 _ => {
-                    verbatim &= !special.repaired && self.global.is_empty();
                     let start = special.offset.unwrap_or(offset);
                     let mut header = self.resolve(&fields, size, special, start, verbatim)?;
                     if fields.kind == b'S' {
@@ -165,6 +162,7 @@ impl<S: ChunkSource> TarReader<S> {
                         })?;
                     }
                     self.begin_content(&mut header)?;
+                    header.ignored_global = std::mem::take(&mut self.ignored_global);
                     return Ok(Some(header));
                 }
             }
@@ -307,28 +305,29 @@ impl<S: ChunkSource> TarReader<S> {
         mut verbatim: bool,
     ) -> Result<Header, LayerError> {
         let bad = |reason: &str| LayerError::Header { offset, reason: reason.into() };
-        let mut records = self.global.clone();
-        for record in special.pax.unwrap_or_default().0 {
-            // Repeated keys matter to sparse maps, so within one header they stay; a global value gives way.
-            if self.global.get(&record.key).is_some() {
-                records.set(&record.key, &record.value);
-            } else {
-                records.0.push(record);
-            }
-        }
+        let mut records = special.pax.unwrap_or_default();
         let text = |key: &[u8]| records.get(key).filter(|value| !value.is_empty()).map(<[u8]>::to_vec);
-        let number = |key: &[u8], field: i64| match text(key) {
-            Some(value) => std::str::from_utf8(&value).ok().and_then(|value| value.parse::<u64>().ok()),
-            None => u64::try_from(field).ok(),
+        let number = |key: &[u8]| {
+            let value = text(key)?;
+            std::str::from_utf8(&value).ok()?.parse::<i128>().ok()
+        };
+        let mut negative_owner = false;
+        let mut owner = |key: &[u8], field: i64| {
+            let value = if text(key).is_some() { number(key) } else { Some(i128::from(field)) };
+            negative_owner |= value.is_some_and(|value| value < 0);
+            value.and_then(|value| u64::try_from(value.max(0)).ok())
         };
         let path = text(b"path").or(special.long_name).unwrap_or_else(|| fields.name.clone());
         let link = text(b"linkpath").or(special.long_link).unwrap_or_else(|| fields.link.to_vec());
         let user = text(b"uname").unwrap_or_else(|| fields.user.to_vec());
         let group = text(b"gname").unwrap_or_else(|| fields.group.to_vec());
-        let uid = number(b"uid", fields.uid).ok_or_else(|| bad("its uid is no number"))?;
-        let gid = number(b"gid", fields.gid).ok_or_else(|| bad("its gid is no number"))?;
+        let uid = owner(b"uid", fields.uid).ok_or_else(|| bad("its uid is no number"))?;
+        let gid = owner(b"gid", fields.gid).ok_or_else(|| bad("its gid is no number"))?;
         let size = match text(b"size") {
-            Some(_) => number(b"size", 0).ok_or_else(|| bad("its size is no number"))?,
+            Some(_) => {
+                let size = number(b"size").and_then(|size| u64::try_from(size).ok());
+                size.ok_or_else(|| bad("its size is no number"))?
+            }
             None => size,
         };
         let mtime = match text(b"mtime") {
@@ -359,7 +358,7 @@ impl<S: ChunkSource> TarReader<S> {
         records.0.retain(|record| !is_overlay_attribute(&record.key));
         // A contiguous file is refused by containerd, so its type is repaired.
         verbatim &= before == records.0.len() && !matches!(fields.kind, b'7' | b'S') && sparse.is_none();
-        verbatim &= name::is_plain(&path, kind == Kind::Directory);
+        verbatim &= name::is_plain(&path, kind == Kind::Directory) && !negative_owner;
         records.0.retain(|record| !is_field(&record.key));
         let mut header = Header {
             path,
@@ -373,6 +372,8 @@ impl<S: ChunkSource> TarReader<S> {
             records,
             offset,
             verbatim,
+            negative_owner,
+            ignored_global: false,
             stored: if kind == Kind::Regular { size } else { 0 },
             sparse: None,
             link_data: if kind == Kind::HardLink { size } else { 0 },
@@ -563,7 +564,6 @@ struct Special {
     long_name: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
     offset: Option<u64>,
-    repaired: bool,
 }
 
 impl Special {

@@ -49,6 +49,17 @@ fn apply(tree: &mut Tree, layer: &LayerTree) -> Result<()> {
     for path in &layer.opaque {
         tree.remove_below(path);
     }
+    // A whiteout below what is no directory makes it an empty one; where nothing is, it makes nothing.
+    for path in &layer.whiteouts {
+        let above: Vec<&[u8]> = std::iter::successors(parent(path), |path| parent(path)).collect();
+        for directory in above.into_iter().rev() {
+            if tree.get(directory).is_some_and(|inode| inode.kind != Kind::Directory) {
+                tree.remove(directory);
+                let number = tree.add(Inode { kind: Kind::Directory, metadata: Metadata::implied() });
+                tree.paths.insert(directory.to_vec(), number);
+            }
+        }
+    }
     for (path, node) in &layer.nodes {
         match *node {
             Node::Implied if tree.is_directory(path) => {}
@@ -60,6 +71,12 @@ fn apply(tree: &mut Tree, layer: &LayerTree) -> Result<()> {
             Node::Directory(number) => {
                 if !tree.is_directory(path) {
                     tree.remove(path);
+                } else if layer.adding.contains(path) {
+                    let mut both =
+                        tree.get(path).map(|lower| lower.metadata.xattrs.clone()).unwrap_or_default();
+                    let named = tree.inodes.get_mut(&number).expect("the layer made it");
+                    both.append(&mut named.metadata.xattrs);
+                    named.metadata.xattrs = both;
                 }
                 tree.paths.insert(path.clone(), number);
             }

@@ -35,6 +35,12 @@ pub struct LayerTree {
     pub opaque: BTreeSet<Vec<u8>>,
     /// Directories whose entry stands behind the first path below them.
     pub late: BTreeSet<Vec<u8>>,
+    /// Directories whose entry adds to the attributes of the lower directory (`docs/layer-semantics.md#rule-11`).
+    pub adding: BTreeSet<Vec<u8>>,
+    /// Directories that a mark in them or further down makes exist, in the layer by itself.
+    marked: BTreeSet<Vec<u8>>,
+    /// Directories that stand where this layer had something else before.
+    instead: BTreeSet<Vec<u8>>,
     /// AUFS metadata: not visible, but links to it resolve (`docs/layer-semantics.md#rule-6`).
     hidden: BTreeMap<Vec<u8>, usize>,
 }
@@ -55,10 +61,13 @@ impl LayerTree {
         let name = base(&path).to_vec();
         let above = parent(&path).unwrap_or_default().to_vec();
         if name == b".wh..wh..opq" {
+            self.imply_parents(visible(&path));
+            self.mark(&above);
             self.opaque.insert(above);
             return Ok(());
         }
-        if path.split(|byte| *byte == b'/').any(|part| part.starts_with(b".wh..wh.")) {
+        if is_bookkeeping(&path) {
+            self.imply_parents(visible(&path));
             if let Some(number) = self.inode(entry, lower)? {
                 self.hidden.insert(path, number);
             }
@@ -68,10 +77,12 @@ impl LayerTree {
             if matches!(removed, b"" | b"." | b"..") {
                 return refuse(format!("whiteout of no name: {}", display(&path)));
             }
+            self.mark(&above);
             self.whiteouts.insert(join(&above, removed));
             return Ok(());
         }
         if entry.kind == EntryKind::Character(0, 0) {
+            self.mark(&above);
             self.whiteouts.insert(path);
             return Ok(());
         }
@@ -87,8 +98,27 @@ impl LayerTree {
             if self.nodes.get(&path) == Some(&Node::Implied) {
                 self.late.insert(path.clone());
             }
+            match self.nodes.get(&path) {
+                Some(Node::Directory(before)) => {
+                    let mut both = lower.inodes[before].metadata.xattrs.clone();
+                    let named = lower.inodes.get_mut(&number).expect("just made");
+                    both.append(&mut named.metadata.xattrs);
+                    named.metadata.xattrs = both;
+                }
+                Some(Node::Other(_)) => drop(self.adding.remove(&path)),
+                implied => {
+                    let there = implied.is_some() || self.marked.contains(&path);
+                    if there && !self.instead.contains(&path) {
+                        self.adding.insert(path.clone());
+                    }
+                }
+            }
+            if matches!(self.nodes.get(&path), Some(Node::Other(_))) {
+                self.instead.insert(path.clone());
+            }
             self.nodes.insert(path, Node::Directory(number));
         } else {
+            self.adding.retain(|other| *other != path && !is_below(other, &path));
             // Later wins (`docs/layer-semantics.md#rule-11`): with a directory goes what this layer put below it.
             self.nodes.retain(|other, _| !is_below(other, &path));
             self.nodes.insert(path, Node::Other(number));
@@ -123,6 +153,8 @@ impl LayerTree {
                     return Ok(None);
                 }
                 let mut xattrs = std::mem::take(&mut inode.metadata.xattrs);
+                // Whoever makes the link sets the owner again, and the kernel then drops the capability.
+                xattrs.remove(&b"security.capability"[..]);
                 xattrs.extend(entry.metadata.xattrs.clone());
                 inode.metadata = entry.metadata;
                 inode.metadata.xattrs = xattrs;
@@ -138,14 +170,22 @@ impl LayerTree {
         above.into_iter().any(|directory| matches!(self.nodes.get(directory), Some(Node::Other(_))))
     }
 
+    /// A mark stands in this directory.
+    fn mark(&mut self, directory: &[u8]) {
+        let all = std::iter::successors(Some(directory), |path| parent(path));
+        self.marked.extend(all.map(<[u8]>::to_vec));
+    }
+
     fn imply_parents(&mut self, path: &[u8]) {
         let mut above = parent(path);
         while let Some(directory) = above {
             match self.nodes.get(directory) {
                 Some(Node::Implied | Node::Directory(_)) => {}
-                Some(Node::Other(_)) | None => {
+                Some(Node::Other(_)) => {
+                    self.instead.insert(directory.to_vec());
                     self.nodes.insert(directory.to_vec(), Node::Implied);
                 }
+                None => drop(self.nodes.insert(directory.to_vec(), Node::Implied)),
             }
             above = parent(directory);
         }
@@ -191,4 +231,18 @@ impl LayerTree {
         }
         Ok(resolved)
     }
+}
+
+/// A path up to its first component that is AUFS metadata, that one included; its parents exist like any others.
+fn visible(path: &[u8]) -> &[u8] {
+    let parents = std::iter::successors(Some(path), |path| parent(path));
+    parents
+        .filter(|path| base(path).starts_with(b".wh..wh.") && base(path) != b".wh..wh..opq")
+        .last()
+        .unwrap_or(path)
+}
+
+/// Whether a path is AUFS metadata, or below it.
+fn is_bookkeeping(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').any(|part| part.starts_with(b".wh..wh."))
 }

@@ -38,7 +38,6 @@ pub struct Entry {
 pub struct TarReader<'a> {
     data: &'a [u8],
     at: usize,
-    global: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// What stands before an entry and belongs to it.
@@ -52,7 +51,7 @@ struct Pending {
 impl<'a> TarReader<'a> {
     /// A reader of one tar without compression.
     pub fn new(data: &'a [u8]) -> Self {
-        Self { data, at: 0, global: BTreeMap::new() }
+        Self { data, at: 0 }
     }
 
     /// The next entry, or nothing at the trailer or the end.
@@ -72,13 +71,9 @@ impl<'a> TarReader<'a> {
             match header[156] {
                 b'x' => pending.records.extend(pax::parse(&self.body(size_of(header)?)?)?),
                 b'g' => {
-                    for (key, value) in pax::parse(&self.body(size_of(header)?)?)? {
-                        if value.is_empty() {
-                            self.global.remove(&key);
-                        } else {
-                            self.global.insert(key, value);
-                        }
-                    }
+                    // Go's reader hands it out as an entry, and forgets what stood before it; nobody applies it.
+                    pax::parse(&self.body(size_of(header)?)?)?;
+                    pending = Pending::default();
                 }
                 b'L' => pending.long_name = Some(until_nul(&self.body(size_of(header)?)?).to_vec()),
                 b'K' => pending.long_link = Some(until_nul(&self.body(size_of(header)?)?).to_vec()),
@@ -88,10 +83,7 @@ impl<'a> TarReader<'a> {
     }
 
     fn entry(&mut self, header: &[u8], pending: Pending) -> Result<Entry> {
-        let mut records = self.global.clone();
-        for (key, value) in &pending.records {
-            records.insert(key.clone(), value.clone());
-        }
+        let records: BTreeMap<Vec<u8>, Vec<u8>> = pending.records.iter().cloned().collect();
         let record = |key: &str| records.get(key.as_bytes()).filter(|value| !value.is_empty());
         let mut name = pending.long_name.unwrap_or_else(|| header_name(header));
         if let Some(path) = record("path") {
@@ -102,8 +94,10 @@ impl<'a> TarReader<'a> {
             link = path.clone();
         }
         let number = |key: &str, field: &[u8]| match record(key) {
+            // A negative owner is root, and no size is negative.
+            Some(value) if value.starts_with(b"-") && key != "size" => pax::decimal(&value[1..]).map(|_| 0),
             Some(value) => pax::decimal(value).map(|value| value as u64),
-            None => numeric(field).map(|value| value as u64),
+            None => numeric(field).map(|value| value.max(0) as u64),
         };
         let mtime = match record("mtime") {
             Some(value) => pax::time(value)?,

@@ -47,7 +47,7 @@ pub(super) fn mode(random: &mut Random) -> u32 {
 }
 
 pub(super) fn owner(random: &mut Random, profile: Profile) -> u64 {
-    if profile == Profile::Full && random.chance(3) {
+    if !profile.is_portable() && random.chance(3) {
         return 5_000_000_000;
     }
     *random.pick(&OWNERS)
@@ -61,9 +61,9 @@ pub(super) fn mtime(random: &mut Random, profile: Profile) -> (i64, u32) {
         _ => random.below(1_000_000_000) as u32,
     };
     let seconds = match random.below(40) {
-        0 if profile == Profile::Full => -(random.between(1, 100_000_000) as i64),
-        1 if profile == Profile::Full => 1 << 33,
-        2 if profile == Profile::Full => 253_402_300_800,
+        0 if !profile.is_portable() => -(random.between(1, 100_000_000) as i64),
+        1 if !profile.is_portable() => 1 << 33,
+        2 if !profile.is_portable() => 253_402_300_800,
         _ => random.between(1, 2_000_000_000) as i64,
     };
     (seconds, nanoseconds)
@@ -92,7 +92,7 @@ pub(super) fn file_xattrs(random: &mut Random) -> BTreeMap<Vec<u8>, Vec<u8>> {
 /// Attributes of a symbolic link, device or fifo: Linux allows `user.*` on none of them, and containerd sets none on links.
 pub(super) fn special_xattrs(random: &mut Random, profile: Profile) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut xattrs = BTreeMap::new();
-    if profile == Profile::Full && random.chance(4) {
+    if !profile.is_portable() && random.chance(4) {
         xattrs.insert(b"trusted.t".to_vec(), b"1".to_vec());
     }
     xattrs
@@ -106,8 +106,10 @@ pub(super) fn directory_xattrs(
     profile: Profile,
 ) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let wanted = match profile {
-        Profile::Portable => path.iter().map(|byte| usize::from(*byte)).sum::<usize>().is_multiple_of(5),
-        Profile::Full => random.chance(15),
+        Profile::Portable | Profile::Runtime => {
+            path.iter().map(|byte| usize::from(*byte)).sum::<usize>().is_multiple_of(5)
+        }
+        Profile::Full | Profile::Wide => random.chance(15),
     };
     let mut xattrs = BTreeMap::new();
     if wanted {

@@ -14,27 +14,27 @@ use crate::{
 
 /// What the layer that is being drawn holds at a path.
 #[derive(Clone, Debug)]
-enum Held {
+pub(super) enum Held {
     Implied,
     Directory,
     Other(Record),
 }
 
 /// One layer in the making.
-struct Layer<'a> {
-    random: &'a mut Random,
-    profile: Profile,
+pub(super) struct Layer<'a> {
+    pub(super) random: &'a mut Random,
+    pub(super) profile: Profile,
     /// The merged tree of the layers below.
-    lower: &'a Tree,
+    pub(super) lower: &'a Tree,
     /// Every path that any layer below ever held or removed; false when it was a directory each time.
-    ever: &'a BTreeMap<Vec<u8>, bool>,
-    records: Vec<Record>,
-    held: BTreeMap<Vec<u8>, Held>,
-    whited: BTreeSet<Vec<u8>>,
-    opaque: BTreeSet<Vec<u8>>,
+    pub(super) ever: &'a BTreeMap<Vec<u8>, bool>,
+    pub(super) records: Vec<Record>,
+    pub(super) held: BTreeMap<Vec<u8>, Held>,
+    pub(super) whited: BTreeSet<Vec<u8>>,
+    pub(super) opaque: BTreeSet<Vec<u8>>,
     prefix: &'static [u8],
     dialect: Dialect,
-    lowest: bool,
+    pub(super) lowest: bool,
 }
 
 /// The stack of a seed.
@@ -76,13 +76,13 @@ fn draw_layer(
     let mut layer =
         Layer { random, profile, lower, ever, records, held, whited, opaque, prefix, dialect, lowest };
     // Containerd shows the root of the topmost layer, so an own entry stands in all layers or in none.
-    if roots || (profile == Profile::Full && layer.random.chance(15)) {
+    if roots || (!profile.is_portable() && layer.random.chance(15)) {
         let mut root = layer.record(b"", Body::Directory);
         root.name = b"./".to_vec();
         root.mode |= 0o700;
         layer.records.push(root);
     }
-    if profile == Profile::Full && layer.random.chance(5) {
+    if !profile.is_portable() && layer.random.chance(5) {
         let mut global =
             layer.record(b"", Body::Global(vec![(b"comment".to_vec(), b"of\nno meaning".to_vec())]));
         if layer.random.chance(50) {
@@ -99,6 +99,9 @@ fn draw_layer(
 
 impl Layer<'_> {
     fn step(&mut self) {
+        if self.profile.is_wide() && self.random.chance(25) {
+            return self.widen();
+        }
         match self.random.below(100) {
             0..30 => {
                 let body = self.file();
@@ -126,14 +129,15 @@ impl Layer<'_> {
             83..88 => self.mark_opaque(),
             88..92 => self.again(),
             92..95 => self.through_symlink(),
-            _ if self.profile == Profile::Full => self.unusual(),
+            _ if self.profile.is_wide() => self.widen(),
+            _ if !self.profile.is_portable() => self.unusual(),
             _ => {}
         }
     }
 
-    fn file(&mut self) -> Body {
+    pub(super) fn file(&mut self) -> Body {
         let content = draw::content(self.random);
-        match self.random.below(if self.profile == Profile::Full { 40 } else { 1 }) {
+        match self.random.below(if !self.profile.is_portable() { 40 } else { 1 }) {
             1 => Body::Contiguous(content),
             2 => {
                 let (runs, size) = draw::sparse(self.random);
@@ -148,7 +152,7 @@ impl Layer<'_> {
     }
 
     /// A path: often one that exists, or a new name in a directory that exists.
-    fn path(&mut self) -> Vec<u8> {
+    pub(super) fn path(&mut self) -> Vec<u8> {
         let known: Vec<&Vec<u8>> =
             self.lower.paths.keys().chain(self.held.keys()).filter(|path| !path.is_empty()).collect();
         let chosen = if known.is_empty() { Vec::new() } else { (*self.random.pick(&known)).clone() };
@@ -168,7 +172,7 @@ impl Layer<'_> {
     }
 
     /// A record with drawn metadata, its name dressed as somebody might write it.
-    fn record(&mut self, path: &[u8], body: Body) -> Record {
+    pub(super) fn record(&mut self, path: &[u8], body: Body) -> Record {
         let xattrs = match body {
             Body::Directory => draw::directory_xattrs(self.random, path, self.profile),
             Body::File(_) | Body::Contiguous(_) => draw::file_xattrs(self.random),
@@ -188,7 +192,7 @@ impl Layer<'_> {
             unknown.push((b"VENDOR.note".to_vec(), b"kept = as\nit is".to_vec()));
         }
         let mut mode = draw::mode(self.random);
-        if body == Body::Directory && self.profile == Profile::Portable {
+        if body == Body::Directory && self.profile.is_portable() {
             // Linux hands a directory's group down to what is made in it without an entry.
             mode &= !0o2000;
         }
@@ -205,7 +209,7 @@ impl Layer<'_> {
         }
     }
 
-    fn dress(&mut self, path: &[u8], is_directory: bool) -> Vec<u8> {
+    pub(super) fn dress(&mut self, path: &[u8], is_directory: bool) -> Vec<u8> {
         let prefix = if self.random.chance(95) {
             self.prefix
         } else {
@@ -215,7 +219,7 @@ impl Layer<'_> {
         if self.random.chance(2) {
             name = name.split(|byte| *byte == b'/').collect::<Vec<_>>().join(&b"//"[..]);
         }
-        if self.profile == Profile::Full && self.random.chance(1) {
+        if !self.profile.is_portable() && self.random.chance(1) {
             name = [prefix, b"gone/../", path].concat();
         }
         if is_directory && self.random.chance(85) {
@@ -225,7 +229,7 @@ impl Layer<'_> {
     }
 
     /// True when what lower layers hold at a path is hidden by a mark of this layer above it.
-    fn is_cut(&self, path: &[u8]) -> bool {
+    pub(super) fn is_cut(&self, path: &[u8]) -> bool {
         let mut above = model::parent(path);
         while let Some(directory) = above {
             if self.opaque.contains(directory) || self.whited.contains(directory) {
@@ -237,7 +241,7 @@ impl Layer<'_> {
     }
 
     /// Makes the directories above a path exist in this layer, by entries or by implication.
-    fn reach(&mut self, path: &[u8]) -> bool {
+    pub(super) fn reach(&mut self, path: &[u8]) -> bool {
         let slashes: Vec<usize> = (0..path.len()).filter(|at| path[*at] == b'/').collect();
         for slash in slashes {
             let directory = path[..slash].to_vec();
@@ -248,7 +252,7 @@ impl Layer<'_> {
             }
             let lower = self.lower.get(&directory);
             let may_imply = match self.profile {
-                Profile::Portable => {
+                Profile::Portable | Profile::Runtime => {
                     if self.whited.contains(&directory) {
                         return false;
                     }
@@ -260,7 +264,7 @@ impl Layer<'_> {
                         .all(|at| self.ever.get(&path[..at]) != Some(&true));
                     visible || (clean && !self.ever.contains_key(&directory))
                 }
-                Profile::Full => {
+                Profile::Full | Profile::Wide => {
                     !matches!(lower.map(|inode| &inode.kind), Some(Kind::Symlink(_)))
                         || self.random.chance(30)
                 }
@@ -276,9 +280,9 @@ impl Layer<'_> {
         true
     }
 
-    fn put(&mut self, path: &[u8], body: Body) -> bool {
+    pub(super) fn put(&mut self, path: &[u8], body: Body) -> bool {
         let is_directory = body == Body::Directory;
-        if self.profile == Profile::Portable && is_directory {
+        if self.profile.is_portable() && is_directory {
             let was_other = matches!(self.held.get(path), Some(Held::Other(_)));
             if self.whited.contains(path) || (was_other && self.ever.contains_key(path)) {
                 return false;
@@ -298,11 +302,10 @@ impl Layer<'_> {
 
     /// Containerd sets the times of a layer's directories last, and fails where one was replaced by then.
     fn is_held_directory(&self, path: &[u8]) -> bool {
-        self.profile == Profile::Portable
-            && matches!(self.held.get(path), Some(Held::Directory | Held::Implied))
+        self.profile.is_portable() && matches!(self.held.get(path), Some(Held::Directory | Held::Implied))
     }
 
-    fn hold(&mut self, path: &[u8], record: Record) {
+    pub(super) fn hold(&mut self, path: &[u8], record: Record) {
         if record.body == Body::Directory {
             self.held.insert(path.to_vec(), Held::Directory);
         } else {
@@ -314,7 +317,7 @@ impl Layer<'_> {
 
     /// Another name for something of this layer, or (every rule) of a lower one.
     fn hard_link(&mut self) {
-        let full = self.profile == Profile::Full;
+        let full = !self.profile.is_portable();
         let privileged = |record: &Record| {
             record.mode & 0o6000 != 0 || record.xattrs.contains_key(&b"security.capability"[..])
         };
@@ -375,7 +378,7 @@ impl Layer<'_> {
     }
 
     fn whiteout(&mut self) {
-        let full = self.profile == Profile::Full;
+        let full = !self.profile.is_portable();
         // A one-layer image is shown without overlayfs, which would hide the mark.
         if self.lowest && !full {
             return;
@@ -423,7 +426,7 @@ impl Layer<'_> {
     }
 
     fn mark_opaque(&mut self) {
-        let full = self.profile == Profile::Full;
+        let full = !self.profile.is_portable();
         if self.lowest && !full {
             return;
         }
@@ -506,7 +509,7 @@ impl Layer<'_> {
     }
 
     /// What only the full profile has: zero devices, AUFS metadata with links to it.
-    fn unusual(&mut self) {
+    pub(super) fn unusual(&mut self) {
         match self.random.below(3) {
             0 => {
                 let names: Vec<Vec<u8>> =

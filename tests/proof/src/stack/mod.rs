@@ -12,6 +12,7 @@ mod generate;
 mod record;
 mod shrink;
 pub mod tarball;
+mod widen;
 
 pub use generate::generate;
 pub use record::{Body, Dialect, Record, Stack};
@@ -24,4 +25,21 @@ pub enum Profile {
     Portable,
     /// Every rule.
     Full,
+    /// As portable, with capabilities on hard links, directories named late and twice, opaque marks where no directory is,
+    /// and global headers: what containerd and the rules agree on, and umoci does otherwise.
+    Runtime,
+    /// Every rule, with those kinds and whiteouts below files, content below AUFS's names, negative owners.
+    Wide,
+}
+
+impl Profile {
+    /// Whether only what runtimes agree on is drawn.
+    pub fn is_portable(self) -> bool {
+        matches!(self, Self::Portable | Self::Runtime)
+    }
+
+    /// Whether the rarer kinds are drawn as well.
+    pub fn is_wide(self) -> bool {
+        matches!(self, Self::Runtime | Self::Wide)
+    }
 }
