@@ -349,6 +349,9 @@ pub(crate) struct CopyArgs {
     /// Where it goes; for `tag`, a tag of the same repository is enough
     #[arg(value_name = "DST")]
     pub(crate) destination: String,
+    /// Copy what refers to the image as well: signatures, attestations, SBOMs
+    #[arg(long)]
+    pub(crate) referrers: bool,
     /// Copy this platform of an index only (os/arch[/variant]; repeatable)
     #[arg(long)]
     pub(crate) platform: Vec<String>,

@@ -1,12 +1,13 @@
 //! Copying an image as it is, from anywhere to anywhere.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use unbloat_oci::{AnyManifest, Descriptor, Index, Manifest, Platform};
+use unbloat_oci::{AnyManifest, Descriptor, Digest, Index, Manifest, Platform};
 
 use crate::destination::{BlobCopy, Destination, Published, Unchanged};
 use crate::error::{Error, ErrorKind};
 use crate::fetched::Fetched;
 use crate::operation::Operation;
+use crate::referrers::{Copying, Referrers};
 use crate::source::Source;
 
 /// Blobs that are copied side by side: enough to hide round trips, few enough for a bounded memory.
@@ -27,6 +28,8 @@ pub struct CopyReport {
     pub copied: u64,
     /// Bytes of those.
     pub copied_bytes: u64,
+    /// What was copied of what refers to the image.
+    pub referrers: Referrers,
 }
 
 #[derive(Default)]
@@ -35,6 +38,8 @@ struct Counts {
     mounted: u64,
     copied: u64,
     copied_bytes: u64,
+    /// Manifests that are there byte for byte.
+    manifests: Vec<Digest>,
 }
 
 /// Copies an image byte for byte, so that its digest stays.
@@ -49,6 +54,28 @@ pub async fn copy(
     destination: &Destination,
     platforms: &[Platform],
 ) -> Result<CopyReport, Error> {
+    copy_all(source, destination, platforms, false).await
+}
+
+/// Copies an image as [`copy`] does, with what refers to it and to its images: signatures, attestations, SBOMs. What refers to an
+/// index of which only some platforms are copied stays behind, because that index is another one then.
+///
+/// # Errors
+/// As [`copy`].
+pub async fn copy_with_referrers(
+    source: &Source,
+    destination: &Destination,
+    platforms: &[Platform],
+) -> Result<CopyReport, Error> {
+    copy_all(source, destination, platforms, true).await
+}
+
+async fn copy_all(
+    source: &Source,
+    destination: &Destination,
+    platforms: &[Platform],
+    referrers: bool,
+) -> Result<CopyReport, Error> {
     let top = source.resolve().await?;
     let mut counts = Counts::default();
     let fault =
@@ -58,10 +85,12 @@ pub async fn copy(
         (AnyManifest::Image(image), wanted) => {
             require_platform(source, &image, wanted).await?;
             copy_image(source, destination, &image, &mut counts).await?;
+            counts.manifests.push(top.descriptor.digest().clone());
             (image.media_type().clone(), top.bytes.clone())
         }
         (AnyManifest::Index(index), []) => {
             copy_entries(source, destination, index.manifests(), &mut counts, 0).await?;
+            counts.manifests.push(top.descriptor.digest().clone());
             (index.media_type().clone(), top.bytes.clone())
         }
         (AnyManifest::Index(index), [one]) => {
@@ -70,6 +99,7 @@ pub async fn copy(
             let image = Manifest::parse(Some(child.descriptor.media_type()), &child.bytes)
                 .map_err(|error| fault(error.into()))?;
             copy_image(source, destination, &image, &mut counts).await?;
+            counts.manifests.push(child.descriptor.digest().clone());
             (image.media_type().clone(), child.bytes)
         }
         (AnyManifest::Index(mut index), several) => {
@@ -85,10 +115,18 @@ pub async fn copy(
             (index.media_type().clone(), index.to_bytes().into())
         }
     };
+    // Before the image itself: whoever sees the tag finds its signatures.
+    let mut referring = Copying::new(source, destination);
+    if referrers {
+        for digest in &counts.manifests {
+            referring.of(digest).await?;
+        }
+    }
     let unchanged = Unchanged { source, digest: top.descriptor.digest() };
     let published = destination.publish(&media_type, bytes, Some(unchanged)).await?;
-    let Counts { present, mounted, copied, copied_bytes } = counts;
-    Ok(CopyReport { published, present, mounted, copied, copied_bytes })
+    let Counts { present, mounted, copied, copied_bytes, manifests: _ } = counts;
+    let referrers = referring.counts();
+    Ok(CopyReport { published, present, mounted, copied, copied_bytes, referrers })
 }
 
 fn find<'a>(source: &Source, index: &'a Index, platform: &Platform) -> Result<&'a Descriptor, Error> {
@@ -136,6 +174,7 @@ async fn copy_entries(
                 Box::pin(copy_entries(source, destination, index.manifests(), counts, depth + 1)).await?;
             }
         }
+        counts.manifests.push(entry.digest().clone());
         destination.put_manifest(&media_type, child.bytes).await?;
     }
     Ok(())

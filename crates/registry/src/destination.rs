@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use unbloat_oci::{Descriptor, Digest, MediaType, Reference, Target};
+use unbloat_oci::{Descriptor, Digest, Family, MediaType, Reference, Target};
 
 use crate::error::{Error, ErrorKind};
 use crate::http::attempts::Attempts;
@@ -14,6 +14,8 @@ use crate::location::Location;
 use crate::operation::Operation;
 use crate::options::Retry;
 use crate::origins::{self, Origin, Origins};
+use crate::referrers::merged;
+use crate::remote::lists::referrers_tag;
 use crate::remote::reading::READINGS;
 use crate::remote::{Presence, Repository};
 use crate::source::{self, Source};
@@ -221,6 +223,43 @@ impl Destination {
             Backend::Layout(writer) => writer.put_manifest(&descriptor, &bytes)?,
         }
         Ok(descriptor)
+    }
+
+    /// Writes a manifest that refers to an image, under its digest or a tag of its own.
+    pub(crate) async fn put_referrer(
+        &self,
+        media_type: &MediaType,
+        bytes: Bytes,
+        tag: Option<&str>,
+    ) -> Result<(), Error> {
+        let descriptor = Descriptor::of(media_type.clone(), &bytes);
+        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        match (&self.backend, tag) {
+            (Backend::Layout(writer), tag) => writer.list(&descriptor, &bytes, tag),
+            (Backend::Remote(..), None) => self.put_manifest(media_type, bytes).await.map(|_| ()),
+            (Backend::Remote(repository, _), Some(tag)) => {
+                self.write_manifest(repository, &Target::Tag(tag.to_owned()), &descriptor, bytes).await
+            }
+        }
+    }
+
+    /// Makes what refers to a manifest be found where a registry does not list it by itself: by the tag of the specification's
+    /// fallback.
+    pub(crate) async fn list_referrers(&self, digest: &Digest, listed: &[Descriptor]) -> Result<(), Error> {
+        let Backend::Remote(repository, _) = &self.backend else { return Ok(()) };
+        if repository.lists_referrers(digest).await? {
+            return Ok(());
+        }
+        let tag = referrers_tag(digest);
+        let existing = match repository.manifest(&tag).await {
+            Ok(fetched) => Some(fetched.bytes),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let Some(bytes) = merged(existing.as_ref(), listed) else { return Ok(()) };
+        let descriptor = Descriptor::of(Family::Oci.index(), &bytes);
+        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.write_manifest(repository, &tag, &descriptor, bytes.into()).await
     }
 
     /// Writes the image's manifest or index under the location's own name. This is the last step, and the only one that a

@@ -169,6 +169,20 @@ impl Source {
         }
     }
 
+    /// The manifest of another tag of the same repository or layout, if there is one.
+    pub(crate) async fn tagged(&self, tag: &str) -> Result<Option<Fetched>, Error> {
+        let found = match &self.backend {
+            Backend::Remote(repository, _) => {
+                repository.manifest(&Target::Tag(tag.to_owned())).await.map(Some)
+            }
+            Backend::Local(images) => images.tagged(tag),
+        };
+        match found {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => Ok(None),
+            found => found,
+        }
+    }
+
     fn count(&self, bytes: &Bytes) {
         self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }

@@ -74,8 +74,16 @@ async fn analyze_image(
         .in_order(Order::LowestFirst)
         .with_windows(limits.memory_bytes)
         .with_diff_ids(&diff_ids);
-    let analysed =
-        tokio::task::spawn_blocking(move || unbloat_analysis::analyze(&layers, &facts, &options)).await;
+    let analysed = tokio::task::spawn_blocking(move || {
+        loop {
+            match unbloat_analysis::analyze(&layers, &facts, &options) {
+                Err(unbloat_layers::Error::Layer { layer, source }) if layers.was_misread(layer, &source) => {
+                }
+                ended => return ended,
+            }
+        }
+    })
+    .await;
     let analysed = analysed.map_err(|panic| Error::Internal(panic.to_string()))?;
     let mut analysis = analysed.map_err(|error| layer_error(error, &descriptors, progress))?;
     analysis.warnings.extend(diff_ids.warnings());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use unbloat_analysis::ImageFacts;
 use unbloat_contract::Stage;
-use unbloat_layers::{BoxError, LayerSource};
+use unbloat_layers::{BoxError, LayerError, LayerSource};
 use unbloat_oci::Descriptor;
 use unbloat_registry::{Client, Location, Source};
 
@@ -107,5 +107,9 @@ impl LayerSource for OpenedImage {
 
     fn open(&self, layer: usize) -> Result<LayerStream, BoxError> {
         self.layers.open(layer)
+    }
+
+    fn misread(&self, layer: usize, cause: &LayerError) -> bool {
+        self.layers.was_misread(layer, cause)
     }
 }

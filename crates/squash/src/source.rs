@@ -1,13 +1,14 @@
 //! The layers of one image for the merge: fetched ahead of their turn, so that a registry's latency is hidden.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 use unbloat_deflate::BufferPool;
-use unbloat_layers::{BoxError, HeaderSink, Known, LayerSource};
+use unbloat_layers::{BoxError, HeaderSink, Known, LayerError, LayerSource};
 use unbloat_oci::Descriptor;
-use unbloat_registry::{BlobStream, Source};
+use unbloat_registry::{BlobStream, ErrorKind, Source};
 
 use crate::cache::HeaderCache;
 use crate::decode::LayerStream;
@@ -41,6 +42,8 @@ pub(crate) struct Layers {
     prefetch_bytes: usize,
     windows: Arc<Windows>,
     diff_ids: DiffIds,
+    /// No byte is handed out any more before it is known to be right.
+    careful: AtomicBool,
     /// Kept layers, as far as they are known from before.
     cache: Option<HeaderCache>,
     kept: usize,
@@ -93,6 +96,7 @@ impl Layers {
             prefetch_bytes,
             windows: Windows::new(u64::MAX),
             diff_ids: DiffIds::default(),
+            careful: AtomicBool::new(false),
             cache: None,
             kept: 0,
             blobs,
@@ -131,15 +135,46 @@ impl Layers {
     }
 
     fn start(&self, layer: usize) -> BlobStream {
+        self.blob(layer).prefetch(self.prefetch_bytes)
+    }
+
+    fn blob(&self, layer: usize) -> BlobStream {
         let (source, descriptor) = &self.blobs[layer];
-        source.blob(descriptor).prefetch(self.prefetch_bytes)
+        if self.careful.load(Ordering::Relaxed) {
+            source.checked_blob(descriptor)
+        } else {
+            source.blob(descriptor)
+        }
+    }
+
+    /// As [`LayerSource::misread`], for readers that open layers without a merge. Called on a thread that may wait.
+    pub(crate) fn was_misread(&self, layer: usize, cause: &LayerError) -> bool {
+        let Some((source, descriptor)) = self.blobs.get(layer) else { return false };
+        if self.careful.load(Ordering::Relaxed) || self.progress.is_cancelled() {
+            return false;
+        }
+        // A registry that cannot be reached was tried often enough; whatever else is wrong may be so because of the bytes.
+        let unreachable = match cause {
+            LayerError::Stream(cause) => cause
+                .downcast_ref::<unbloat_registry::Error>()
+                .is_some_and(|error| !matches!(error.kind(), ErrorKind::Verify(_))),
+            _ => false,
+        };
+        if unreachable || !self.runtime.block_on(source.was_misread(descriptor)).unwrap_or(false) {
+            return false;
+        }
+        self.careful.store(true, Ordering::Relaxed);
+        self.requested.lock().unwrap_or_else(PoisonError::into_inner).streams.clear();
+        true
     }
 
     /// One layer, with none asked for ahead of its turn.
     pub(crate) fn open_one(&self, layer: usize) -> Result<LayerStream, BoxError> {
         let _inside = self.runtime.enter();
         let (source, descriptor) = self.blobs.get(layer).ok_or("no such layer")?;
-        let reader = source.blob(descriptor).prefetch(self.prefetch_bytes).into_reader(self.runtime.clone());
+        // There is nobody to begin again.
+        let reader =
+            source.checked_blob(descriptor).prefetch(self.prefetch_bytes).into_reader(self.runtime.clone());
         let share = self.windows.share(layer);
         Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress, share)
             .checking(self.diff_ids.check(layer)))
@@ -174,6 +209,10 @@ impl LayerSource for Layers {
         let share = self.windows.share(place(layer));
         Ok(LayerStream::new(reader, &self.pool, self.record, &self.progress, share)
             .checking(self.diff_ids.check(layer)))
+    }
+
+    fn misread(&self, layer: usize, cause: &LayerError) -> bool {
+        self.was_misread(layer, cause)
     }
 
     fn known(&self, layer: usize) -> Result<Option<Known>, BoxError> {

@@ -9,7 +9,7 @@ use unbloat_text::terminal;
 
 use crate::args::{CopyArgs, ImageArgs, TagsArgs};
 use crate::commands::{print, print_json, reserve_output};
-use crate::connection::{ConnectionArgs, Images, Needs, TwoPlacesArgs};
+use crate::connection::{Images, Needs};
 use crate::exit::Usage;
 use crate::report::bytes;
 use crate::settings::Settings;
@@ -56,11 +56,17 @@ struct Copied {
     digest: String,
     reference: String,
     bytes_written: u64,
+    /// Manifests that were copied because they refer to the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referrers: Option<u64>,
 }
 
 pub(crate) async fn tag(settings: &Settings, args: CopyArgs) -> anyhow::Result<()> {
     if !args.platform.is_empty() {
         return Err(Usage("tag takes no --platform: it gives a name to what is there".into()).into());
+    }
+    if args.referrers {
+        return Err(Usage("tag takes no --referrers: they are there already".into()).into());
     }
     let source: Location = args.source.parse()?;
     let bare = !args.destination.contains(['/', ':', '@']);
@@ -78,13 +84,13 @@ pub(crate) async fn tag(settings: &Settings, args: CopyArgs) -> anyhow::Result<(
         }
         _ => args.destination.parse()?,
     };
-    copy_to(settings, (&source, &destination), &[], (&args.connection, &args.places)).await
+    copy_to(settings, (&source, &destination), &args).await
 }
 
 pub(crate) async fn copy(settings: &Settings, args: CopyArgs) -> anyhow::Result<()> {
     let source: Location = args.source.parse()?;
     let destination = named_like(&source, args.destination.parse()?);
-    copy_to(settings, (&source, &destination), &args.platform, (&args.connection, &args.places)).await
+    copy_to(settings, (&source, &destination), &args).await
 }
 
 /// A layout or archive without a name takes that which the image has in another one.
@@ -104,28 +110,33 @@ fn named_like(source: &Location, destination: Location) -> Location {
 async fn copy_to(
     settings: &Settings,
     (source, destination): (&Location, &Location),
-    platforms: &[String],
-    (connection, places): (&ConnectionArgs, &TwoPlacesArgs),
+    args: &CopyArgs,
 ) -> anyhow::Result<()> {
+    let CopyArgs { platform, referrers, connection, places, .. } = args;
     reserve_output(&destination.to_string());
     let images = Images { read: &[&source.to_string()], written: Some(&destination.to_string()) };
     let client = connection.client_for(places, images, Needs::small())?;
-    let platforms = platforms
+    let platforms = platform
         .iter()
         .map(|text| text.parse().map_err(|error| Usage(format!("--platform {text}: {error}"))))
         .collect::<Result<Vec<_>, _>>()?;
     let source = client.source(source).await?;
     let destination = client.destination(destination).await?;
-    let report = unbloat_registry::copy(&source, &destination, &platforms).await?;
+    let report = match referrers {
+        true => unbloat_registry::copy_with_referrers(&source, &destination, &platforms).await?,
+        false => unbloat_registry::copy(&source, &destination, &platforms).await?,
+    };
     let copied = Copied {
         digest: report.published.descriptor.digest().to_string(),
         reference: report.published.reference.clone(),
         bytes_written: destination.bytes_written(),
+        referrers: referrers.then_some(report.referrers.manifests),
     };
     if settings.is_json() {
         return print_json(&copied);
     }
-    print(&format!("{} ({} written)", copied.reference, bytes(copied.bytes_written)))
+    let also = copied.referrers.map(|count| format!(", {count} that refer to it")).unwrap_or_default();
+    print(&format!("{} ({} written{also})", copied.reference, bytes(copied.bytes_written)))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 use unbloat_explore::{App, Catalogue, Image, Layer, Limits};
+use unbloat_layers::LayerSource as _;
 use unbloat_squash::{Error, OpenedImage, Progress};
 
 use crate::args::ExploreArgs;
@@ -49,7 +50,16 @@ pub(crate) async fn explore(settings: &Settings, args: ExploreArgs) -> anyhow::R
 async fn catalogue(opened: &Arc<OpenedImage>, limits: Limits) -> Result<Catalogue, Error> {
     let layers = opened.facts().layers.len();
     let source = Arc::clone(opened);
-    let read = tokio::task::spawn_blocking(move || unbloat_explore::read(&*source, layers, &limits)).await;
+    let read = tokio::task::spawn_blocking(move || {
+        loop {
+            match unbloat_explore::read(&*source, layers, &limits) {
+                Err(unbloat_layers::Error::Layer { layer, source: cause })
+                    if source.misread(layer, &cause) => {}
+                ended => return ended,
+            }
+        }
+    })
+    .await;
     let read = read.map_err(|panic| Error::Internal(panic.to_string()))?;
     read.map_err(|error| opened.error(error))
 }

@@ -92,9 +92,12 @@ pub fn merge<S: LayerSource>(
     }
     let mut discoveries = Discoveries::default();
     loop {
-        match Round::new(source, layers, options, &discoveries, output)?.run()? {
-            Ended::Done(summary) => return Ok(summary),
-            Ended::Again(next) => discoveries = next,
+        match Round::new(source, layers, options, &discoveries, output)?.run() {
+            Ok(Ended::Done(summary)) => return Ok(summary),
+            Ok(Ended::Again(next)) => discoveries = next,
+            // What was made of bytes that were not the layer's is void as well.
+            Err(Error::Layer { layer, source: cause }) if source.misread(layer, &cause) => {}
+            Err(error) => return Err(error),
         }
         output.restart().map_err(Error::Output)?;
     }

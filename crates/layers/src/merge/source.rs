@@ -2,7 +2,7 @@
 
 use super::known::{HeaderSink, Known};
 use crate::chunk::ChunkSource;
-use crate::error::BoxError;
+use crate::error::{BoxError, LayerError};
 
 /// Where layers come from.
 pub trait LayerSource: Sync {
@@ -21,6 +21,13 @@ pub trait LayerSource: Sync {
     /// Whatever keeps what is known from being read.
     fn known(&self, _layer: usize) -> Result<Option<Known>, BoxError> {
         Ok(None)
+    }
+
+    /// Whether the bytes that a layer gave were not its own, although they are wrong now: a connection or a cache changed them.
+    /// Asked when a round ends with an error of that layer. If so, the round is made again, and the source reads with care from
+    /// now on; it never says so twice.
+    fn misread(&self, _layer: usize, _cause: &LayerError) -> bool {
+        false
     }
 
     /// Somebody who wants to know a layer of a kept base that is about to be read.

@@ -111,18 +111,46 @@ impl LocalImages {
                     None => self.unlisted(digest)?,
                 }
             }
-            None if self.entries.len() > 1 => {
-                let names = self.tags().join(", ");
-                let reason = format!("it holds {} images; name one of: {names}", self.entries.len());
-                return Err(self.fault(Operation::Resolving, "", ErrorKind::Unsupported(reason)));
+            None => {
+                let images = self.images();
+                if images.len() > 1 {
+                    let names = self.tags().join(", ");
+                    let reason = format!("it holds {} images; name one of: {names}", images.len());
+                    return Err(self.fault(Operation::Resolving, "", ErrorKind::Unsupported(reason)));
+                }
+                images.first().map(|entry| (*entry).clone())
             }
-            None => self.entries.first().cloned(),
         };
         let entry = entry.ok_or_else(|| {
             let message = format!("the names there are: {}", crate::error::sanitize(&self.tags().join(", ")));
             self.fault(Operation::Resolving, "", ErrorKind::NotFound { message })
         })?;
         self.manifest(&entry)
+    }
+
+    /// The entries that are images: what refers to one without a name of its own is listed beside it.
+    fn images(&self) -> Vec<&Descriptor> {
+        if self.entries.len() < 2 {
+            return self.entries.iter().collect();
+        }
+        let refers =
+            |entry: &Descriptor| entry.annotation(REF_NAME).is_none() && self.subject(entry).is_some();
+        self.entries.iter().filter(|entry| !refers(entry)).collect()
+    }
+
+    /// What an entry refers to.
+    fn subject(&self, entry: &Descriptor) -> Option<Digest> {
+        let subject = match self.manifest(entry).ok()?.parse().ok()? {
+            AnyManifest::Image(image) => image.subject(),
+            AnyManifest::Index(index) => index.subject(),
+        };
+        Some(subject.ok()??.digest().clone())
+    }
+
+    /// The manifest of a tag.
+    pub(crate) fn tagged(&self, tag: &str) -> Result<Option<Fetched>, Error> {
+        let entry = self.entries.iter().find(|entry| entry.annotation(REF_NAME).as_deref() == Some(tag));
+        entry.map(|entry| self.manifest(entry)).transpose()
     }
 
     /// A manifest that the index does not list, such as one image of an index.
@@ -178,15 +206,7 @@ impl LocalImages {
     }
 
     pub(crate) fn referrers(&self, digest: &Digest) -> Vec<Descriptor> {
-        let refers = |entry: &&Descriptor| {
-            let Ok(fetched) = self.manifest(entry) else { return false };
-            let subject = match fetched.parse() {
-                Ok(AnyManifest::Image(image)) => image.subject(),
-                Ok(AnyManifest::Index(index)) => index.subject(),
-                Err(_) => return false,
-            };
-            subject.ok().flatten().is_some_and(|subject| subject.digest() == digest)
-        };
+        let refers = |entry: &&Descriptor| self.subject(entry).is_some_and(|subject| subject == *digest);
         self.entries.iter().filter(refers).cloned().collect()
     }
 

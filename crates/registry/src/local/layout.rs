@@ -3,10 +3,11 @@
 //! Blobs are written under a temporary name and renamed; `index.json` is replaced last, in one rename, under a lock of
 //! `oci-layout`. A crash leaves at most files that nothing refers to. Nothing is forced to the disk (`fsync`).
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use unbloat_oci::{Descriptor, Digest, Family, Index, VerifyError};
@@ -31,6 +32,8 @@ pub(crate) struct LayoutWriter {
     place: String,
     name: Option<LayoutName>,
     archive: Option<Staged>,
+    /// Manifests that were listed beside the image.
+    listed: Mutex<HashSet<Digest>>,
 }
 
 /// The folder that holds an archive's content until it is published; beside the archive, so that it has its disk.
@@ -43,7 +46,7 @@ struct Staged {
 impl LayoutWriter {
     pub(crate) fn folder(path: &Path, name: Option<LayoutName>) -> Result<Self, Error> {
         let place = format!("oci:{}", path.display());
-        let writer = Self { root: path.to_owned(), place, name, archive: None };
+        let writer = Self { root: path.to_owned(), place, name, archive: None, listed: Mutex::default() };
         writer.prepare().map_err(|error| writer.fault(Operation::Preparing, "", error))?;
         Ok(writer)
     }
@@ -55,7 +58,7 @@ impl LayoutWriter {
         let folder = TemporaryFolder::new(&target.folder(), ".unbloat-archive-").map_err(fault)?;
         let root = folder.path().to_owned();
         let archive = Some(Staged { folder, target });
-        let writer = Self { root, place, name, archive };
+        let writer = Self { root, place, name, archive, listed: Mutex::default() };
         writer.prepare().map_err(|error| writer.fault(Operation::Preparing, "", error))?;
         Ok(writer)
     }
@@ -144,12 +147,45 @@ impl LayoutWriter {
 
     /// Whether publishing takes this entry's place: it has the same tag, or neither has one.
     fn replaces(&self, entry: &Descriptor) -> bool {
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         match (&self.name, entry.annotation(REF_NAME)) {
+            (None, None) if listed.contains(entry.digest()) => false,
             (Some(LayoutName::Tag(tag)), Some(name)) => *tag == name,
             (Some(LayoutName::Digest(digest)), None) => entry.digest() == digest,
             (None, None) => true,
             _ => false,
         }
+    }
+
+    /// Lists a manifest that refers to an image, beside those that have a name.
+    pub(crate) fn list(
+        &self,
+        descriptor: &Descriptor,
+        bytes: &Bytes,
+        tag: Option<&str>,
+    ) -> Result<(), Error> {
+        const OPERATION: Operation = Operation::WritingManifest;
+        self.put_manifest(descriptor, bytes)?;
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).insert(descriptor.digest().clone());
+        let io = |error: io::Error| self.fault(OPERATION, descriptor.digest(), error);
+        let lock =
+            OpenOptions::new().read(true).write(true).open(self.root.join("oci-layout")).map_err(io)?;
+        lock.lock().map_err(io)?;
+        let mut index = self.index()?;
+        let mut entry = descriptor.clone();
+        if let Some(tag) = tag {
+            entry.set_annotation(REF_NAME, tag).map_err(|error| self.fault(OPERATION, "", error))?;
+        }
+        let same = |other: &Descriptor| match (tag, other.annotation(REF_NAME)) {
+            (Some(tag), Some(name)) => tag == name,
+            (None, None) => other.digest() == descriptor.digest(),
+            _ => false,
+        };
+        let mut entries: Vec<Descriptor> =
+            index.manifests().iter().filter(|other| !same(other)).cloned().collect();
+        entries.push(entry);
+        index.set_manifests(entries);
+        self.replace("index.json", &index.to_bytes()).map_err(io)
     }
 
     /// The last step: the manifest's blob, then `index.json`, then (for an archive) the tar. Returns a location of it.

@@ -19,6 +19,16 @@ const MAX_PAGES: usize = 100_000;
 /// Largest page of tags.
 const MAX_PAGE_BYTES: u64 = 64 << 20;
 
+/// What a registry without the referrers API says of such a path, besides what one with it says.
+const MISSING: &[StatusCode] = &[
+    StatusCode::OK,
+    StatusCode::NOT_FOUND,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::BAD_REQUEST,
+    StatusCode::NOT_IMPLEMENTED,
+    StatusCode::NOT_ACCEPTABLE,
+];
+
 /// The pages of a list, one after the other.
 struct Pages<'a> {
     repository: &'a Repository,
@@ -111,18 +121,16 @@ impl Repository {
         Ok(tags)
     }
 
+    /// Whether the registry lists referrers by itself.
+    pub(crate) async fn lists_referrers(&self, digest: &Digest) -> Result<bool, Error> {
+        let mut pages = Pages::new(self, &format!("referrers/{digest}"), Operation::ListingReferrers);
+        let first = pages.page(Some(media_type::OCI_INDEX), MISSING).await?;
+        Ok(first.is_some_and(|bytes| Index::parse(None, &bytes).is_ok()))
+    }
+
     /// By the referrers API, and by the tag `ALGORITHM-HEX` of the specification's fallback where there is none.
     pub(crate) async fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>, Error> {
         const OPERATION: Operation = Operation::ListingReferrers;
-        // What a registry without the API says of such a path.
-        const MISSING: &[StatusCode] = &[
-            StatusCode::OK,
-            StatusCode::NOT_FOUND,
-            StatusCode::METHOD_NOT_ALLOWED,
-            StatusCode::BAD_REQUEST,
-            StatusCode::NOT_IMPLEMENTED,
-            StatusCode::NOT_ACCEPTABLE,
-        ];
         let mut found: Vec<Descriptor> = Vec::new();
         let mut add = |bytes: &[u8]| {
             let index = Index::parse(None, bytes).map_err(|error| self.fault(OPERATION, digest, error))?;

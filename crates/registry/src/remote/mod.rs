@@ -4,7 +4,7 @@
 
 mod blobs;
 mod fetching;
-mod lists;
+pub(crate) mod lists;
 mod manifests;
 pub(crate) mod reading;
 pub(crate) mod readings;
