@@ -82,7 +82,7 @@ async fn published() -> Server {
 async fn squash(source: &str, target: &str) -> Result<String, unbloat_squash::Error> {
     let request = SquashRequest::new(source, target);
     let progress = Arc::new(Progress::default());
-    unbloat_squash::squash(&client(), &request, &progress).await.map(|result| result.digest)
+    unbloat_squash::squash(&client(), &request, &progress).await.map(|result| result.figures.digest)
 }
 
 #[tokio::test(flavor = "multi_thread")]
