@@ -40,6 +40,7 @@ const OPERATOR: &[Rule] = &[
     ),
     rule("batch", &["jobs"], &["get", "list", "watch", "create", "delete"], "the workers of squashes"),
     rule("", &["pods"], &["list", "watch"], ""),
+    rule("", &["events"], &["list"], "why the API server makes no pod of a worker's Job"),
     rule("", &["serviceaccounts"], &["get"], "names of image pull secrets, not the secrets"),
     rule("events.k8s.io", &["events"], &["create"], ""),
 ];

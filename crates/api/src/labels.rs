@@ -17,5 +17,5 @@ pub const ATTEMPT: &str = "unbloat.dev/attempt";
 /// Annotation of a worker pod that carries its [`WorkerSpec`](unbloat_contract::worker::WorkerSpec); projected into a
 /// file, so that a squash needs no ConfigMap.
 pub const WORKER_SPEC: &str = "unbloat.dev/worker-spec";
-/// Annotation of a worker's Job with the digest that it reads, so that a restarted operator knows it.
-pub const SOURCE_DIGEST: &str = "unbloat.dev/source-digest";
+/// Annotation of a worker's Job with a fingerprint of the configuration that it was made with.
+pub const WORKER_CONFIG: &str = "unbloat.dev/worker-config";

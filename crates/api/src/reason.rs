@@ -60,10 +60,16 @@ reasons! {
         "Wait, or raise `concurrency` in the operator's configuration.";
     Suspended, Progressing, "`spec.suspend` is set; nothing runs.",
         "Set `spec.suspend` to false.";
+    Resolving, Progressing, "The operator reads the source's manifest.",
+        "Wait.";
     WorkerPending, Progressing, "The attempt's Job exists and its pod doesn't run yet.",
         "Wait; when it lasts, look at the pod's events: image pulls, volumes and admission show there.";
     WorkerUnschedulable, Progressing, "No node takes the worker's pod; the message has the scheduler's words.",
         "Check node selector, tolerations, requests and the scratch volume against the squash nodes.";
+    WorkerImageUnavailable, Progressing, "The node can't get the worker's image; the message has the node's words.",
+        "Have the platform team check the worker's image, its tag and the pull secrets for it in the operator's configuration.";
+    WorkerPodRefused, Progressing, "The worker's Job is there and its pod is refused; the message has the API server's words.",
+        "Check the namespace's quota, limit ranges, service account and admission policies.";
     Running, Progressing, "A worker reads, merges and pushes; `status.progress` tells how far.",
         "Wait.";
     Retrying, Progressing, "An attempt failed in a way that another may not; the next one starts at `status.nextAttemptTime`.",
@@ -74,8 +80,8 @@ reasons! {
         "Nothing.";
     Squashed, Success, "The result is in the registry and, where asked for, verified.",
         "Use `status.target.reference`.";
-    AlreadyFlat, Success, "The source has no layer to merge and nothing was to be removed: nothing was written.",
-        "Go on using the source; `status.target` names it.";
+    AlreadyFlat, Success, "The source has no layer to merge and nothing was to be removed: the target is the same image.",
+        "Use `status.target.reference`.";
     InvalidReference, Final, "An image reference can't be parsed; the message has the field and the position.",
         "Create the job anew with a valid reference.";
     InvalidSpec, Final, "The worker refused the request, such as a pattern or a platform that the image doesn't have.",
@@ -110,6 +116,8 @@ reasons! {
         "Give the worker a priority class, or its node room; disk pressure points to the scratch volume.";
     WorkerLost, Retried, "The worker's pod vanished: its node is gone, or somebody deleted it.",
         "Check the node; the attempt is repeated.";
+    WorkerStalled, Retried, "The worker made no progress for as long as the platform allows, and was stopped.",
+        "Check the registries that the job names: one of them neither answers nor refuses.";
     WorkerFailed, Retried, "The worker ended in a way that it shouldn't; the message has its exit code.",
         "Read the pod's log, and report it as a bug if it lasts.";
     WorkerCreateFailed, Retried, "The API server refused the worker's Job; the message has its words.",

@@ -15,7 +15,10 @@ pub struct Args {
     /// Work in this namespace alone; in all of them when absent.
     #[arg(long, env = "UNBLOAT_NAMESPACE")]
     pub namespace: Option<String>,
-    /// Address of /livez, /readyz and /metrics.
+    /// Address of /livez and /readyz for probes alone; they are at the other address too.
+    #[arg(long, env = "UNBLOAT_PROBE_ADDRESS")]
+    pub probe_address: Option<SocketAddr>,
+    /// Address of /metrics, and of /livez and /readyz for people.
     #[arg(long, env = "UNBLOAT_ADDRESS", default_value = "[::]:8080")]
     pub address: SocketAddr,
     /// Name of this replica, in the lease and in events.

@@ -13,6 +13,10 @@ use serde::Deserialize;
 use unbloat_api::squash_job::{EmptyDirScratch, Scratch};
 
 use crate::quantity;
+use crate::squash_job::MEMORY_FLOOR;
+
+/// Ten years: longer is a mistake, and sums of it stay far below what a number holds.
+const MOST_SECONDS: i64 = 315_360_000;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -24,6 +28,10 @@ pub(crate) struct Config {
     pub(crate) backoff: Backoff,
     /// Whether the operator resolves sources itself.
     pub(crate) resolve: Resolve,
+    /// Registries (`HOST[:PORT]`) whose sources the operator resolves itself; every other is asked by workers alone.
+    pub(crate) resolve_registries: Vec<String>,
+    /// How long an attempt may take to start, to make progress, and a job in all.
+    pub(crate) deadlines: Deadlines,
     /// PEM files of certificate authorities that registries' certificates come from, beside the system's.
     pub(crate) registry_ca_files: Vec<PathBuf>,
     /// What workers look like.
@@ -42,6 +50,18 @@ pub(crate) struct Concurrency {
     pub(crate) per_namespace: usize,
 }
 
+/// How long things may take, whatever a job asks for. All in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(crate) struct Deadlines {
+    /// Most of a job's `activeDeadlineSeconds`; one that asks for more gets this.
+    pub(crate) max_active_seconds: i64,
+    /// A worker that doesn't run by then gives its place back and is made anew later.
+    pub(crate) start_seconds: i64,
+    /// A worker whose figures don't change for this long is stopped.
+    pub(crate) idle_seconds: i64,
+}
+
 /// Waits between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -55,9 +75,9 @@ pub(crate) struct Backoff {
 /// Whether the operator reads a source's manifest before it starts a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) enum Resolve {
-    /// Without credentials; a registry that refuses leaves it to the worker.
+    /// Without credentials, at the registries that are listed; what fails there is left to the worker.
     Anonymous,
-    /// Never: workers resolve. For operators that reach no registry.
+    /// Never: workers resolve.
     Never,
 }
 
@@ -75,18 +95,34 @@ pub(crate) struct Worker {
     pub(crate) tolerations: Vec<Toleration>,
     /// Priority class.
     pub(crate) priority_class_name: Option<String>,
-    /// Processors, request and limit.
+    /// Most processors.
     pub(crate) cpu: Quantity,
-    /// Memory, request and limit.
+    /// Most memory.
     pub(crate) memory: Quantity,
+    /// What is asked for of these; a worker may use more where the node has it.
+    pub(crate) requests: WorkerRequests,
+    /// Secrets for the worker's image, which have to be in each namespace that has jobs.
+    pub(crate) image_pull_secrets: Vec<String>,
+    /// Further environment, such as a proxy.
+    pub(crate) env: BTreeMap<String, String>,
     /// The scratch volume.
     pub(crate) scratch: Scratch,
-    /// User, group and owner of volumes in the worker's pod.
-    pub(crate) run_as_user: i64,
+    /// User, group and owner of volumes in the worker's pod; null leaves all three to the platform.
+    pub(crate) run_as_user: Option<i64>,
     /// Certificate authorities: a ConfigMap with PEM files, which must be in each namespace that has jobs.
     pub(crate) ca_config_map: Option<String>,
     /// Level of the worker's log, as `RUST_LOG` has it.
     pub(crate) log: String,
+}
+
+/// What is asked for of processor and memory.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(crate) struct WorkerRequests {
+    /// Processors.
+    pub(crate) cpu: Quantity,
+    /// Memory.
+    pub(crate) memory: Quantity,
 }
 
 /// How far a job's own `worker` fields may go.
@@ -115,6 +151,8 @@ impl Default for Config {
             concurrency: Concurrency::default(),
             backoff: Backoff::default(),
             resolve: Resolve::Anonymous,
+            resolve_registries: Vec::new(),
+            deadlines: Deadlines::default(),
             registry_ca_files: Vec::new(),
             worker: Worker::default(),
             overrides: Overrides::default(),
@@ -125,6 +163,20 @@ impl Default for Config {
 impl Default for Concurrency {
     fn default() -> Self {
         Self { global: 8, per_namespace: 4 }
+    }
+}
+
+impl Default for Deadlines {
+    /// A day; five minutes, in which a cluster adds a node; a quarter of an hour, which is longer than any registry takes to
+    /// commit a layer.
+    fn default() -> Self {
+        Self { max_active_seconds: 86_400, start_seconds: 300, idle_seconds: 900 }
+    }
+}
+
+impl Default for WorkerRequests {
+    fn default() -> Self {
+        Self { cpu: Quantity("100m".to_owned()), memory: Quantity("256Mi".to_owned()) }
     }
 }
 
@@ -144,12 +196,15 @@ impl Default for Worker {
             priority_class_name: None,
             cpu: Quantity("2".to_owned()),
             memory: Quantity("512Mi".to_owned()),
+            requests: WorkerRequests::default(),
+            image_pull_secrets: Vec::new(),
+            env: BTreeMap::new(),
             scratch: Scratch {
-                empty_dir: Some(EmptyDirScratch { size_limit: Some(Quantity("20Gi".to_owned())) }),
+                empty_dir: Some(EmptyDirScratch { size_limit: Some(Quantity("10Gi".to_owned())) }),
                 ephemeral: None,
                 persistent_volume_claim: None,
             },
-            run_as_user: 65532,
+            run_as_user: Some(65532),
             ca_config_map: None,
             log: "info".to_owned(),
         }
@@ -159,8 +214,8 @@ impl Default for Worker {
 impl Default for Overrides {
     fn default() -> Self {
         Self {
-            node_selector: true,
-            tolerations: true,
+            node_selector: false,
+            tolerations: false,
             priority_classes: Vec::new(),
             max_cpu: Quantity("8".to_owned()),
             max_memory: Quantity("8Gi".to_owned()),
@@ -227,6 +282,11 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether the operator itself resolves sources of this registry.
+    pub(crate) fn resolves(&self, registry: &str) -> bool {
+        self.resolve == Resolve::Anonymous && self.resolve_registries.iter().any(|listed| listed == registry)
+    }
+
     /// What no type can say.
     ///
     /// # Errors
@@ -239,7 +299,14 @@ impl Config {
         if self.concurrency.global == 0 || self.concurrency.per_namespace == 0 {
             return value("concurrency", "at least one squash must be able to run");
         }
-        if self.worker.run_as_user <= 0 {
+        let Deadlines { max_active_seconds, start_seconds, idle_seconds } = self.deadlines;
+        if [max_active_seconds, start_seconds, idle_seconds]
+            .iter()
+            .any(|seconds| !(1..=MOST_SECONDS).contains(seconds))
+        {
+            return value("deadlines", "each is at least 1 and at most ten years");
+        }
+        if self.worker.run_as_user.is_some_and(|user| user <= 0) {
             return value("worker.runAsUser", "workers don't run as root");
         }
         let Scratch { empty_dir, ephemeral, persistent_volume_claim } = &self.worker.scratch;
@@ -253,6 +320,8 @@ impl Config {
         for (field, quantity) in [
             ("worker.cpu", &self.worker.cpu),
             ("worker.memory", &self.worker.memory),
+            ("worker.requests.cpu", &self.worker.requests.cpu),
+            ("worker.requests.memory", &self.worker.requests.memory),
             ("overrides.maxCpu", &self.overrides.max_cpu),
             ("overrides.maxMemory", &self.overrides.max_memory),
             ("overrides.maxScratch", &self.overrides.max_scratch),
@@ -260,6 +329,9 @@ impl Config {
             if quantity::thousandths(quantity).is_none_or(|value| value <= 0) {
                 return value(field, "it is not a positive quantity");
             }
+        }
+        if quantity::bytes(&self.worker.memory).is_none_or(|bytes| bytes < MEMORY_FLOOR) {
+            return value("worker.memory", "a worker needs at least 128Mi");
         }
         Ok(())
     }

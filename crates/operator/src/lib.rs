@@ -28,10 +28,12 @@
 
 mod args;
 mod config;
+mod log;
 mod process;
 mod quantity;
 mod runtime;
 mod squash_job;
 
 pub use args::Args;
+pub use log::log_filter;
 pub use process::run;

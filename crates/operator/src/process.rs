@@ -54,6 +54,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         config,
         namespace,
         address,
+        probe_address,
         instance,
         lease_namespace,
         lease_name,
@@ -69,10 +70,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let metrics = RuntimeMetrics::new(&mut registry);
     let registry = Arc::new(RwLock::new(registry));
     let health = Arc::new(Health::default());
-    let (asked, exported) = (Arc::clone(&health), Arc::clone(&registry));
-    let endpoint =
-        unbloat_endpoint::serve(address, move |path| health::answer(path, &asked, &exported)).await;
-    tokio::spawn(endpoint.with_context(|| format!("cannot serve health and metrics on {address}"))?);
+    // Two listeners: whoever hangs on the one with the metrics doesn't make a probe wait.
+    for address in [Some(address), probe_address].into_iter().flatten() {
+        let (asked, exported) = (Arc::clone(&health), Arc::clone(&registry));
+        let answer = move |path: &str| health::answer(path, &asked, &exported);
+        let endpoint = unbloat_endpoint::serve(address, answer).await;
+        tokio::spawn(endpoint.with_context(|| format!("cannot serve health and metrics on {address}"))?);
+    }
     let standby_tick = tokio::spawn(tick(Arc::clone(&health)));
     // A standby is ready: it does what it should.
     health.set_ready(true);

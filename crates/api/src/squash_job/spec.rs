@@ -79,6 +79,11 @@ use super::{Base, ImageSquashJobStatus, Source, Target, WorkerOverrides, list_at
     validation = Rule::new("!self.target.moveTag || !self.source.image.contains('@')")
         .message("target.moveTag needs a source with a tag; the source is a digest")
         .field_path(".target"),
+    validation = Rule::new(
+        "(has(self.remove) ? size(self.remove.join('')) : 0) + (has(self.truncate) ? size(self.truncate.join('')) : 0) <= 16384"
+    )
+        .message("remove and truncate may have 16384 characters together")
+        .field_path(".remove"),
     validation = Rule::new("!(self.compression == 'Zstd' && self.format == 'Docker')")
         .message("Docker manifests have no zstd layers; use format OCI, or another compression")
         .field_path(".compression")
@@ -141,7 +146,7 @@ pub struct ImageSquashJobSpec {
     pub active_deadline_seconds: i64,
     /// Seconds after the end until the job and what it made in the cluster are deleted; kept when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
     pub ttl_seconds_after_finished: Option<i32>,
     /// Where and with what the worker runs; what is left out comes from the operator's configuration, which also says how
     /// far a job may go.

@@ -13,6 +13,7 @@ use crate::condition::{self, SUCCEEDED};
 pub struct ImageSquashJobStatus {
     /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -9_007_199_254_740_991_i64, max = 9_007_199_254_740_991_i64))]
     pub observed_generation: Option<i64>,
     /// `Succeeded` is the summary: `Unknown` while the job waits or runs, then `True` or `False`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -32,6 +33,7 @@ pub struct ImageSquashJobStatus {
     pub target: Option<ImageFigures>,
     /// Compressed bytes that the result saves; negative when another compression makes it larger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -9_007_199_254_740_991_i64, max = 9_007_199_254_740_991_i64))]
     pub reclaimed_bytes: Option<i64>,
     /// Layers before and after, such as `272→2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,11 +52,11 @@ pub struct ImageSquashJobStatus {
     pub progress: Option<Progress>,
     /// Attempts that were started.
     #[serde(default)]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
     pub attempts: i32,
     /// Attempts that failed and count against `backoffLimit`.
     #[serde(default)]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
     pub failures: i32,
     /// When the next attempt may start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +69,7 @@ pub struct ImageSquashJobStatus {
     pub worker: Option<WorkerRef>,
     /// Seconds that the successful attempt took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -9_007_199_254_740_991_i64, max = 9_007_199_254_740_991_i64))]
     pub duration_seconds: Option<i64>,
     /// What a user should know about the result, such as a pattern that matched nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -88,15 +91,15 @@ pub struct ImageFigures {
     pub digest: Option<String>,
     /// Layers, of all platforms together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub layers: Option<i64>,
     /// Layer bytes as stored in the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub compressed_bytes: Option<i64>,
     /// Layer bytes as tar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub unpacked_bytes: Option<i64>,
 }
 
@@ -111,13 +114,13 @@ pub struct Progress {
     #[schemars(length(max = 64))]
     pub summary: String,
     /// Compressed bytes read from the source.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub bytes_read: i64,
     /// Compressed bytes that the source has.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub bytes_total: i64,
     /// Bytes written to the target.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub bytes_written: i64,
 }
 
@@ -126,7 +129,7 @@ pub struct Progress {
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
     /// Number of the attempt.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
     pub attempt: i32,
     /// One of the reasons of the `Succeeded` condition.
     #[schemars(length(max = 64))]
@@ -136,6 +139,7 @@ pub struct Failure {
     pub message: String,
     /// Exit code of the worker, where it came so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -2_147_483_648, max = 2_147_483_647))]
     pub exit_code: Option<i32>,
 }
 
@@ -144,11 +148,15 @@ pub struct Failure {
 #[serde(rename_all = "camelCase")]
 pub struct WorkerRef {
     /// Number of the attempt.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
     pub attempt: i32,
     /// Name of the `batch/v1` Job, in the job's namespace.
     #[schemars(length(max = 253))]
     pub job: String,
+    /// Uid of that Job, as the API server gave it: a Job of the same name and another uid is somebody else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub uid: Option<String>,
     /// Name of its pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]

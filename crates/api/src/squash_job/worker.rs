@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::list_atomic;
@@ -18,11 +18,17 @@ use super::list_atomic;
 pub struct WorkerOverrides {
     /// Labels that the worker's node has; replaces the configured ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(extend(
+        "maxProperties" = 16,
+        "x-kubernetes-validations" = [{
+            "rule": "self.all(name, size(name) <= 317 && size(self[name]) <= 63)",
+            "message": "a label has at most 317 characters in its name and 63 in its value",
+        }],
+    ))]
     pub node_selector: Option<BTreeMap<String, String>>,
     /// Taints that the worker's pod tolerates; replaces the configured ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), transform = list_atomic)]
+    #[schemars(length(max = 16), transform = list_atomic, transform = bounded_tolerations)]
     pub tolerations: Option<Vec<Toleration>>,
     /// Priority class of the worker's pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,6 +40,21 @@ pub struct WorkerOverrides {
     /// The volume that survivors wait on when memory doesn't hold them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch: Option<Scratch>,
+}
+
+/// Kubernetes' own type says no bounds.
+fn bounded_tolerations(schema: &mut Schema) {
+    let properties = schema.pointer_mut("/items/properties").and_then(|value| value.as_object_mut());
+    for (name, property) in properties.into_iter().flatten() {
+        let (bound, value) = match name.as_str() {
+            "tolerationSeconds" => ("maximum", 2_147_483_647),
+            "key" => ("maxLength", 317),
+            _ => ("maxLength", 63),
+        };
+        if let Some(property) = property.as_object_mut() {
+            property.insert(bound.to_owned(), value.into());
+        }
+    }
 }
 
 /// Processor and memory of a worker; requests and limits are the same, so that a squash neither starves nor is starved.

@@ -83,7 +83,7 @@ where
                 match event {
                     Ok(object) => changed(&object),
                     Err(error) => {
-                        tracing::warn!(kind, error = %without_body(&error), "the watch is broken; starting over")
+                        tracing::warn!(kind, error = %without_body(&error), "the watch is broken; starting over");
                     }
                 }
             }

@@ -34,9 +34,9 @@ impl<K: Resource + Clone> Written<K> {
     }
 
     /// Remembers what the API server answered to a write.
-    pub(crate) fn wrote(&self, object: K) {
+    pub(crate) fn wrote(&self, object: Arc<K>) {
         if let Some(uid) = object.meta().uid.clone() {
-            self.lock().insert(uid, Arc::new(object));
+            self.lock().insert(uid, object);
         }
     }
 
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn what_was_written_wins_until_the_cache_has_caught_up() {
         let written = Written::default();
-        written.wrote(pod("100"));
+        written.wrote(Arc::new(pod("100")));
         let newest = |version: &str| written.newest(&cached(version)).unwrap().resource_version();
         assert_eq!(newest("99").as_deref(), Some("100"));
         assert_eq!(newest("101").as_deref(), Some("101"));

@@ -9,20 +9,23 @@ use unbloat_api::ImageSquashJob;
 use super::build;
 use super::context::Context;
 use super::decide::Attempt;
-use super::world::WorkerJob;
+use super::world::owner_of_job;
 use crate::runtime::calls::CallError;
 use crate::runtime::reconciler::ReconcileError;
 
 /// What came of creating a Job.
 pub(super) enum Created {
-    /// It is there, made now or before.
-    There,
+    /// It is there, made now or, with the same content, before; its uid.
+    There(String),
+    /// A Job of that name is there, and another one.
+    Taken,
     /// The API server said no, in these words.
     Refused(String),
 }
 
 impl Context {
-    /// Creates the Job of an attempt. That it exists is a success, if it is this job's.
+    /// Creates the Job of an attempt. That one exists is a success if it is what would have been made: an operator that ended
+    /// between two writes made it, or somebody who wanted the same.
     pub(super) async fn create_worker(
         &self,
         job: &ImageSquashJob,
@@ -34,21 +37,35 @@ impl Context {
         let api = self.calls.api::<Job>(&namespace);
         let parameters = PostParams::default();
         let call = api.create(&parameters, &object);
-        match self.calls.write("create Job", ("create", "Job"), call).await {
-            Ok(_) => Ok(Created::There),
+        let made = match self.calls.write("create Job", ("create", "Job"), call).await {
+            Ok(made) => made,
+            Err(error) if error.is_refusal() => return Ok(Created::Refused(error.words())),
             Err(error) if error.is_conflict() => {
                 let name = object.name_any();
-                let found = self.calls.read("get Job", api.get(&name)).await?;
-                match WorkerJob::of(&found, &job.uid().unwrap_or_default()) {
-                    Some(_) => Ok(Created::There),
-                    None => {
-                        Ok(Created::Refused(format!("there is a Job {name} that belongs to something else")))
+                let found = self.calls.read("get Job", api.get_opt(&name)).await?;
+                match found {
+                    Some(found) if build::is_same(&found, &object) => found,
+                    Some(found) => {
+                        self.remove_impostor(job, &found).await?;
+                        return Ok(Created::Taken);
                     }
+                    None => return Ok(Created::Taken),
                 }
             }
-            Err(error) if error.is_refusal() => Ok(Created::Refused(error.words())),
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error.into()),
+        };
+        let uid = made.uid().unwrap_or_default();
+        self.own(Some(uid.clone()), &namespace);
+        Ok(Created::There(uid))
+    }
+
+    /// Deletes a Job that calls itself this job's and isn't what the operator makes. One that doesn't is left alone.
+    async fn remove_impostor(&self, job: &ImageSquashJob, found: &Job) -> Result<(), CallError> {
+        if owner_of_job(found) != job.metadata.uid.as_deref() {
+            return Ok(());
         }
+        let namespace = job.namespace().unwrap_or_default();
+        self.calls.delete::<Job>("Job", &namespace, &found.name_any(), found.uid()).await
     }
 
     /// Names of a service account's image pull secrets; a missing account has none, as its pod will tell.
@@ -60,8 +77,14 @@ impl Context {
     }
 
     /// Deletes the Job of an attempt and its pod.
-    pub(super) async fn stop_worker(&self, job: &ImageSquashJob, name: &str) -> Result<(), CallError> {
-        self.calls.delete::<Job>("Job", &job.namespace().unwrap_or_default(), name, None).await
+    pub(super) async fn stop_worker(
+        &self,
+        job: &ImageSquashJob,
+        name: &str,
+        uid: String,
+    ) -> Result<(), CallError> {
+        let namespace = job.namespace().unwrap_or_default();
+        self.calls.delete::<Job>("Job", &namespace, name, Some(uid)).await
     }
 
     /// Deletes an ImageSquashJob whose time to live is over, if it is still the same one.

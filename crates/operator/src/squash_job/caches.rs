@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use kube::core::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::WriterDropped;
 use kube::{Resource, ResourceExt};
@@ -30,7 +31,7 @@ impl Caches {
             calls.watched(namespace),
             Watch {
                 labels: None,
-                prune: |_| {},
+                prune: prune_squash_job,
                 changed: move |job: &Tolerant<ImageSquashJob>| {
                     // The receiver ends only with the process.
                     let _ = own.send(ObjectRef::from_obj(job));
@@ -81,8 +82,24 @@ fn about<K: Resource + Clone>(queue: &Queue<ImageSquashJob>) -> impl Fn(&Toleran
     }
 }
 
+/// What is read of an ImageSquashJob beside its spec and status: no labels, which are its writer's to fill.
+fn prune_squash_job(job: &mut ImageSquashJob) {
+    job.metadata.labels = None;
+    job.metadata.finalizers = None;
+    job.metadata.owner_references = None;
+}
+
+/// Labels that say what a child is for; the others are their writer's to fill.
+fn prune_labels(metadata: &mut ObjectMeta) {
+    if let Some(labels) = &mut metadata.labels {
+        labels.retain(|name, _| name == labels::SQUASH_JOB);
+    }
+    metadata.finalizers = None;
+}
+
 /// What is read of a Job: metadata and conditions.
 fn prune_job(job: &mut Job) {
+    prune_labels(&mut job.metadata);
     job.spec = None;
     if let Some(status) = &mut job.status {
         status.uncounted_terminated_pods = None;
@@ -91,6 +108,11 @@ fn prune_job(job: &mut Job) {
 
 /// What is read of a pod: labels, owner, node, conditions, container states.
 fn prune_pod(pod: &mut Pod) {
+    prune_labels(&mut pod.metadata);
+    if let Some(status) = &mut pod.status {
+        status.init_container_statuses = None;
+        status.ephemeral_container_statuses = None;
+    }
     if let Some(spec) = &mut pod.spec {
         let node_name = spec.node_name.take();
         *spec = PodSpec { node_name, ..PodSpec::default() };

@@ -1,6 +1,6 @@
 //! Starting, running and ending the controller of ImageSquashJobs.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,13 +8,16 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::caches::Caches;
 use super::context::Context;
+use super::idle::Idle;
 use super::metrics::JobMetrics;
 use super::progress::ProgressClient;
 use super::reconcile::reconcile;
 use super::resolve::Resolver;
 use crate::process::Shared;
 use crate::runtime::health::Health;
+use crate::runtime::metrics::RuntimeMetrics;
 use crate::runtime::reconciler;
+use crate::runtime::written::Written;
 
 /// How often gauges are set and memory is swept; the liveness tick is the same loop.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -39,8 +42,10 @@ pub(crate) async fn run(shared: Shared) -> anyhow::Result<()> {
         pods: caches.pods.store.clone(),
         departed: caches.departed.clone(),
         queue,
-        written: Default::default(),
-        reserved: Default::default(),
+        written: Written::default(),
+        reserved: Mutex::default(),
+        own: Mutex::default(),
+        idle: Idle::default(),
     });
 
     tokio::select! {
@@ -76,7 +81,7 @@ async fn tick(health: &Health) {
     }
 }
 
-async fn sweep(context: Arc<Context>, metrics: crate::runtime::metrics::RuntimeMetrics, health: Arc<Health>) {
+async fn sweep(context: Arc<Context>, metrics: RuntimeMetrics, health: Arc<Health>) {
     loop {
         context.sweep();
         metrics.sample_memory();

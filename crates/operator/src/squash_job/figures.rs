@@ -1,17 +1,11 @@
 //! Figures in the status, and the words around them.
 
 use unbloat_api::ImageSquashJobStatus;
-use unbloat_api::condition::bounded;
 use unbloat_api::squash_job::{ImageFigures, Progress};
 use unbloat_contract::{Figures, SquashResult, text};
 
 use super::units;
 use super::world::SourceFacts;
-
-/// Warnings that a status keeps.
-const MAX_WARNINGS: usize = 16;
-/// Bytes that a status keeps of one warning.
-const MAX_WARNING: usize = 512;
 
 /// Fills in what is known of the source before the squash.
 pub(crate) fn source(status: &mut ImageSquashJobStatus, image: &str, facts: &SourceFacts) {
@@ -32,7 +26,7 @@ fn pinned_reference(image: &str, digest: &str) -> String {
 }
 
 /// Fills in what a worker reported.
-pub(crate) fn result(status: &mut ImageSquashJobStatus, result: &SquashResult) {
+pub(crate) fn result(status: &mut ImageSquashJobStatus, image: &str, result: &SquashResult) {
     let SquashResult {
         figures,
         reference,
@@ -55,6 +49,7 @@ pub(crate) fn result(status: &mut ImageSquashJobStatus, result: &SquashResult) {
         unpacked_bytes_after,
     } = figures;
     let source = status.source.get_or_insert_default();
+    source.reference = Some(pinned_reference(image, source_digest));
     source.digest = Some(source_digest.clone());
     source.layers = Some(signed(*layers_before));
     source.compressed_bytes = Some(signed(*compressed_bytes_before));
@@ -69,7 +64,7 @@ pub(crate) fn result(status: &mut ImageSquashJobStatus, result: &SquashResult) {
     status.reclaimed_bytes = Some(*reclaimed_bytes);
     // Seconds of a squash fit; `as` saturates and turns a NaN into 0.
     status.duration_seconds = Some(duration_seconds.ceil() as i64);
-    status.warnings = warnings.iter().take(MAX_WARNINGS).map(|text| bounded(text, MAX_WARNING)).collect();
+    status.warnings.clone_from(warnings);
     status.progress = Some(Progress {
         percent: 100,
         summary: "100%".to_owned(),
@@ -94,8 +89,8 @@ pub(crate) fn columns(status: &mut ImageSquashJobStatus) {
 pub(crate) fn squashed_message(result: &SquashResult) -> String {
     let figures = &result.figures;
     format!(
-        "{} layers are {} now, {} are {}: {} reclaimed in {}",
-        figures.layers_before,
+        "{} now {}, {} are {}: {} reclaimed in {}",
+        layers(figures.layers_before, "is", "are"),
         figures.layers_after,
         text::signed_bytes(signed(figures.compressed_bytes_before)),
         text::signed_bytes(signed(figures.compressed_bytes_after)),
@@ -105,9 +100,15 @@ pub(crate) fn squashed_message(result: &SquashResult) -> String {
 }
 
 /// The summary of a squash that wasn't needed.
-pub(crate) fn flat_message(source: Option<&ImageFigures>) -> String {
-    let layers = source.and_then(|source| source.layers).unwrap_or(1);
-    format!("the source has {layers} layers and nothing to merge or remove; nothing was written")
+pub(crate) fn flat_message(status: &ImageSquashJobStatus) -> String {
+    let source = status.source.as_ref().and_then(|source| source.layers).unwrap_or(1);
+    let count = u64::try_from(source).unwrap_or_default();
+    let noun = if count == 1 { "layer" } else { "layers" };
+    format!("the source has {count} {noun} and nothing to merge or remove; the target is the same image")
+}
+
+fn layers(count: u64, one: &str, more: &str) -> String {
+    if count == 1 { format!("1 layer {one}") } else { format!("{count} layers {more}") }
 }
 
 fn signed(value: u64) -> i64 {

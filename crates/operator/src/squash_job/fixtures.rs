@@ -8,6 +8,7 @@ use crate::config::Config;
 pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.worker.image = "reg.example/worker:1".to_owned();
+    config.resolve_registries = vec!["a.example".to_owned()];
     config
 }
 

@@ -7,7 +7,8 @@
 //! a missing one; none without a valid lease.
 //!
 //! Where to look: why a job has its reason, [`decide`] and [`outcome`]; who may start, [`places`]; what a worker's pod looks
-//! like, [`build`]; what is believed of what workers and tenants write, [`world`].
+//! like, [`build`]; what is believed of what workers and tenants write,
+//! [`world`] and [`testimony`].
 
 mod apply;
 mod backoff;
@@ -18,6 +19,7 @@ mod controller;
 mod decide;
 mod departed;
 mod figures;
+mod idle;
 pub(crate) mod metrics;
 mod observe;
 mod outcome;
@@ -26,6 +28,7 @@ mod plan;
 mod progress;
 mod reconcile;
 mod resolve;
+mod testimony;
 mod units;
 mod world;
 
@@ -33,3 +36,4 @@ mod world;
 pub(crate) mod fixtures;
 
 pub(crate) use controller::run;
+pub(crate) use plan::MEMORY_FLOOR;

@@ -140,7 +140,15 @@ mod tests {
     use super::*;
 
     fn job(end: Option<JobEnd>) -> WorkerJob {
-        WorkerJob { name: "w".into(), attempt: 1, source_digest: None, end, deleting: false }
+        WorkerJob {
+            name: "w".into(),
+            uid: "u".into(),
+            attempt: 1,
+            created: None,
+            config: None,
+            end,
+            deleting: false,
+        }
     }
 
     fn failed_job(reason: &str) -> WorkerJob {

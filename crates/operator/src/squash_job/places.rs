@@ -1,8 +1,10 @@
-//! Which waiting jobs may start: the oldest first, within the limits of the cluster and of each namespace.
+//! Which waiting jobs may start: a fair turn for each namespace, then the oldest first, within the limits of the cluster and of
+//! each namespace.
 //!
 //! Decided over the whole store at once, so that the answer is the same whichever job asks. What the store doesn't show yet
 //! (a job that was let in a moment ago) is passed in as reserved.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use k8s_openapi::jiff::Timestamp;
@@ -55,22 +57,44 @@ pub(crate) fn grants<'a>(
             waiting.push(job);
         }
     }
+    // The last comes first, so that each turn takes from the end.
     waiting.sort_by_cached_key(|job| {
-        (job.creation_timestamp().map(|time| time.0), job.namespace(), job.name_any())
+        let age = job.creation_timestamp().map(|time| time.0);
+        Reverse((started_in_vain(job), age, job.namespace(), job.name_any()))
     });
     let mut granted = Vec::new();
-    for job in waiting {
-        if taken >= limits.global {
-            break;
-        }
-        let in_namespace = taken_in.entry(job.namespace().unwrap_or_default()).or_default();
-        if *in_namespace < limits.per_namespace {
-            *in_namespace += 1;
-            taken += 1;
-            granted.push(job);
-        }
+    while let Some(free) = limits.global.checked_sub(taken).filter(|free| *free > 0) {
+        let holds = |job: &ImageSquashJob| {
+            job.namespace().and_then(|namespace| taken_in.get(&namespace).copied()).unwrap_or(0)
+        };
+        let next = waiting
+            .iter()
+            .enumerate()
+            .rev()
+            .filter(|(_, job)| may_hold_another(holds(job), free, limits))
+            .min_by_key(|(_, job)| holds(job))
+            .map(|(at, _)| at);
+        let Some(at) = next else { break };
+        let job = waiting.remove(at);
+        *taken_in.entry(job.namespace().unwrap_or_default()).or_default() += 1;
+        taken += 1;
+        granted.push(job);
     }
     granted
+}
+
+/// Attempts that never ran: such a job comes after those that were not tried yet.
+fn started_in_vain(job: &ImageSquashJob) -> i32 {
+    job.status.as_ref().map_or(0, |status| status.attempts.saturating_sub(status.failures))
+}
+
+/// Whether a namespace that holds some places may have another one of those that are free.
+///
+/// Where no namespace may have all places, it holds less than are free: two that take what they can leave one for a third, and
+/// that one for a fourth. What a namespace doesn't give back soon, because its registry doesn't answer, keeps nobody else out.
+fn may_hold_another(holds: usize, free: usize, limits: Concurrency) -> bool {
+    let shared = limits.per_namespace < limits.global;
+    holds < limits.per_namespace && (!shared || holds < free)
 }
 
 #[cfg(test)]
@@ -120,19 +144,21 @@ mod tests {
     fn the_oldest_start_first_and_a_full_namespace_does_not_hold_up_the_others() {
         let jobs =
             [job("a", "a3", 3), job("a", "a1", 1), job("a", "a2", 2), job("b", "b4", 4), job("b", "b5", 5)];
-        assert_eq!(names(&jobs, &[], 4, 2), ["a1", "a2", "b4", "b5"]);
-        assert_eq!(names(&jobs, &[], 3, 2), ["a1", "a2", "b4"]);
+        assert_eq!(names(&jobs, &[], 5, 2), ["a1", "b4", "a2", "b5"]);
+        assert_eq!(names(&jobs, &[], 3, 2), ["a1", "b4"]);
         assert_eq!(names(&jobs, &[], 1, 2), ["a1"]);
+        // The platform lets a namespace have all of them.
+        assert_eq!(names(&jobs[..3], &[], 3, 3), ["a1", "a2", "a3"]);
     }
 
     #[test]
     fn running_and_reserved_jobs_take_their_places() {
         let running = with_status(job("a", "run", 0), json!({"worker": {"attempt": 1, "job": "run-1"}}));
         let jobs = [running, job("a", "next", 1), job("b", "other", 2), job("b", "last", 3)];
-        assert_eq!(names(&jobs, &[], 2, 2), ["next"]);
+        assert_eq!(names(&jobs, &[], 2, 2), ["other"]);
         assert_eq!(names(&jobs, &["a/next"], 3, 2), ["other"]);
         // The store shows it running and the reservation is still there: one job, one place.
-        assert_eq!(names(&jobs, &["a/run"], 2, 2), ["next"]);
+        assert_eq!(names(&jobs, &["a/run"], 2, 2), ["other"]);
     }
 
     #[test]
@@ -152,6 +178,34 @@ mod tests {
         let jobs = [finished, backing_off, suspended, job("a", "ready", 4)];
         assert_eq!(names(&jobs, &[], 1, 1), ["ready"]);
         assert!(!jobs[..3].iter().any(holds_place));
+    }
+
+    #[test]
+    fn namespaces_that_hold_what_they_can_leave_places_for_others() {
+        let holding = |namespace: &str, number: usize| {
+            let name = format!("hold{number}");
+            with_status(job(namespace, &name, 0), json!({"worker": {"attempt": 1, "job": "j"}}))
+        };
+        let mut jobs: Vec<_> = (0..4).map(|number| holding("a", number)).collect();
+        jobs.extend((0..20).map(|number| job("b", &format!("b{number:02}"), 10)));
+        // Two of the four that are left: then it holds as many as are free.
+        assert_eq!(names(&jobs, &[], 8, 4), ["b00", "b01"]);
+        jobs.extend((0..2).map(|number| holding("b", number)));
+        jobs.push(job("victim", "late", 500));
+        assert_eq!(names(&jobs, &[], 8, 4), ["late"]);
+        jobs.push(holding("victim", 0));
+        jobs.push(job("fourth", "latest", 600));
+        assert_eq!(names(&jobs, &[], 8, 4), ["latest"]);
+    }
+
+    #[test]
+    fn a_job_that_could_not_start_comes_after_those_that_were_not_tried() {
+        let in_vain = with_status(
+            job("a", "unschedulable", 1),
+            json!({"attempts": 1, "worker": {"attempt": 1, "job": "u-1"}, "nextAttemptTime": at(900).to_string(),
+                "lastFailure": {"attempt": 1, "reason": "WorkerUnschedulable", "message": ""}}),
+        );
+        assert_eq!(names(&[in_vain, job("a", "young", 5)], &[], 1, 1), ["young"]);
     }
 
     #[test]

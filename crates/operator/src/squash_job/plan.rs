@@ -9,7 +9,11 @@ use unbloat_api::squash_job::{ImageSquashJobSpec, Scratch};
 use unbloat_oci::Reference;
 
 use crate::config::{Config, Overrides};
-use crate::quantity::thousandths;
+use crate::quantity::{self, thousandths};
+
+/// Fewer bytes than this and the codecs' windows, the buffers of a transfer and the process itself do not fit: the kernel
+/// would end the worker with the reason that it reached its limit.
+pub(crate) const MEMORY_FLOOR: u64 = 128 << 20;
 
 /// What a valid job comes to. Only [`plan`] makes one.
 #[derive(Clone, Debug)]
@@ -53,6 +57,18 @@ pub(crate) struct Refusal {
 /// # Errors
 /// [`Refusal`] with the field's path.
 pub(crate) fn plan(spec: &ImageSquashJobSpec, config: &Config) -> Result<Plan, Refusal> {
+    let (source, target) = references(spec)?;
+    if let Some(image) = spec.base.as_ref().and_then(|base| base.image.as_deref()) {
+        reference("spec.base.image", image)?;
+    }
+    Ok(Plan { source, target, worker: worker(spec, config)? })
+}
+
+/// The image that is read, and the reference that is written.
+///
+/// # Errors
+/// [`Refusal`] with the field's path.
+pub(crate) fn references(spec: &ImageSquashJobSpec) -> Result<(Reference, Reference), Refusal> {
     let source = reference("spec.source.image", &spec.source.image)?;
     let target = match &spec.target.image {
         Some(image) => reference("spec.target.image", image)?,
@@ -60,10 +76,7 @@ pub(crate) fn plan(spec: &ImageSquashJobSpec, config: &Config) -> Result<Plan, R
             .with_tag(source.tag().unwrap_or("latest"))
             .map_err(|error| invalid("spec.source.image", &error.to_string()))?,
     };
-    if let Some(image) = spec.base.as_ref().and_then(|base| base.image.as_deref()) {
-        reference("spec.base.image", image)?;
-    }
-    Ok(Plan { source, target, worker: worker(spec, config)? })
+    Ok((source, target))
 }
 
 fn reference(field: &str, text: &str) -> Result<Reference, Refusal> {
@@ -97,6 +110,7 @@ fn worker(spec: &ImageSquashJobSpec, config: &Config) -> Result<WorkerSettings, 
     }
     at_most("resources.cpu", resources.cpu.as_ref(), &limits.max_cpu)?;
     at_most("resources.memory", resources.memory.as_ref(), &limits.max_memory)?;
+    at_least("resources.memory", resources.memory.as_ref(), MEMORY_FLOOR)?;
     if let Some(scratch) = &asked.scratch {
         allowed_scratch(scratch, limits)?;
     }
@@ -141,6 +155,17 @@ fn at_most(field: &str, asked: Option<&Quantity>, limit: &Quantity) -> Result<()
     }
 }
 
+fn at_least(field: &str, asked: Option<&Quantity>, floor: u64) -> Result<(), Refusal> {
+    let too_small = asked.and_then(quantity::bytes).is_some_and(|bytes| bytes < floor);
+    match asked {
+        Some(asked) if too_small => {
+            let message = format!("{} is too little: a worker needs at least {} Mi", asked.0, floor >> 20);
+            Err(refused(field, &message))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn refused(field: &str, message: &str) -> Refusal {
     Refusal { reason: Reason::OverrideNotAllowed, message: format!("spec.worker.{field}: {message}") }
 }
@@ -177,6 +202,9 @@ mod tests {
             (json!({"resources": {"cpu": "9"}}), "resources.cpu", "limit 8"),
             (json!({"resources": {"memory": "9Gi"}}), "resources.memory", "limit 8Gi"),
             (json!({"resources": {"memory": "0"}}), "resources.memory", "positive"),
+            (json!({"resources": {"memory": "64Mi"}}), "resources.memory", "at least 128 Mi"),
+            (json!({"nodeSelector": {"a": "b"}}), "nodeSelector", "may not choose"),
+            (json!({"tolerations": [{"operator": "Exists"}]}), "tolerations", "may not tolerate"),
             (json!({"priorityClassName": "system-node-critical"}), "priorityClassName", "allowed: squash"),
             (json!({"scratch": {"emptyDir": {}}}), "scratch.emptyDir.sizeLimit", "required"),
             (json!({"scratch": {"ephemeral": {"size": "2Ti"}}}), "scratch.ephemeral.size", "limit 1Ti"),

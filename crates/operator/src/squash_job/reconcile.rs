@@ -16,6 +16,8 @@ use super::decide::{Action, Report, decide};
 use super::metrics::{EndLabels, JobMetrics, ReasonLabel};
 use super::observe::observe;
 use super::places::holds_place;
+use super::world::Observed;
+use crate::runtime::cache::full_name;
 use crate::runtime::reconciler::ReconcileError;
 use crate::runtime::tolerant::{Tolerant, Unreadable};
 
@@ -66,22 +68,40 @@ async fn refuse_unreadable(unreadable: &Unreadable, context: &Context) -> Result
 
 async fn reconcile_readable(job: &Arc<ImageSquashJob>, context: &Context) -> Result<Requeue, ReconcileError> {
     let now = Timestamp::now();
-    let mut observed = observe(context, job, now).await?;
-    let mut action = decide(&observed, &context.config, now);
-    if let Action::Resolve(plan) = &action {
-        observed.resolution = Some(context.resolver.resolve(&job.spec, plan).await);
-        action = decide(&observed, &context.config, Timestamp::now());
+    let observed = observe(context, job, now).await?;
+    match decide(&observed, &context.config, now) {
+        Action::Resolve(plan, report) => {
+            // Said before anything is fetched: an operator that doesn't survive it leaves this source to its worker.
+            let Some(job) = write_status(context, job, &report.status).await? else {
+                return Ok(Requeue::await_change());
+            };
+            let resolution = Some(context.resolver.resolve(&job.spec, &plan).await);
+            let observed = Observed { job: &job, resolution, ..observed };
+            let action = decide(&observed, &context.config, Timestamp::now());
+            carry_out(context, &job, action).await
+        }
+        action => carry_out(context, job, action).await,
     }
+}
+
+async fn carry_out(
+    context: &Context,
+    job: &Arc<ImageSquashJob>,
+    action: Action,
+) -> Result<Requeue, ReconcileError> {
     let report = match action {
         Action::None(report) => report,
         // Decided with a resolution, it isn't asked for again; if it were, the next reconcile would start over.
-        Action::Resolve(_) => return Ok(Requeue::requeue(super::decide::POLL)),
+        Action::Resolve(_, report) => {
+            return Ok(report.next.map_or_else(Requeue::await_change, Requeue::requeue));
+        }
         Action::Start(start) => match context.create_worker(job, &start.attempt).await? {
-            Created::There => start.started,
+            Created::There(uid) => start.started.made(uid),
+            Created::Taken => start.taken,
             Created::Refused(words) => start.refused.saying(&words),
         },
-        Action::Stop { job: name, then } => {
-            context.stop_worker(job, &name).await?;
+        Action::Stop { job: name, uid, then } => {
+            context.stop_worker(job, &name, uid).await?;
             then
         }
         Action::Expire => {
@@ -89,39 +109,66 @@ async fn reconcile_readable(job: &Arc<ImageSquashJob>, context: &Context) -> Res
             return Ok(Requeue::await_change());
         }
     };
-    write(context, job, report).await
-}
-
-/// Writes the status and the event, if there is something to write, and wakes who waited for the place.
-async fn write(
-    context: &Context,
-    job: &ImageSquashJob,
-    Report { status, next }: Report,
-) -> Result<Requeue, ReconcileError> {
+    let Report { status, next } = report;
     let unchanged =
         job.status.as_ref().map_or(status == ImageSquashJobStatus::default(), |old| *old == status);
-    if !unchanged && job.metadata.deletion_timestamp.is_none() {
-        let written =
-            context.calls.write_status::<ImageSquashJob>("ImageSquashJob", &job.metadata, &status).await;
-        let written = match written {
-            Ok(written) => written,
-            // Deleted meanwhile: its children go with it.
-            Err(error) if error.is_gone() => return Ok(Requeue::await_change()),
-            Err(error) => return Err(error.into()),
-        };
-        let freed = holds_place(job) && !holds_place(&written);
-        context.written.wrote(written);
-        count(&context.metrics, job, &status);
-        log(job, &status);
-        if let Some(event) = build::event(job, &status, &context.instance, Timestamp::now()) {
-            context.calls.write_event(&event).await;
-        }
-        if freed || status.is_finished() {
-            context.settle(&job.uid().unwrap_or_default());
-            context.wake_waiting();
-        }
+    if !unchanged
+        && job.metadata.deletion_timestamp.is_none()
+        && write_status(context, job, &status).await?.is_none()
+    {
+        return Ok(Requeue::await_change());
     }
     Ok(next.map_or_else(Requeue::await_change, Requeue::requeue))
+}
+
+/// Writes the status and the event, and wakes who waited for the place. `None` if the job is gone, and its children with it.
+async fn write_status(
+    context: &Context,
+    job: &Arc<ImageSquashJob>,
+    status: &ImageSquashJobStatus,
+) -> Result<Option<Arc<ImageSquashJob>>, ReconcileError> {
+    let write = |status| async move {
+        context.calls.write_status::<ImageSquashJob>("ImageSquashJob", &job.metadata, status).await
+    };
+    let written = match write(status).await {
+        Ok(written) => written,
+        Err(error) if error.is_gone() => return Ok(None),
+        // A status that isn't taken is this job's trouble: what it comes to is said without the figures.
+        Err(error) if error.is_refusal() => {
+            tracing::error!(object = full_name(&**job), %error, "a status was refused; it is written without figures");
+            write(&without_figures(status)).await?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let freed = holds_place(job) && !holds_place(&written);
+    let written = Arc::new(written);
+    context.written.wrote(Arc::clone(&written));
+    count(&context.metrics, job, status);
+    log(job, status);
+    if let Some(event) = build::event(job, status, &context.instance, Timestamp::now()) {
+        context.calls.write_event(&event).await;
+    }
+    if freed || status.is_finished() {
+        context.settle(&job.uid().unwrap_or_default());
+        context.wake_waiting();
+    }
+    Ok(Some(written))
+}
+
+/// What a status has to say, without anything that came from outside.
+fn without_figures(status: &ImageSquashJobStatus) -> ImageSquashJobStatus {
+    ImageSquashJobStatus {
+        source: None,
+        target: None,
+        warnings: Vec::new(),
+        progress: None,
+        layers: None,
+        size: None,
+        reclaimed: None,
+        reclaimed_bytes: None,
+        duration_seconds: None,
+        ..status.clone()
+    }
 }
 
 fn count(metrics: &JobMetrics, job: &ImageSquashJob, new: &ImageSquashJobStatus) {

@@ -1,14 +1,15 @@
 //! Reading a source's manifest: its digest, and whether there is anything to do.
 //!
-//! Without credentials: the operator reads no secrets. A registry that refuses leaves the rest to the worker.
+//! Only at registries that the platform has listed, without credentials, and bounded: few at once, small documents, one in
+//! memory at a time. Whatever goes wrong is the worker's to say, which has the credentials and the way.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use unbloat_api::{ImageSquashJobSpec, Reason};
-use unbloat_oci::AnyManifest;
-use unbloat_registry::{Category, Client, ClientOptions, Error, Location, Registries, Retry};
+use tokio::sync::Semaphore;
+use unbloat_api::ImageSquashJobSpec;
+use unbloat_oci::{AnyManifest, Descriptor};
+use unbloat_registry::{Client, ClientOptions, Error, Location, Retry};
 
 use super::plan::Plan;
 use super::world::{Resolution, SourceFacts};
@@ -16,47 +17,54 @@ use crate::config::Config;
 
 /// A job waits in its place while its source is resolved: a registry that is slow is left to the worker, which has time.
 const LIMIT: Duration = Duration::from_secs(20);
+/// Largest sum of sizes that is believed of a manifest, in bytes: the status takes no more than JSON holds exactly.
+const MOST_STATED: i64 = 1 << 52;
 /// Manifests of an index that are read; what has more isn't examined for flatness.
 const MOST_MANIFESTS: usize = 32;
+/// Largest manifest of an index that is read, in bytes.
+const MOST_MANIFEST_BYTES: u64 = 1 << 20;
+/// Bytes of manifests that are read for one source.
+const MOST_BYTES: u64 = 4 << 20;
+/// Sources that are read at once: each holds one document of at most 4 MiB and what it parses to.
+const AT_ONCE: usize = 2;
 
 /// Reads manifests.
 #[derive(Clone, Debug)]
-pub(crate) struct Resolver {
+pub(super) struct Resolver {
     secure: Client,
-    /// For a host that jobs declare to speak plain HTTP; nothing else is spoken to so by it.
-    plain: Arc<Mutex<HashMap<String, Client>>>,
-    options: ClientOptions,
+    plain: Client,
+    places: Arc<Semaphore>,
 }
 
 impl Resolver {
-    /// Clients with the operator's settings.
-    pub(crate) fn new(config: &Config) -> Self {
-        let options = ClientOptions {
-            ca_files: config.registry_ca_files.clone(),
-            retry: Retry { attempts: 2, ..Retry::default() },
-            ..ClientOptions::default()
+    /// Two clients: one for registries that jobs declare to be plain HTTP.
+    pub(super) fn new(config: &Config) -> Self {
+        let client = |plain_http| {
+            Client::new(ClientOptions {
+                plain_http,
+                ca_files: config.registry_ca_files.clone(),
+                retry: Retry { attempts: 2, ..Retry::default() },
+                ..ClientOptions::default()
+            })
         };
-        Self { secure: Client::new(options.clone()), plain: Arc::default(), options }
-    }
-
-    fn client(&self, host: &str, plain_http: bool) -> Client {
-        if !plain_http {
-            return self.secure.clone();
-        }
-        let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = plain.entry(host.to_owned()).or_insert_with(|| {
-            let registries = Registries::default().with_plain_http([host]);
-            Client::new(ClientOptions { registries, ..self.options.clone() })
-        });
-        made.clone()
+        Self { secure: client(false), plain: client(true), places: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// Resolves a job's source.
-    pub(crate) async fn resolve(&self, spec: &ImageSquashJobSpec, plan: &Plan) -> Resolution {
-        let client = self.client(plan.source.registry(), spec.source.plain_http);
-        match tokio::time::timeout(LIMIT, resolve(&client, spec, plan)).await {
+    pub(super) async fn resolve(&self, spec: &ImageSquashJobSpec, plan: &Plan) -> Resolution {
+        let client = if spec.source.plain_http { &self.plain } else { &self.secure };
+        let read = async {
+            let place = self.places.acquire().await;
+            let resolution = resolve(client, spec, plan).await;
+            drop(place);
+            resolution
+        };
+        match tokio::time::timeout(LIMIT, read).await {
             Ok(Ok(resolution)) => resolution,
-            Ok(Err(error)) => failed(&error),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a source is left to its worker");
+                Resolution::LeftToWorker
+            }
             Err(_) => Resolution::LeftToWorker,
         }
     }
@@ -67,46 +75,36 @@ async fn resolve(client: &Client, spec: &ImageSquashJobSpec, plan: &Plan) -> Res
     let fetched = source.resolve().await?;
     let mut facts =
         SourceFacts { digest: fetched.descriptor.digest().to_string(), layers: 0, compressed_bytes: 0 };
-    let manifests = match fetched.parse() {
-        Ok(AnyManifest::Image(_)) => vec![fetched],
+    let mut most_layers = 0;
+    match fetched.parse() {
+        Ok(AnyManifest::Image(manifest)) => count(&mut facts, &mut most_layers, manifest.layers()),
         Ok(AnyManifest::Index(index)) => {
+            drop(fetched);
             let entries = index.manifests();
-            if entries.len() > MOST_MANIFESTS {
+            let bytes = entries.iter().map(Descriptor::size).fold(0, u64::saturating_add);
+            let large = entries.iter().any(|entry| entry.size() > MOST_MANIFEST_BYTES);
+            if entries.len() > MOST_MANIFESTS || large || bytes > MOST_BYTES {
                 return Ok(Resolution::Pinned(facts));
             }
-            let mut manifests = Vec::new();
             for entry in entries {
-                manifests.push(source.manifest(entry).await?);
+                // One at a time: what is counted of it is all that is kept.
+                let Ok(AnyManifest::Image(manifest)) = source.manifest(entry).await?.parse() else {
+                    // A nested index, or something that is no image: the worker knows what to do with it.
+                    return Ok(Resolution::Pinned(facts));
+                };
+                count(&mut facts, &mut most_layers, manifest.layers());
             }
-            manifests
         }
-        Err(error) => {
-            return Ok(Resolution::Failed { reason: Reason::InvalidImage, message: error.to_string() });
-        }
-    };
-    let mut most_layers = 0;
-    for manifest in &manifests {
-        let Ok(AnyManifest::Image(manifest)) = manifest.parse() else {
-            // A nested index, or something that is no image: the worker knows what to do with it.
-            return Ok(Resolution::Pinned(facts));
-        };
-        let layers = manifest.layers();
-        most_layers = most_layers.max(layers.len());
-        facts.layers += i64::try_from(layers.len()).unwrap_or(i64::MAX);
-        let bytes: u64 = layers.iter().map(unbloat_oci::Descriptor::size).fold(0, u64::saturating_add);
-        facts.compressed_bytes =
-            facts.compressed_bytes.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        Err(_) => return Ok(Resolution::LeftToWorker),
     }
     let flat = super::build::asked(spec).flat_up_to().is_some_and(|limit| most_layers <= limit);
     Ok(if flat { Resolution::Flat(facts) } else { Resolution::Pinned(facts) })
 }
 
-fn failed(error: &Error) -> Resolution {
-    let reason = match error.category() {
-        // Many registries say "not found" of what they don't show to strangers; the worker has credentials.
-        Category::Unauthorized | Category::NotFound => return Resolution::LeftToWorker,
-        Category::Image => Reason::InvalidImage,
-        _ => Reason::RegistryUnavailable,
-    };
-    Resolution::Failed { reason, message: error.to_string() }
+fn count(facts: &mut SourceFacts, most_layers: &mut usize, layers: &[Descriptor]) {
+    *most_layers = layers.len().max(*most_layers);
+    facts.layers = facts.layers.saturating_add(i64::try_from(layers.len()).unwrap_or(i64::MAX));
+    let bytes: u64 = layers.iter().map(Descriptor::size).fold(0, u64::saturating_add);
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX).min(MOST_STATED);
+    facts.compressed_bytes = facts.compressed_bytes.saturating_add(bytes).min(MOST_STATED);
 }

@@ -5,8 +5,13 @@
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use unbloat_api::{ImageSquashJob, Reason, labels};
+
+use super::build::CONTAINER;
+
+/// A pod that is deleted ends within its grace period; a node that has been silent for this long after it is gone.
+const LOST_SECONDS: i64 = 60;
 use unbloat_contract::worker::Termination;
 use unbloat_contract::{ProgressReport, SquashResult};
 
@@ -15,14 +20,18 @@ use unbloat_contract::{ProgressReport, SquashResult};
 pub(crate) struct Observed<'a> {
     /// The job, with the newest status that is known.
     pub(crate) job: &'a ImageSquashJob,
-    /// The `batch/v1` Job of the current attempt, or of the one after it when it was made just before a restart.
+    /// The `batch/v1` Job of the current attempt.
     pub(crate) worker: Option<WorkerJob>,
     /// Its pod.
     pub(crate) pod: Option<WorkerPod>,
+    /// Why the API server makes no pod of it, in its words, where it was asked.
+    pub(crate) pod_refused: Option<String>,
     /// Pods of other attempts that have not ended: nothing is started beside them.
     pub(crate) stray_pods: Vec<String>,
     /// What the worker's endpoint said.
     pub(crate) progress: Option<ProgressReport>,
+    /// Seconds since the worker's figures changed, as far as this process has watched them.
+    pub(crate) idle_seconds: Option<i64>,
     /// What came of reading the source's manifest, where that was tried in this turn.
     pub(crate) resolution: Option<Resolution>,
     /// Whether the limits let the job start now.
@@ -45,15 +54,8 @@ pub(crate) enum Resolution {
     Pinned(SourceFacts),
     /// Nothing is to be merged or removed.
     Flat(SourceFacts),
-    /// The operator may not read it; the worker, which has credentials, will.
+    /// The operator can't read it, whyever; the worker, which has credentials and the way, says what is wrong with it.
     LeftToWorker,
-    /// It can't be read.
-    Failed {
-        /// Why.
-        reason: Reason,
-        /// The registry's words.
-        message: String,
-    },
 }
 
 /// What a manifest says about an image.
@@ -72,10 +74,14 @@ pub(crate) struct SourceFacts {
 pub(crate) struct WorkerJob {
     /// Its name.
     pub(crate) name: String,
+    /// Its uid.
+    pub(crate) uid: String,
     /// The attempt it is for.
     pub(crate) attempt: i32,
-    /// Digest of the source that it reads, where the operator pinned it.
-    pub(crate) source_digest: Option<String>,
+    /// When it was made.
+    pub(crate) created: Option<Timestamp>,
+    /// Fingerprint of the configuration that it was made with.
+    pub(crate) config: Option<String>,
     /// How it ended, where it did.
     pub(crate) end: Option<JobEnd>,
     /// Whether it is being deleted.
@@ -119,6 +125,10 @@ pub(crate) struct WorkerPod {
     pub(crate) disruption: Option<String>,
     /// Whether this is the last that was seen of a pod that was deleted.
     pub(crate) gone: bool,
+    /// Until when it should have ended, where it is being deleted.
+    pub(crate) deleting: Option<Timestamp>,
+    /// Since when the worker has ended and something that was injected beside it runs on.
+    pub(crate) kept_by_sidecar_since: Option<Timestamp>,
 }
 
 /// How a container ended.
@@ -135,18 +145,36 @@ pub(crate) struct Terminated {
 }
 
 impl WorkerJob {
-    /// The view of a Job, if it belongs to `owner`: a Job of the same name and another owner is not ours.
-    pub(crate) fn of(job: &Job, owner: &str) -> Option<Self> {
-        let owned = job.owner_references().iter().any(|reference| reference.uid == owner);
-        let attempt = job.labels().get(labels::ATTEMPT)?.parse().ok()?;
-        owned.then(|| Self {
+    /// The view of a Job that is known to be an attempt's.
+    pub(crate) fn of(job: &Job, attempt: i32) -> Self {
+        Self {
             name: job.name_any(),
+            uid: job.uid().unwrap_or_default(),
             attempt,
-            source_digest: job.annotations().get(labels::SOURCE_DIGEST).cloned(),
+            created: job.creation_timestamp().map(|time| time.0),
+            config: job.annotations().get(labels::WORKER_CONFIG).cloned(),
             end: job_end(job),
             deleting: job.metadata.deletion_timestamp.is_some(),
-        })
+        }
     }
+}
+
+/// The controller of an object, if it is of this kind: `(name, uid)`. A label says what its writer likes; an object has one
+/// controller, and the uid of an object that exists is nobody's to choose.
+pub(crate) fn controller<'a>(object: &'a impl Resource, kind: &str) -> Option<(&'a str, &'a str)> {
+    let references = object.meta().owner_references.as_deref()?;
+    let owner = references.iter().find(|owner| owner.controller == Some(true) && owner.kind == kind)?;
+    Some((&owner.name, &owner.uid))
+}
+
+/// Uid of the ImageSquashJob that a Job is for.
+pub(crate) fn owner_of_job(job: &Job) -> Option<&str> {
+    controller(job, "ImageSquashJob").map(|(_, uid)| uid)
+}
+
+/// Uid of the Job that a pod is of.
+pub(crate) fn owner_of_pod(pod: &Pod) -> Option<&str> {
+    controller(pod, "Job").map(|(_, uid)| uid)
 }
 
 fn job_end(job: &Job) -> Option<JobEnd> {
@@ -169,7 +197,9 @@ impl WorkerPod {
         let spec = pod.spec.as_ref();
         let status = pod.status.clone().unwrap_or_default();
         let conditions = status.conditions.unwrap_or_default();
-        let container = status.container_statuses.unwrap_or_default().into_iter().next();
+        // What counts is the worker's container, whatever was injected beside it.
+        let containers = status.container_statuses.unwrap_or_default();
+        let container = containers.iter().find(|container| container.name == CONTAINER);
         let unschedulable = conditions
             .iter()
             .find(|c| {
@@ -199,14 +229,21 @@ impl WorkerPod {
             address: status.pod_ip.filter(|ip| !ip.is_empty()),
             phase: status.phase.unwrap_or_default(),
             unschedulable,
-            stuck: container.as_ref().and_then(stuck),
-            running: container
-                .as_ref()
-                .is_some_and(|c| c.state.as_ref().is_some_and(|s| s.running.is_some())),
-            terminated: container.as_ref().and_then(terminated),
+            stuck: container.and_then(stuck),
+            running: container.is_some_and(|c| c.state.as_ref().is_some_and(|s| s.running.is_some())),
+            terminated: container.and_then(terminated),
             disruption,
             gone: false,
+            deleting: pod.metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            kept_by_sidecar_since: container.and_then(|worker| kept_since(worker, &containers)),
         }
+    }
+
+    /// Whether it should have ended long ago and nobody says that it has: its node is gone. A second worker beside it does no
+    /// harm: both write the same bytes under the same digest, and a tag moves only from what was read.
+    pub(crate) fn is_lost(&self, now: Timestamp) -> bool {
+        !self.has_ended()
+            && self.deleting.is_some_and(|until| now.as_second() - until.as_second() >= LOST_SECONDS)
     }
 
     /// Whether nothing of it runs any more. Its only container ends a moment before its phase says so.
@@ -215,9 +252,12 @@ impl WorkerPod {
     }
 }
 
-/// Attempt number of a worker's pod.
-pub(crate) fn attempt_of(pod: &Pod) -> Option<i32> {
-    pod.labels().get(labels::ATTEMPT)?.parse().ok()
+/// Since when the worker has ended while another container runs.
+fn kept_since(worker: &ContainerStatus, containers: &[ContainerStatus]) -> Option<Timestamp> {
+    let end = worker.state.as_ref()?.terminated.as_ref()?;
+    let runs = |container: &ContainerStatus| container.state.as_ref().is_some_and(|s| s.running.is_some());
+    let kept = containers.iter().any(|container| container.name != worker.name && runs(container));
+    kept.then(|| end.finished_at.as_ref().map(|time| time.0))?
 }
 
 fn stuck(container: &ContainerStatus) -> Option<(String, String)> {

@@ -25,20 +25,21 @@ pub(crate) fn event(
     let old = job.status.as_ref();
     let condition = new.succeeded()?;
     let reason = Reason::parse(&condition.reason)?;
-    let started = new.attempts > old.map_or(0, |status| status.attempts);
     let changed =
         old.and_then(|status| status.succeeded()).is_none_or(|before| before.reason != condition.reason);
     let (type_, reason, note) = match reason {
         Reason::Retrying if new.failures > old.map_or(0, |status| status.failures) => {
             ("Warning", new.last_failure.as_ref()?.reason.clone(), condition.message.clone())
         }
-        _ if started && condition.status == "Unknown" => {
+        _ if !changed => return None,
+        Reason::Running => {
             let worker = new.worker.as_ref()?;
             ("Normal", "Started".to_owned(), format!("attempt {} runs as Job {}", worker.attempt, worker.job))
         }
-        _ if !changed => return None,
         Reason::Suspended => ("Normal", condition.reason.clone(), condition.message.clone()),
-        Reason::WorkerUnschedulable => ("Warning", condition.reason.clone(), condition.message.clone()),
+        Reason::WorkerUnschedulable | Reason::WorkerImageUnavailable | Reason::WorkerPodRefused => {
+            ("Warning", condition.reason.clone(), condition.message.clone())
+        }
         _ => match condition.status.as_str() {
             "True" => ("Normal", condition.reason.clone(), condition.message.clone()),
             "False" => ("Warning", condition.reason.clone(), condition.message.clone()),

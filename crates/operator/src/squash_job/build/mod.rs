@@ -15,9 +15,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use unbloat_api::ImageSquashJob;
 
+use crate::config::Config;
+
 pub(crate) use event::event;
+pub(crate) use pod::CONTAINER;
 pub(crate) use request::asked;
-pub(crate) use worker_job::worker_job;
+pub(crate) use worker_job::{is_same, worker_job};
 
 /// Kubernetes limits a Job's name to a label's length, since its pods carry it as one.
 const NAME_LIMIT: usize = 63;
@@ -32,6 +35,11 @@ pub(crate) fn job_name(job: &ImageSquashJob, attempt: i32) -> String {
     // A name that was cut at a dot or dash would not be one with the suffix after it.
     let name = name.trim_end_matches(['-', '.']).replace('.', "-");
     format!("{name}{suffix}")
+}
+
+/// What an attempt that didn't start is made anew for, when it changes.
+pub(crate) fn config_fingerprint(config: &Config) -> String {
+    format!("{:016x}", fingerprint(format!("{:?}", config.worker)))
 }
 
 /// A stable hash: SipHash with fixed keys.

@@ -4,21 +4,23 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, DownwardAPIVolumeFile,
-    DownwardAPIVolumeSource, EmptyDirVolumeSource, EnvVar, EphemeralVolumeSource, ObjectFieldSelector,
-    PersistentVolumeClaimSpec, PersistentVolumeClaimTemplate, PersistentVolumeClaimVolumeSource,
-    PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
-    VolumeResourceRequirements,
+    DownwardAPIVolumeSource, EmptyDirVolumeSource, EnvVar, EphemeralVolumeSource, LocalObjectReference,
+    ObjectFieldSelector, PersistentVolumeClaimSpec, PersistentVolumeClaimTemplate,
+    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
+    SecurityContext, Volume, VolumeMount, VolumeResourceRequirements,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use unbloat_api::labels::WORKER_SPEC;
 use unbloat_api::squash_job::Scratch;
 use unbloat_contract::worker::{CredentialMount, PORT, SCRATCH_PATH, SPEC_PATH, TERMINATION_PATH};
 
 use super::credentials;
-use crate::config::Worker;
+use crate::config::{Worker, WorkerRequests};
+use crate::quantity;
 use crate::squash_job::plan::WorkerSettings;
 
 /// Name of the only container.
-pub(super) const CONTAINER: &str = "worker";
+pub(crate) const CONTAINER: &str = "worker";
 /// Folder of certificate authorities.
 const CA_PATH: &str = "/etc/unbloat/ca";
 /// A worker ends within a second; the rest is for a node that is busy.
@@ -45,16 +47,18 @@ pub(super) fn pod_spec(
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         service_account_name: Some(service_account.to_owned()),
+        image_pull_secrets: image_pull_secrets(worker),
         node_selector: (!node_selector.is_empty()).then(|| node_selector.clone()),
         tolerations: (!tolerations.is_empty()).then(|| tolerations.clone()),
         priority_class_name: priority_class_name.clone(),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
-            run_as_user: Some(worker.run_as_user),
-            run_as_group: Some(worker.run_as_user),
-            fs_group: Some(worker.run_as_user),
-            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            // Left out, the platform gives the pod a user of the namespace's own range, as OpenShift does.
+            run_as_user: worker.run_as_user,
+            run_as_group: worker.run_as_user,
+            fs_group: worker.run_as_user,
+            fs_group_change_policy: worker.run_as_user.map(|_| "OnRootMismatch".to_owned()),
             seccomp_profile: Some(SeccompProfile {
                 type_: "RuntimeDefault".to_owned(),
                 localhost_profile: None,
@@ -67,15 +71,21 @@ pub(super) fn pod_spec(
     }
 }
 
+/// Secrets for the worker's own image. Kubelet takes the service account's only where a pod names none.
+fn image_pull_secrets(worker: &Worker) -> Option<Vec<LocalObjectReference>> {
+    let secrets = worker.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() });
+    (!worker.image_pull_secrets.is_empty()).then(|| secrets.collect())
+}
+
 fn container(settings: &WorkerSettings, worker: &Worker, places: Vec<VolumeMount>) -> Container {
-    let amounts: BTreeMap<_, _> =
-        [("cpu".to_owned(), settings.cpu.clone()), ("memory".to_owned(), settings.memory.clone())].into();
+    let (requests, limits) = amounts(settings, worker);
     let mut environment = vec![
         variable("RUST_LOG", &worker.log),
         // Libraries that look for a home or a temporary folder find the only place that can be written.
         variable("HOME", SCRATCH_PATH),
         variable("TMPDIR", SCRATCH_PATH),
     ];
+    environment.extend(worker.env.iter().map(|(name, value)| variable(name, value)));
     if worker.ca_config_map.is_some() {
         environment.push(variable("UNBLOAT_CA_DIR", CA_PATH));
     }
@@ -90,10 +100,9 @@ fn container(settings: &WorkerSettings, worker: &Worker, places: Vec<VolumeMount
             container_port: i32::from(PORT),
             ..ContainerPort::default()
         }]),
-        // Requests equal to limits: the pod is Guaranteed, neither starves nor is starved.
         resources: Some(ResourceRequirements {
-            requests: Some(amounts.clone()),
-            limits: Some(amounts),
+            requests: Some(requests),
+            limits: Some(limits),
             ..ResourceRequirements::default()
         }),
         security_context: Some(SecurityContext {
@@ -108,6 +117,36 @@ fn container(settings: &WorkerSettings, worker: &Worker, places: Vec<VolumeMount
         volume_mounts: Some(places),
         ..Container::default()
     }
+}
+
+/// Requests and limits. Processor and memory are asked for as the platform says, at most as much as the limit: a cluster of two
+/// cores has room for a worker that may use both. Scratch in an emptyDir is the node's disk, so that it is asked for, limited
+/// and counted by quotas as a whole.
+fn amounts(
+    settings: &WorkerSettings,
+    worker: &Worker,
+) -> (BTreeMap<String, Quantity>, BTreeMap<String, Quantity>) {
+    let least = |asked: &Quantity, limit: &Quantity| {
+        let smaller = match (quantity::thousandths(asked), quantity::thousandths(limit)) {
+            (Some(asked), Some(limit)) => asked < limit,
+            _ => false,
+        };
+        if smaller { asked.clone() } else { limit.clone() }
+    };
+    let WorkerRequests { cpu, memory } = &worker.requests;
+    let mut requests: BTreeMap<_, _> = [
+        ("cpu".to_owned(), least(cpu, &settings.cpu)),
+        ("memory".to_owned(), least(memory, &settings.memory)),
+    ]
+    .into();
+    let mut limits: BTreeMap<_, _> =
+        [("cpu".to_owned(), settings.cpu.clone()), ("memory".to_owned(), settings.memory.clone())].into();
+    let disk = settings.scratch.empty_dir.as_ref().and_then(|empty_dir| empty_dir.size_limit.clone());
+    if let Some(disk) = disk {
+        requests.insert("ephemeral-storage".to_owned(), disk.clone());
+        limits.insert("ephemeral-storage".to_owned(), disk);
+    }
+    (requests, limits)
 }
 
 fn variable(name: &str, value: &str) -> EnvVar {

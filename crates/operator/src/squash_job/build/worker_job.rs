@@ -10,9 +10,10 @@ use unbloat_api::{ImageSquashJob, ImageSquashJobSpec, labels};
 use unbloat_contract::worker::{CONTRACT_VERSION, Task, WorkerSpec};
 use unbloat_oci::Reference;
 
-use super::{credentials, job_name, owner_reference, pod, request};
+use super::{config_fingerprint, credentials, job_name, owner_reference, pod, request};
 use crate::config::Config;
 use crate::squash_job::decide::Attempt;
+use crate::squash_job::world::owner_of_job;
 
 /// The hosts that the job says speak plain HTTP.
 fn plain_http_hosts(spec: &ImageSquashJobSpec) -> Vec<String> {
@@ -43,17 +44,22 @@ pub(crate) fn worker_job(
         (labels::WORKER_SPEC.to_owned(), serde_json::to_string(&spec)?),
         // A node that is drained to save money would make the squash start over.
         ("cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned(), "false".to_owned()),
+        // A sidecar would keep the pod from its end, and a worker talks to registries and to nobody in a mesh.
+        ("sidecar.istio.io/inject".to_owned(), "false".to_owned()),
+        ("linkerd.io/inject".to_owned(), "disabled".to_owned()),
     ]
     .into();
     let labels = worker_labels(job, attempt.number);
-    let digest =
-        attempt.source_digest.iter().map(|digest| (labels::SOURCE_DIGEST.to_owned(), digest.clone()));
+    let mut pod_labels = labels.clone();
+    // Newer releases of Istio read the label.
+    pod_labels.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
+    let fingerprint = (labels::WORKER_CONFIG.to_owned(), config_fingerprint(config));
     Ok(Job {
         metadata: ObjectMeta {
             name: Some(job_name(job, attempt.number)),
             namespace: job.namespace(),
             labels: Some(labels.clone()),
-            annotations: Some(digest.collect()),
+            annotations: Some([fingerprint].into()),
             owner_references: Some(vec![owner_reference(job)]),
             ..ObjectMeta::default()
         },
@@ -68,7 +74,7 @@ pub(crate) fn worker_job(
             pod_replacement_policy: Some("Failed".to_owned()),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
-                    labels: Some(labels),
+                    labels: Some(pod_labels),
                     annotations: Some(annotations),
                     ..ObjectMeta::default()
                 }),
@@ -97,8 +103,48 @@ fn worker_labels(job: &ImageSquashJob, attempt: i32) -> BTreeMap<String, String>
     .into()
 }
 
+/// Whether a Job that is there is what would be made: then it does not matter who made it. What the API server, the Job
+/// controller and admission add is no difference; what the worker runs, reads, writes and may is.
+pub(crate) fn is_same(found: &Job, wanted: &Job) -> bool {
+    owner_of_job(found).is_some()
+        && owner_of_job(found) == owner_of_job(wanted)
+        && content(found) == content(wanted)
+}
+
+/// What counts of a Job.
+fn content(job: &Job) -> Option<serde_json::Value> {
+    let template = &job.spec.as_ref()?.template;
+    let spec = template.spec.as_ref()?;
+    let annotations = template.metadata.as_ref()?.annotations.as_ref()?;
+    let container = spec.containers.first()?;
+    let volumes: Vec<_> = spec
+        .volumes
+        .iter()
+        .flatten()
+        .map(|volume| {
+            let secret = volume.secret.as_ref().and_then(|secret| secret.secret_name.clone());
+            let host = volume.host_path.is_some() || volume.projected.is_some() || volume.csi.is_some();
+            (volume.name.clone(), secret, host)
+        })
+        .collect();
+    let strangers = spec.containers.len() + spec.init_containers.as_ref().map_or(0, Vec::len);
+    serde_json::to_value((
+        annotations.get(labels::WORKER_SPEC)?,
+        (&container.image, &container.command, &container.args, &container.security_context),
+        (
+            &spec.service_account_name,
+            spec.automount_service_account_token,
+            spec.host_network,
+            &spec.node_name,
+        ),
+        (volumes, strangers),
+    ))
+    .ok()
+}
+
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
     use serde_json::json;
 
     use super::*;
@@ -158,8 +204,59 @@ mod tests {
         assert_eq!(context.allow_privilege_escalation, Some(false));
         assert_eq!(context.capabilities.as_ref().unwrap().drop.as_deref(), Some(&["ALL".to_owned()][..]));
         let resources = container.resources.as_ref().unwrap();
-        assert_eq!(resources.requests, resources.limits);
+        let amount =
+            |of: &Option<BTreeMap<String, Quantity>>, what: &str| of.as_ref().unwrap()[what].0.clone();
+        assert_eq!(amount(&resources.requests, "cpu"), "100m");
+        assert_eq!(amount(&resources.limits, "cpu"), "2");
+        assert_eq!(amount(&resources.requests, "memory"), "256Mi");
+        // A quota on storage counts the scratch volume.
+        for of in [&resources.requests, &resources.limits] {
+            assert_eq!(amount(of, "ephemeral-storage"), "10Gi");
+        }
         assert!(pod.volumes.iter().flatten().all(|volume| volume.host_path.is_none()));
+    }
+
+    #[test]
+    fn a_job_that_was_made_in_advance_is_ours_only_with_the_same_content() {
+        let ours = build(&moving());
+        assert!(is_same(&ours, &ours));
+        // Defaults and mutations that change nothing of what is run.
+        let mut defaulted = ours.clone();
+        let spec = defaulted.spec.as_mut().unwrap();
+        spec.suspend = Some(false);
+        let pod = spec.template.spec.as_mut().unwrap();
+        pod.dns_policy = Some("ClusterFirst".to_owned());
+        pod.containers[0].resources = None;
+        assert!(is_same(&defaulted, &ours));
+
+        type Change = fn(&mut Job);
+        let changes: [(&str, Change); 6] = [
+            ("another request", |job| {
+                let template = job.spec.as_mut().unwrap().template.metadata.as_mut().unwrap();
+                template.annotations.as_mut().unwrap().insert(labels::WORKER_SPEC.into(), "{}".into());
+            }),
+            ("another image", |job| pod_of(job).containers[0].image = Some("evil.example/x".into())),
+            ("a command", |job| pod_of(job).containers[0].command = Some(vec!["sh".into()])),
+            ("a second container", |job| {
+                let second = pod_of(job).containers[0].clone();
+                pod_of(job).containers.push(second);
+            }),
+            ("another volume", |job| {
+                pod_of(job).volumes.as_mut().unwrap().pop();
+            }),
+            ("another owner", |job| {
+                job.metadata.owner_references.as_mut().unwrap()[0].uid = "uid-2".into();
+            }),
+        ];
+        for (name, change) in changes {
+            let mut foreign = ours.clone();
+            change(&mut foreign);
+            assert!(!is_same(&foreign, &ours), "{name}");
+        }
+    }
+
+    fn pod_of(job: &mut Job) -> &mut k8s_openapi::api::core::v1::PodSpec {
+        job.spec.as_mut().unwrap().template.spec.as_mut().unwrap()
     }
 
     #[test]

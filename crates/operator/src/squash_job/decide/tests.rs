@@ -8,10 +8,15 @@ use serde_json::json;
 use unbloat_api::{ImageSquashJob, ImageSquashJobStatus};
 use unbloat_contract::{Figures, ProgressReport, Snapshot, SquashResult};
 
-use super::*;
-use crate::squash_job::fixtures::{config, job, job_with};
-use crate::squash_job::world::{JobEnd, Terminated, WorkerJob, WorkerPod};
+use unbloat_api::condition::SOURCE_RESOLVED;
 
+use super::*;
+use crate::config::Resolve;
+use crate::squash_job::build;
+use crate::squash_job::fixtures::{config, job, job_with};
+use crate::squash_job::world::{JobEnd, Place, Resolution, SourceFacts, Terminated, WorkerJob, WorkerPod};
+
+const RESULT: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
 const DIGEST: &str = "sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
 
 fn at(second: i64) -> Timestamp {
@@ -26,6 +31,8 @@ struct World {
     pod: Option<WorkerPod>,
     stray_pods: Vec<String>,
     progress: Option<ProgressReport>,
+    pod_refused: Option<String>,
+    idle_seconds: Option<i64>,
     resolution: Option<Resolution>,
     place: Place,
     now: i64,
@@ -39,6 +46,8 @@ fn world() -> World {
         pod: None,
         stray_pods: Vec::new(),
         progress: None,
+        pod_refused: None,
+        idle_seconds: None,
         resolution: None,
         place: Place::Granted,
         now: 0,
@@ -51,7 +60,7 @@ fn started_world() -> World {
     world.resolution = Some(pinned());
     let decision = world.decide();
     let Action::Start(start) = &decision else { panic!("a start, not {decision:?}") };
-    world.job.status = Some(start.started.status.clone());
+    world.job.status = Some(start.started.report().status.clone());
     world.worker = Some(worker(1));
     world.resolution = None;
     world
@@ -61,7 +70,9 @@ fn worker(attempt: i32) -> WorkerJob {
     WorkerJob {
         name: build::job_name(&job(), attempt),
         attempt,
-        source_digest: Some(DIGEST.to_owned()),
+        uid: format!("job-{attempt}"),
+        created: Some(at(0)),
+        config: Some(build::config_fingerprint(&config())),
         end: None,
         deleting: false,
     }
@@ -91,7 +102,7 @@ fn ended_pod(exit_code: i32) -> WorkerPod {
 fn successful_pod() -> WorkerPod {
     let figures = Figures {
         source_digest: DIGEST.into(),
-        digest: "sha256:result".into(),
+        digest: RESULT.into(),
         layers_before: 272,
         layers_after: 2,
         compressed_bytes_before: 221_000_000,
@@ -100,7 +111,7 @@ fn successful_pod() -> WorkerPod {
     };
     let summary = SquashResult {
         figures,
-        reference: "a.example/b@sha256:result".into(),
+        reference: format!("a.example/b:d@{RESULT}"),
         reclaimed_bytes: 217_900_000,
         duration_seconds: 11.2,
         warnings: vec!["w".repeat(2000); 20],
@@ -123,6 +134,8 @@ impl World {
             pod: self.pod.clone(),
             stray_pods: self.stray_pods.clone(),
             progress: self.progress.clone(),
+            pod_refused: self.pod_refused.clone(),
+            idle_seconds: self.idle_seconds,
             resolution: self.resolution.clone(),
             place: self.place,
         };
@@ -142,8 +155,9 @@ impl Action {
     fn report(&self) -> &Report {
         match self {
             Action::None(report) | Action::Stop { then: report, .. } => report,
-            Action::Start(start) => &start.started,
-            Action::Resolve(_) | Action::Expire => panic!("nothing is reported after {self:?}"),
+            Action::Resolve(_, report) => report,
+            Action::Start(start) => start.started.report(),
+            Action::Expire => panic!("nothing is reported after {self:?}"),
         }
     }
 
@@ -176,12 +190,12 @@ fn a_job_without_a_place_is_queued_and_written_once() {
 #[test]
 fn a_job_with_a_place_resolves_its_source_and_then_starts_with_the_digest() {
     let mut world = world();
-    assert!(matches!(world.decide(), Action::Resolve(_)));
+    assert!(matches!(world.decide(), Action::Resolve(..)));
     world.resolution = Some(pinned());
     let decision = world.decide();
     let Action::Start(start) = &decision else { panic!("a start, not {:?}", decision) };
     assert_eq!((start.attempt.number, start.attempt.source_digest.as_deref()), (1, Some(DIGEST)));
-    let after = &start.started;
+    let after = start.started.report();
     assert_eq!(summary(&after.status), ("Unknown", "WorkerPending"));
     assert_eq!((after.status.attempts, after.status.start_time.clone()), (1, Some(Time(at(0)))));
     let resolved = condition::find(&after.status.conditions, SOURCE_RESOLVED).unwrap();
@@ -207,6 +221,7 @@ fn a_source_that_only_the_worker_can_read_is_left_to_it() {
 #[test]
 fn a_flat_source_finishes_the_job_without_a_worker() {
     let mut world = world();
+    world.job = job_with(&json!({"source": {"image": "a.example/b:c"}, "target": {"moveTag": true}}));
     world.resolution =
         Some(Resolution::Flat(SourceFacts { digest: DIGEST.into(), layers: 1, compressed_bytes: 1000 }));
     let decision = world.decide();
@@ -218,22 +233,28 @@ fn a_flat_source_finishes_the_job_without_a_worker() {
         (Some(0), Some("1→1"))
     );
     assert_eq!(decision.status().attempts, 0);
+    // Another target gets the image, from a worker.
+    world.job = job();
+    assert!(matches!(world.decide(), Action::Start(_)));
 }
 
 #[test]
-fn a_source_that_cannot_be_read_is_retried_or_final_as_its_reason_says() {
-    for (reason, expected) in [
-        (Reason::ImageNotFound, ("False", "ImageNotFound")),
-        (Reason::InvalidImage, ("False", "InvalidImage")),
-        (Reason::RegistryUnavailable, ("Unknown", "Retrying")),
-    ] {
-        let mut world = world();
-        world.resolution = Some(Resolution::Failed { reason, message: "words".into() });
-        let decision = world.decide();
-        assert_eq!(summary(decision.status()), expected);
-        assert_eq!(decision.status().last_failure.as_ref().unwrap().reason, reason.as_str());
-        assert_eq!(decision.status().attempts, 0, "no worker was started");
-    }
+fn an_operator_that_did_not_come_back_from_resolving_leaves_the_source_to_the_worker() {
+    let mut world = world();
+    let Action::Resolve(_, report) = world.decide() else { panic!("a resolution") };
+    assert_eq!(summary(&report.status), ("Unknown", "Resolving"));
+    world.job.status = Some(report.status);
+    let Action::Start(start) = world.decide() else { panic!("a start") };
+    assert_eq!(start.attempt.source_digest, None);
+}
+
+#[test]
+fn the_operator_resolves_only_at_registries_that_are_listed() {
+    let mut world = world();
+    world.config.resolve_registries = vec!["other.example".to_owned()];
+    assert!(matches!(world.decide(), Action::Start(_)));
+    world.config.resolve_registries.clear();
+    assert!(matches!(world.decide(), Action::Start(_)));
 }
 
 #[test]
@@ -294,7 +315,7 @@ fn a_pod_that_does_not_start_says_why_and_does_not_flap() {
         ..WorkerPod::default()
     });
     let stuck = world.turn();
-    assert_eq!(summary(stuck.status()), ("Unknown", "WorkerPending"));
+    assert_eq!(summary(stuck.status()), ("Unknown", "WorkerImageUnavailable"));
     assert!(stuck.status().succeeded().unwrap().message.contains("ErrImagePull: no such host"));
     world.pod.as_mut().unwrap().stuck = Some(("ImagePullBackOff".into(), "back-off".into()));
     assert_eq!(world.turn().status(), stuck.status());
@@ -310,7 +331,10 @@ fn a_result_fills_figures_and_columns_and_finishes() {
     assert_eq!(status.layers.as_deref(), Some("272→2"));
     assert_eq!(status.size.as_deref(), Some("210.8 MiB→3.0 MiB"));
     assert_eq!((status.reclaimed.as_deref(), status.reclaimed_bytes), (Some("207.8 MiB"), Some(217_900_000)));
-    assert_eq!(status.target.as_ref().unwrap().reference.as_deref(), Some("a.example/b@sha256:result"));
+    assert_eq!(
+        status.target.as_ref().unwrap().reference.as_deref(),
+        Some(&*format!("a.example/b:d@{RESULT}"))
+    );
     assert_eq!(
         status.source.as_ref().unwrap().reference.as_deref(),
         Some(&*format!("a.example/b:c@{DIGEST}"))
@@ -357,7 +381,7 @@ fn the_backoff_limit_ends_the_job_with_the_last_failures_reason() {
     world.now = 100;
     let decision = world.decide();
     let Action::Start(start) = &decision else { panic!("a start") };
-    world.job.status = Some(start.started.status.clone());
+    world.job.status = Some(start.started.report().status.clone());
     world.worker = Some(worker(2));
     world.pod = Some(ended_pod(9));
     let last = world.turn();
@@ -455,24 +479,155 @@ fn a_lost_worker_is_a_failed_attempt() {
 }
 
 #[test]
-fn a_job_made_just_before_a_restart_is_taken_over() {
-    let mut world = world();
-    world.worker = Some(worker(1));
-    world.pod = Some(running_pod());
-    let decision = world.turn();
-    assert!(matches!(decision, Action::None(_)));
-    assert_eq!(summary(decision.status()), ("Unknown", "Running"));
-    assert_eq!(decision.status().attempts, 1);
-    assert_eq!(decision.status().source.as_ref().unwrap().digest.as_deref(), Some(DIGEST));
-    assert!(crate::squash_job::places::holds_place(&world.job));
-}
-
-#[test]
-fn a_worker_that_ended_while_no_operator_ran_is_taken_over_with_its_result() {
+fn a_job_that_the_status_does_not_know_is_nothing_to_go_by() {
     let mut world = world();
     world.worker = Some(WorkerJob { end: Some(JobEnd::Complete), ..worker(1) });
     world.pod = Some(successful_pod());
+    assert!(
+        matches!(world.decide(), Action::Resolve(..)),
+        "the result of a Job that nobody knows is no result"
+    );
+}
+
+#[test]
+fn a_name_that_is_taken_is_left_out_and_is_no_failure() {
+    let mut world = world();
+    world.resolution = Some(pinned());
+    let Action::Start(start) = world.decide() else { panic!("a start") };
+    assert_eq!((start.taken.status.attempts, start.taken.status.failures), (1, 0));
+    world.job.status = Some(start.taken.status);
+    assert!(!crate::squash_job::places::holds_place(&world.job));
+    let Action::Start(start) = world.decide() else { panic!("another start") };
+    assert_eq!(start.attempt.number, 2);
+    let made = start.started.made("uid-of-job".to_owned());
+    assert_eq!(made.status.worker.unwrap().uid.as_deref(), Some("uid-of-job"));
+}
+
+#[test]
+fn an_attempt_that_does_not_start_gives_its_place_back_and_is_no_failure() {
+    let mut world = started_world();
+    world.pod = Some(WorkerPod {
+        phase: "Pending".into(),
+        unschedulable: Some((Some(at(1)), "0/1 nodes \u{1b}[31mfit".into())),
+        ..WorkerPod::default()
+    });
+    world.now = 299;
+    assert!(matches!(world.turn(), Action::None(_)));
+    assert!(crate::squash_job::places::holds_place(&world.job));
+    world.now = 300;
+    let decision = world.turn();
+    assert!(matches!(&decision, Action::Stop { uid, .. } if uid == "job-1"), "{decision:?}");
+    assert_eq!(summary(decision.status()), ("Unknown", "WorkerUnschedulable"));
+    assert_eq!((decision.status().attempts, decision.status().failures), (1, 0));
+    assert!(!crate::squash_job::places::holds_place(&world.job));
+    let message = decision.status().succeeded().unwrap().message.clone();
+    assert!(message.contains("0/1 nodes") && !message.contains('\u{1b}'), "{message}");
+    // What it waits for stays to be read until the next attempt.
+    world.worker = None;
+    world.pod = None;
+    world.now = 301;
+    assert_eq!(world.turn().status().succeeded().unwrap().message, message);
+    world.now = 320;
+    assert!(matches!(world.decide(), Action::Start(start) if start.attempt.number == 2));
+}
+
+#[test]
+fn an_attempt_that_has_not_started_is_made_anew_when_the_configuration_changes() {
+    let mut world = started_world();
+    world.pod = Some(WorkerPod { phase: "Pending".into(), ..WorkerPod::default() });
+    world.now = 5;
+    assert!(matches!(world.decide(), Action::None(_)));
+    world.config.worker.image = "reg.example/worker:2".to_owned();
+    assert!(matches!(world.decide(), Action::Stop { .. }));
+    world.pod = Some(running_pod());
+    assert!(matches!(world.decide(), Action::None(_)), "a worker that runs goes on");
+}
+
+#[test]
+fn a_pod_that_the_api_server_refuses_is_said_in_its_words() {
+    let mut world = started_world();
+    world.pod_refused = Some("exceeded quota: pods".into());
+    let decision = world.turn();
+    assert_eq!(summary(decision.status()), ("Unknown", "WorkerPodRefused"));
+    assert!(decision.status().succeeded().unwrap().message.contains("exceeded quota"));
+    world.now = 400;
+    assert!(matches!(world.decide(), Action::Stop { .. }), "it holds no place for ever");
+}
+
+#[test]
+fn a_worker_without_progress_is_stopped_and_counts_as_failed() {
+    let mut world = started_world();
+    world.pod = Some(running_pod());
+    world.idle_seconds = Some(899);
+    assert!(matches!(world.turn(), Action::None(_)));
+    world.idle_seconds = Some(900);
+    let decision = world.turn();
+    assert!(matches!(decision, Action::Stop { .. }));
+    assert_eq!(summary(decision.status()), ("Unknown", "Retrying"));
+    assert_eq!(decision.status().last_failure.as_ref().unwrap().reason, "WorkerStalled");
+    assert!(!crate::squash_job::places::holds_place(&world.job));
+}
+
+#[test]
+fn a_job_gets_at_most_the_platforms_deadline() {
+    let mut world = started_world();
+    world.config.deadlines.max_active_seconds = 60;
+    world.job.spec.active_deadline_seconds = 2_592_000;
+    world.pod = Some(running_pod());
+    world.now = 60;
+    let decision = world.turn();
+    assert_eq!(summary(decision.status()), ("False", "DeadlineExceeded"));
+    assert!(decision.status().succeeded().unwrap().message.contains("maxActiveSeconds"));
+}
+
+#[test]
+fn a_node_that_is_lost_holds_nothing_up() {
+    let mut world = started_world();
+    world.pod = Some(WorkerPod { deleting: Some(at(100)), ..running_pod() });
+    world.now = 159;
+    assert!(matches!(world.turn(), Action::None(_)));
+    world.now = 160;
+    let decision = world.turn();
+    assert!(matches!(decision, Action::Stop { .. }));
+    assert_eq!(decision.status().last_failure.as_ref().unwrap().reason, "WorkerLost");
+}
+
+#[test]
+fn a_sidecar_that_runs_on_is_ended_once_the_log_could_be_read() {
+    let mut world = started_world();
+    world.pod = Some(WorkerPod { kept_by_sidecar_since: Some(at(10)), ..successful_pod() });
+    world.now = 12;
     assert_eq!(summary(world.turn().status()), ("True", "Squashed"));
+    assert!(matches!(world.decide(), Action::None(_)));
+    world.now = 60;
+    assert!(matches!(world.decide(), Action::Stop { .. }));
+}
+
+#[test]
+fn nobody_resolves_any_more_at_the_end() {
+    let mut world = world();
+    world.config.resolve = Resolve::Never;
+    let Action::Start(start) = world.decide() else { panic!("a start") };
+    world.job.status = Some(start.started.report().status.clone());
+    world.worker = Some(worker(1));
+    world.pod = Some(ended_pod(4));
+    let status = world.turn().status().clone();
+    assert_eq!(summary(&status), ("False", "PullUnauthorized"));
+    let resolved = condition::find(&status.conditions, SOURCE_RESOLVED).unwrap();
+    assert_eq!((resolved.status.as_str(), resolved.reason.as_str()), ("False", "PullUnauthorized"));
+}
+
+#[test]
+fn progress_never_goes_backwards_within_an_attempt() {
+    let mut world = started_world();
+    world.pod = Some(running_pod());
+    let mut last = -1;
+    for percent in [28, 48, 86, 54, 65, 5, 99] {
+        world.progress = Some(ProgressReport { percent, ..ProgressReport::default() });
+        let shown = world.turn().status().progress.as_ref().map_or(-1, |progress| progress.percent);
+        assert!(shown >= last, "{shown} after {last}");
+        last = shown;
+    }
 }
 
 #[test]
@@ -522,8 +677,8 @@ fn a_source_digest_that_a_worker_found_is_read_by_the_next_attempt() {
     world.config.resolve = Resolve::Never;
     let decision = world.decide();
     let Action::Start(start) = &decision else { panic!("a start") };
-    world.job.status = Some(start.started.status.clone());
-    world.worker = Some(WorkerJob { source_digest: None, ..worker(1) });
+    world.job.status = Some(start.started.report().status.clone());
+    world.worker = Some(worker(1));
     world.pod = Some(running_pod());
     world.progress = Some(ProgressReport { source_digest: Some(DIGEST.into()), ..ProgressReport::default() });
     world.turn();
@@ -542,12 +697,15 @@ fn every_event_is_a_transition_and_has_a_name_of_its_own() {
     before.status = None;
     let event =
         |job: &ImageSquashJob, new: &ImageSquashJobStatus| build::event(job, new, "operator-0", at(0));
-    let start = event(&before, &started_status).unwrap();
-    assert_eq!((start.type_.as_deref(), start.reason.as_deref()), (Some("Normal"), Some("Started")));
-
+    assert!(event(&before, &started_status).is_none(), "a Job that is made has not started");
     world.pod = Some(running_pod());
     let running = world.decide().status().clone();
-    assert!(event(&world.job, &running).is_none(), "progress is no event");
+    let start = event(&world.job, &running).unwrap();
+    assert_eq!((start.type_.as_deref(), start.reason.as_deref()), (Some("Normal"), Some("Started")));
+    world.job.status = Some(running.clone());
+    world.progress = Some(ProgressReport { percent: 50, ..ProgressReport::default() });
+    let further = world.decide().status().clone();
+    assert!(further != running && event(&world.job, &further).is_none(), "progress is no event");
 
     world.pod = Some(ended_pod(5));
     let retrying = world.decide().status().clone();
