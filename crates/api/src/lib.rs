@@ -25,6 +25,7 @@
 
 pub mod condition;
 pub mod labels;
+pub mod quantity;
 pub mod reason;
 pub mod squash_job;
 

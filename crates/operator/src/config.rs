@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Deserialize;
 use unbloat_api::squash_job::{EmptyDirScratch, Scratch};
+use unbloat_registry::Guard;
 
 use crate::quantity;
 use crate::squash_job::MEMORY_FLOOR;
@@ -96,13 +97,17 @@ pub(crate) struct Worker {
     /// Priority class.
     pub(crate) priority_class_name: Option<String>,
     /// Most processors.
+    #[serde(deserialize_with = "unbloat_api::quantity::read")]
     pub(crate) cpu: Quantity,
     /// Most memory.
+    #[serde(deserialize_with = "unbloat_api::quantity::read")]
     pub(crate) memory: Quantity,
     /// What is asked for of these; a worker may use more where the node has it.
     pub(crate) requests: WorkerRequests,
     /// Secrets for the worker's image, which have to be in each namespace that has jobs.
     pub(crate) image_pull_secrets: Vec<String>,
+    /// What workers must not connect to.
+    pub(crate) network: WorkerNetwork,
     /// Further environment, such as a proxy.
     pub(crate) env: BTreeMap<String, String>,
     /// The scratch volume.
@@ -120,9 +125,21 @@ pub(crate) struct Worker {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(crate) struct WorkerRequests {
     /// Processors.
+    #[serde(deserialize_with = "unbloat_api::quantity::read")]
     pub(crate) cpu: Quantity,
     /// Memory.
+    #[serde(deserialize_with = "unbloat_api::quantity::read")]
     pub(crate) memory: Quantity,
+}
+
+/// What workers must not connect to, wherever an image's name, a redirect, a token's realm or an upload's location leads.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(crate) struct WorkerNetwork {
+    /// `Own` (the machine, its links, clouds' metadata servers), `Private` (private networks as well), or networks.
+    pub(crate) refuse: Vec<String>,
+    /// Hosts that are excepted, by their names without a port.
+    pub(crate) allow_hosts: Vec<String>,
 }
 
 /// How far a job's own `worker` fields may go.
@@ -136,10 +153,13 @@ pub(crate) struct Overrides {
     /// Priority classes that a job may choose.
     pub(crate) priority_classes: Vec<String>,
     /// Most processors that a job may ask for.
+    #[serde(deserialize_with = "unbloat_api::quantity::read")]
     pub(crate) max_cpu: Quantity,
     /// Most memory that a job may ask for.
+    #[serde(deserialize_with = "unbloat_api::quantity::read")]
     pub(crate) max_memory: Quantity,
     /// Largest scratch volume that a job may ask for.
+    #[serde(deserialize_with = "unbloat_api::quantity::read")]
     pub(crate) max_scratch: Quantity,
     /// A job may use a claim of its namespace as scratch.
     pub(crate) scratch_claims: bool,
@@ -174,6 +194,12 @@ impl Default for Deadlines {
     }
 }
 
+impl Default for WorkerNetwork {
+    fn default() -> Self {
+        Self { refuse: vec!["Own".to_owned()], allow_hosts: Vec::new() }
+    }
+}
+
 impl Default for WorkerRequests {
     fn default() -> Self {
         Self { cpu: Quantity("100m".to_owned()), memory: Quantity("256Mi".to_owned()) }
@@ -197,6 +223,7 @@ impl Default for Worker {
             cpu: Quantity("2".to_owned()),
             memory: Quantity("512Mi".to_owned()),
             requests: WorkerRequests::default(),
+            network: WorkerNetwork::default(),
             image_pull_secrets: Vec::new(),
             env: BTreeMap::new(),
             scratch: Scratch {
@@ -330,6 +357,9 @@ impl Config {
                 return value(field, "it is not a positive quantity");
             }
         }
+        if let Err(error) = Guard::of_words(self.worker.network.refuse.iter().map(String::as_str)) {
+            return value("worker.network.refuse", &error.to_string());
+        }
         if quantity::bytes(&self.worker.memory).is_none_or(|bytes| bytes < MEMORY_FLOOR) {
             return value("worker.memory", "a worker needs at least 128Mi");
         }
@@ -350,6 +380,13 @@ mod tests {
         assert_eq!(config.concurrency, Concurrency { global: 3, per_namespace: 4 });
         let error = serde_saphyr::from_str::<Config>("worker: {img: x}").unwrap_err().to_string();
         assert!(error.contains("img"), "{error}");
+    }
+
+    #[test]
+    fn a_quantity_may_be_a_number() {
+        let config: Config =
+            serde_saphyr::from_str("worker: {cpu: 2, memory: 512Mi, requests: {cpu: 0.5}}").unwrap();
+        assert_eq!((config.worker.cpu.0.as_str(), config.worker.requests.cpu.0.as_str()), ("2", "0.5"));
     }
 
     #[test]

@@ -75,6 +75,9 @@ pub enum ErrorKind {
     /// An answer that is against the protocol.
     #[error("the answer is against the distribution protocol: {0}")]
     Protocol(String),
+    /// An address that must not be connected to, by the settings of this client.
+    #[error("it is at an address that must not be connected to from here")]
+    RefusedAddress,
     /// No connection, or a broken one.
     #[error("network failure: {0}")]
     Network(String),
@@ -249,7 +252,7 @@ impl Error {
     #[must_use]
     pub fn category(&self) -> Category {
         match &self.0.kind {
-            ErrorKind::Location(_) | ErrorKind::Unsupported(_) => Category::Usage,
+            ErrorKind::Location(_) | ErrorKind::Unsupported(_) | ErrorKind::RefusedAddress => Category::Usage,
             ErrorKind::NotFound { .. } => Category::NotFound,
             ErrorKind::Unauthorized { .. } | ErrorKind::Credentials(_) => Category::Unauthorized,
             ErrorKind::RateLimited { .. }

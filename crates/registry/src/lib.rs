@@ -68,6 +68,7 @@ pub use destination::{BlobCopy, Destination, Published, Unchanged};
 pub use error::{Category, Error, ErrorKind};
 pub use fetched::Fetched;
 pub use http::clients::install_tls_provider;
+pub use http::guard::{Guard, Network, NetworkError};
 pub use location::{LayoutName, Location, LocationError};
 pub use operation::Operation;
 pub use options::{ClientOptions, Retry, Timeouts, UploadMode, UploadPolicy};

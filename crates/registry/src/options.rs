@@ -1,9 +1,11 @@
 //! What a client may do and how long it waits; every number with its reason.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::keyring::Keyring;
+use crate::http::guard::Guard;
 use crate::settings::Registries;
 
 /// Settings of a [`crate::Client`].
@@ -15,6 +17,8 @@ pub struct ClientOptions {
     pub registries: Registries,
     /// Further certificate authorities for every host, PEM files.
     pub ca_files: Vec<PathBuf>,
+    /// Addresses that must not be connected to; all may be when absent.
+    pub guard: Option<Arc<Guard>>,
     /// Accept any certificate.
     pub insecure_skip_tls_verify: bool,
     /// Fetch foreign layers from the URLs of their descriptors.
@@ -92,6 +96,7 @@ impl Default for ClientOptions {
             keyring: Keyring::default(),
             registries: Registries::default(),
             ca_files: Vec::new(),
+            guard: None,
             insecure_skip_tls_verify: false,
             allow_foreign: false,
             retry: Retry::default(),

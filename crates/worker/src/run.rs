@@ -10,7 +10,7 @@ use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use unbloat_contract::worker::{Outcome, Task, WorkerSpec};
 use unbloat_contract::{AnalyzeRequest, Failure, FailureKind, Limits, SquashRequest, exit};
-use unbloat_registry::{Client, ClientOptions, Registries};
+use unbloat_registry::{Client, ClientOptions, Guard, Registries};
 use unbloat_squash::{Progress, squash};
 
 use crate::args::Args;
@@ -26,7 +26,10 @@ const LAST_CHANCE: Duration = Duration::from_millis(600);
 /// # Errors
 /// When signals can't be handled or the termination message can't be written; a failed squash is an exit code.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { spec, address, termination, ca_dir } = args;
+    let Args { spec, address, termination, ca_dir, refused_networks, allowed_hosts } = args;
+    let words = refused_networks.iter().map(String::as_str).filter(|word| !word.is_empty());
+    let guard = Guard::of_words(words)?.but_for(allowed_hosts);
+    let ways = Ways { ca_dir, guard: (!refused_networks.is_empty()).then(|| Arc::new(guard)) };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let shown = Shown {
@@ -42,7 +45,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Err(error) => tracing::warn!(%address, %error, "no progress endpoint"),
     }
 
-    let work = AssertUnwindSafe(work(&spec, ca_dir, &shown.progress, &shown.source_digest)).catch_unwind();
+    let work = AssertUnwindSafe(work(&spec, ways, &shown.progress, &shown.source_digest)).catch_unwind();
     let mut work = std::pin::pin!(work);
     let ended = tokio::select! {
         ended = &mut work => Some(ended),
@@ -82,9 +85,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(exit_code))
 }
 
+/// How registries are reached.
+struct Ways {
+    ca_dir: Option<PathBuf>,
+    guard: Option<Arc<Guard>>,
+}
+
 async fn work(
     path: &Path,
-    ca_dir: Option<PathBuf>,
+    ways: Ways,
     progress: &Arc<Progress>,
     source_digest: &OnceLock<String>,
 ) -> Result<Outcome, Failure> {
@@ -97,7 +106,8 @@ async fn work(
         let mut options = ClientOptions {
             keyring,
             registries: Registries::default().with_plain_http(plain_http_hosts.iter().map(String::as_str)),
-            ca_files: ca_dir.map(|folder| pem_files(&folder)).unwrap_or_default(),
+            ca_files: ways.ca_dir.map(|folder| pem_files(&folder)).unwrap_or_default(),
+            guard: ways.guard,
             allow_foreign,
             scratch: limits.scratch.clone(),
             ..ClientOptions::default()

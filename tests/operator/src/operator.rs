@@ -59,6 +59,10 @@ impl Ground {
             |path: &str| std::fs::read_to_string(root.join(path)).map_err(Error::io(format!("read {path}")));
         cluster.apply(&read("config/manager/namespace.yaml")?).await?;
         cluster.apply(&read("config/crd/unbloat.dev_imagesquashjobs.yaml")?).await?;
+        // The manifest's worker is the one that ships; here it is the test's own.
+        let policy =
+            read("config/admission/policy.yaml")?.replace("ghcr.io/unbloat/worker:0.1.0", WORKER_IMAGE);
+        cluster.apply(&policy).await?;
         for part in ["service_account", "operator_role", "operator_binding", "lease_role", "user_roles"] {
             cluster.apply(&read(&format!("config/rbac/{part}.yaml"))?).await?;
         }
@@ -95,6 +99,7 @@ impl Ground {
                 "imagePullPolicy": "Never",
                 "cpu": "200m",
                 "memory": "128Mi",
+                "requests": {"cpu": "50m", "memory": "64Mi"},
                 "scratch": {"emptyDir": {"sizeLimit": "1Gi"}},
             },
             "backoff": {"baseSeconds": 2, "capSeconds": 10},

@@ -160,6 +160,140 @@ fn a_name_that_is_too_long_for_the_workers_job_is_refused() {
 }
 
 #[test]
+fn the_patterns_of_a_spec_are_bounded_together() {
+    // The API server counts characters, the check here bytes.
+    let pattern = "a".repeat(1000);
+    let valid = job(&json!({"remove": vec![pattern.clone(); 8], "truncate": vec![pattern.clone(); 8]}));
+    valid.validate_cel().unwrap();
+    for patch in [
+        json!({"remove": vec![pattern.clone(); 17]}),
+        json!({"truncate": vec![pattern.clone(); 17]}),
+        json!({"remove": vec![pattern.clone(); 9], "truncate": vec![pattern.clone(); 9]}),
+    ] {
+        let errors = job(&patch).validate_cel().expect_err("too much");
+        assert!(errors.iter().any(|error| error.message.contains("16384 characters together")), "{errors:?}");
+    }
+}
+
+#[test]
+fn a_quantity_may_be_a_number() {
+    let job = job(&json!({"worker": {"resources": {"cpu": 2, "memory": 536_870_912}}}));
+    let resources = job.spec.worker.unwrap().resources.unwrap();
+    assert_eq!((resources.cpu.unwrap().0.as_str(), resources.memory.unwrap().0.as_str()), ("2", "536870912"));
+}
+
+#[test]
+fn every_number_has_a_maximum() {
+    fn walk(path: &str, schema: &Value, unbounded: &mut Vec<String>) {
+        let is_number = matches!(schema.get("type").and_then(Value::as_str), Some("integer" | "number"));
+        if is_number && (schema.get("maximum").is_none() || schema.get("minimum").is_none()) {
+            unbounded.push(path.to_owned());
+        }
+        for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            walk(&format!("{path}.{name}"), property, unbounded);
+        }
+        for inner in ["items", "additionalProperties"] {
+            if let Some(schema) = schema.get(inner) {
+                walk(&format!("{path}[]"), schema, unbounded);
+            }
+        }
+    }
+    let mut unbounded = Vec::new();
+    walk("", &schema(), &mut unbounded);
+    // Kubernetes' own types: 64 bits wide, as the type that reads them; a toleration's has its maximum from us.
+    unbounded.retain(|path| {
+        path != ".status.conditions[].observedGeneration"
+            && path != ".spec.worker.tolerations[].tolerationSeconds"
+    });
+    assert_eq!(unbounded, Vec::<String>::new());
+    let tolerations = &schema()["properties"]["spec"]["properties"]["worker"]["properties"]["tolerations"];
+    assert!(tolerations["items"]["properties"]["tolerationSeconds"]["maximum"].is_number(), "{tolerations}");
+    assert!(tolerations["items"]["properties"]["value"]["maxLength"].is_number(), "{tolerations}");
+}
+
+/// Values that a schema takes, its extremes first: one object that can't be read would otherwise stop a watch.
+#[test]
+fn whatever_the_schema_takes_can_be_read() {
+    struct Draw(u64);
+    impl Draw {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % bound
+        }
+
+        fn value(&mut self, schema: &Value) -> Value {
+            if let Some(choices) = schema.get("enum").and_then(Value::as_array) {
+                let at = usize::try_from(self.below(choices.len() as u64)).unwrap();
+                return choices[at].clone();
+            }
+            if schema.get("x-kubernetes-int-or-string").is_some() {
+                return [json!("1500m"), json!(2), json!(-3), json!(i64::MAX)]
+                    [usize::try_from(self.below(4)).unwrap()]
+                .clone();
+            }
+            match schema.get("type").and_then(Value::as_str) {
+                Some("integer") => {
+                    let bound = |name: &str, otherwise: i64| {
+                        schema.get(name).and_then(Value::as_f64).map_or(otherwise, |bound| bound as i64)
+                    };
+                    let (least, most) = (bound("minimum", i64::MIN), bound("maximum", i64::MAX));
+                    json!([least, most, least.midpoint(most)][usize::try_from(self.below(3)).unwrap()])
+                }
+                Some("number") => json!(0.5),
+                Some("boolean") => json!(self.below(2) == 1),
+                Some("string") if schema.get("format").and_then(Value::as_str) == Some("date-time") => {
+                    json!("2026-11-27T18:29:39Z")
+                }
+                Some("string") => {
+                    let most = schema.get("maxLength").and_then(Value::as_u64).unwrap_or(2000);
+                    let length = [1, most][usize::try_from(self.below(2)).unwrap()];
+                    json!("ü".repeat(usize::try_from(length).unwrap()))
+                }
+                Some("array") => {
+                    let most = schema.get("maxItems").and_then(Value::as_u64).unwrap_or(3).min(3);
+                    (0..self.below(most + 1)).map(|_| self.value(&schema["items"])).collect()
+                }
+                _ => {
+                    let required: Vec<&str> = schema["required"]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .filter_map(Value::as_str)
+                        .collect();
+                    let mut object = serde_json::Map::new();
+                    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+                        if required.contains(&name.as_str()) || self.below(4) > 0 {
+                            object.insert(name.clone(), self.value(property));
+                        }
+                    }
+                    if let Some(values) =
+                        schema.get("additionalProperties").filter(|values| values.is_object())
+                    {
+                        object.insert("k".repeat(300), self.value(values));
+                    }
+                    Value::Object(object)
+                }
+            }
+        }
+    }
+    let mut draw = Draw(0x2545_f491_4f6c_dd1d);
+    let schema = schema();
+    for _ in 0..2000 {
+        let mut object = draw.value(&schema);
+        object["apiVersion"] = json!("unbloat.dev/v1alpha1");
+        object["kind"] = json!("ImageSquashJob");
+        object["metadata"] = json!({"name": "drawn", "namespace": "team"});
+        let read: Result<ImageSquashJob, _> = serde_json::from_value(object.clone());
+        let read = read.unwrap_or_else(|error| panic!("{error}: {}", &object.to_string()[..4000]));
+        // And written, so that nothing is lost on the way back.
+        let again: ImageSquashJob = serde_json::from_value(serde_json::to_value(&read).unwrap()).unwrap();
+        assert_eq!(read, again);
+    }
+}
+
+#[test]
 fn every_string_list_and_map_that_a_user_writes_is_bounded() {
     fn walk(path: &str, schema: &Value, unbounded: &mut Vec<String>) {
         let bounded = |key: &str| schema.get(key).is_some();

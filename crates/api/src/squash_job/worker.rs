@@ -62,10 +62,18 @@ fn bounded_tolerations(schema: &mut Schema) {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkerResources {
     /// Cores, such as `4` or `500m`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::quantity::read_optional"
+    )]
     pub cpu: Option<Quantity>,
     /// Memory, such as `512Mi`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::quantity::read_optional"
+    )]
     pub memory: Option<Quantity>,
 }
 
@@ -93,7 +101,11 @@ pub struct Scratch {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EmptyDirScratch {
     /// Bytes past which kubelet evicts the worker.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::quantity::read_optional"
+    )]
     pub size_limit: Option<Quantity>,
 }
 
@@ -106,6 +118,7 @@ pub struct EphemeralScratch {
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
     /// Size of the volume.
+    #[serde(deserialize_with = "crate::quantity::read")]
     pub size: Quantity,
 }
 

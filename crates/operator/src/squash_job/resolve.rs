@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use unbloat_api::ImageSquashJobSpec;
 use unbloat_oci::{AnyManifest, Descriptor};
-use unbloat_registry::{Client, ClientOptions, Error, Location, Retry};
+use unbloat_registry::{Client, ClientOptions, Error, Guard, Location, Registries, Retry};
 
 use super::plan::Plan;
 use super::world::{Resolution, SourceFacts};
@@ -39,15 +39,22 @@ pub(super) struct Resolver {
 impl Resolver {
     /// Two clients: one for registries that jobs declare to be plain HTTP.
     pub(super) fn new(config: &Config) -> Self {
-        let client = |plain_http| {
-            Client::new(ClientOptions {
-                plain_http,
-                ca_files: config.registry_ca_files.clone(),
-                retry: Retry { attempts: 2, ..Retry::default() },
-                ..ClientOptions::default()
-            })
+        // The registries are the platform's own choice, wherever they are; where they lead is not.
+        let hosts = config.resolve_registries.iter().map(|registry| host(registry));
+        let guard = Arc::new(Guard::private().but_for(hosts));
+        let options = ClientOptions {
+            ca_files: config.registry_ca_files.clone(),
+            guard: Some(guard),
+            retry: Retry { attempts: 2, ..Retry::default() },
+            ..ClientOptions::default()
         };
-        Self { secure: client(false), plain: client(true), places: Arc::new(Semaphore::new(AT_ONCE)) }
+        // Asked only where a job declares it, and then of the listed registries alone.
+        let plain = Registries::default().with_plain_http(config.resolve_registries.iter().map(String::as_str));
+        Self {
+            secure: Client::new(options.clone()),
+            plain: Client::new(ClientOptions { registries: plain, ..options }),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 
     /// Resolves a job's source.
@@ -68,6 +75,12 @@ impl Resolver {
             Err(_) => Resolution::LeftToWorker,
         }
     }
+}
+
+/// `HOST` of `HOST[:PORT]`.
+fn host(registry: &str) -> String {
+    let port = registry.rsplit_once(':').filter(|(_, port)| port.chars().all(|c| c.is_ascii_digit()));
+    port.map_or(registry, |(host, _)| host).trim_matches(['[', ']']).to_owned()
 }
 
 async fn resolve(client: &Client, spec: &ImageSquashJobSpec, plan: &Plan) -> Result<Resolution, Error> {

@@ -1,7 +1,7 @@
 //! The HTTP library's clients: one for each kind of connection.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::{RequestBuilder, Response, StatusCode};
 use url::Url;
@@ -9,6 +9,7 @@ use url::Url;
 use crate::error::{Error, ErrorKind};
 use crate::http::answer::{describe, failure, retry_after};
 use crate::http::attempts::Attempts;
+use crate::http::guard::GuardedNames;
 use crate::http::trust::Trust;
 use crate::operation::Operation;
 use crate::options::ClientOptions;
@@ -64,6 +65,10 @@ impl Clients {
     }
 
     fn of(&self, kind: Kind, url: &Url) -> Result<reqwest::Client, Error> {
+        if self.options.guard.as_ref().is_some_and(|guard| !guard.lets(url)) {
+            let refused = ErrorKind::RefusedAddress;
+            return Err(Error::new(url.host_str().unwrap_or_default(), Operation::Connecting, "", refused));
+        }
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = made.get(&kind) {
             return Ok(client.clone());
@@ -112,6 +117,9 @@ impl Clients {
             .tcp_nodelay(true);
         if kind.direct {
             builder = builder.no_proxy();
+        }
+        if let Some(guard) = &self.options.guard {
+            builder = builder.dns_resolver(Arc::new(GuardedNames(Arc::clone(guard))));
         }
         builder = match &kind.trust {
             None => builder.tls_certs_only([]),

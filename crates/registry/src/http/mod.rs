@@ -4,14 +4,16 @@
 //! a pull or a push (`remote`, `upload`), which credentials there are (`auth`).
 //!
 //! Files from the lowest to the highest; each uses only those before it:
-//! `attempts` (how often, how long), `answer` (statuses, errors, bounded bodies), `trust` (whose certificates),
-//! `clients` (connections), `redirect` (where a `Location` leads), `link` (where a `Link` does), `body`, `call` (one request), `host` (what is known of one registry), `transport` (sending).
+//! `attempts` (how often, how long), `answer` (statuses, errors, bounded bodies), `guard` (where to, and where not), `trust`
+//! (whose certificates), `clients` (connections), `redirect` (where a `Location` leads), `link` (where a `Link` does), `body`,
+//! `call` (one request), `host` (what is known of one registry), `transport` (sending).
 
 pub(crate) mod answer;
 pub(crate) mod attempts;
 pub(crate) mod body;
 pub(crate) mod call;
 pub(crate) mod clients;
+pub(crate) mod guard;
 pub(crate) mod host;
 pub(crate) mod link;
 pub(crate) mod redirect;

@@ -15,7 +15,7 @@ use unbloat_api::squash_job::Scratch;
 use unbloat_contract::worker::{CredentialMount, PORT, SCRATCH_PATH, SPEC_PATH, TERMINATION_PATH};
 
 use super::credentials;
-use crate::config::{Worker, WorkerRequests};
+use crate::config::{Worker, WorkerNetwork, WorkerRequests};
 use crate::quantity;
 use crate::squash_job::plan::WorkerSettings;
 
@@ -85,6 +85,12 @@ fn container(settings: &WorkerSettings, worker: &Worker, places: Vec<VolumeMount
         variable("HOME", SCRATCH_PATH),
         variable("TMPDIR", SCRATCH_PATH),
     ];
+    let WorkerNetwork { refuse, allow_hosts } = &worker.network;
+    for (name, words) in [("UNBLOAT_REFUSED_NETWORKS", refuse), ("UNBLOAT_ALLOWED_HOSTS", allow_hosts)] {
+        if !words.is_empty() {
+            environment.push(variable(name, &words.join(",")));
+        }
+    }
     environment.extend(worker.env.iter().map(|(name, value)| variable(name, value)));
     if worker.ca_config_map.is_some() {
         environment.push(variable("UNBLOAT_CA_DIR", CA_PATH));

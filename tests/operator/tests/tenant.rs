@@ -1,0 +1,263 @@
+//! One hostile tenant for each attack, and a victim's job beside it that ends in its usual time.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use kube::ResourceExt;
+use serde_json::{Value, json};
+use unbloat_cluster::{Entrance, Flow, Result, TOOLBOX};
+use unbloat_operator_tests::{Ground, Jobs, Layered, WORKER_IMAGE, job, reason};
+
+const LONG: Duration = Duration::from_secs(120);
+/// A victim's job takes some seconds; with a machine that does other things too, this is far too long still.
+const USUAL: Duration = Duration::from_secs(45);
+
+#[tokio::test]
+async fn a_tenant_can_neither_stop_nor_steer_nor_forge_anothers_squash() -> Result<()> {
+    let ground = Ground::start().await?;
+    let limits = json!({"concurrency": {"global": 8, "perNamespace": 4}});
+    let mut operator = ground.operator("operator-a", &limits).await?;
+    for namespace in ["victim", "evil", "evil-b"] {
+        ground.cluster.restricted_namespace(namespace).await?;
+    }
+    let image = Layered { layers: 3, step: 1000, seed: 3, programs: false }
+        .write(&ground.cluster.folder().join("image"));
+    let source = ground.cluster.push(&ground.registry, &image, "team/app:v1").await?;
+    let victim = Victim { ground: &ground, source: &source };
+    victim.ends("alone").await?;
+
+    an_object_that_cannot_be_read_ends_alone(&ground, &victim).await?;
+    labels_hold_no_place(&ground, &victim).await?;
+    a_result_from_another_namespace_is_nobodys(&ground, &source).await?;
+    a_job_made_in_advance_is_not_adopted(&ground, &source).await?;
+    registries_that_never_answer_leave_a_place(&ground, &victim).await?;
+    the_operators_token_makes_workers_and_nothing_else(&ground).await?;
+
+    assert!(operator.program.ended().is_none(), "the operator ended:\n{}", operator.log());
+    operator.terminate()?;
+    ground.cluster.check_parts()
+}
+
+struct Victim<'a> {
+    ground: &'a Ground,
+    source: &'a str,
+}
+
+impl Victim<'_> {
+    /// An honest job ends well in its usual time.
+    async fn ends(&self, name: &str) -> Result<()> {
+        let jobs = Jobs::of(&self.ground.cluster, "victim").await?;
+        let start = Instant::now();
+        jobs.apply(name, &spec(self.ground, self.source, name)).await?;
+        let done = jobs.wait_for_end(name, LONG).await?;
+        assert_eq!(reason(&done).1, "Squashed", "{name}: {:#?}", done.status);
+        assert!(start.elapsed() < USUAL, "{name}: {:?}", start.elapsed());
+        Ok(())
+    }
+}
+
+fn spec(ground: &Ground, source: &str, name: &str) -> Value {
+    let target = format!("{}/victim/{name}:flat", ground.registry.host());
+    json!({"source": {"image": source, "plainHTTP": true}, "target": {"image": target}})
+}
+
+/// As if it was stored by a release whose schema had no maximum.
+async fn an_object_that_cannot_be_read_ends_alone(ground: &Ground, victim: &Victim<'_>) -> Result<()> {
+    let path =
+        "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/ttlSecondsAfterFinished/maximum";
+    let definition = ["patch", "crd", "imagesquashjobs.unbloat.dev", "--type=json", "--patch"];
+    let patch = |patch: Value| [&definition[..], &[&*patch.to_string().leak()]].concat();
+    let mut large = job("evil", "large", &spec(ground, victim.source, "large"));
+    large["spec"]["ttlSecondsAfterFinished"] = json!(3_000_000_000_u64);
+    let refused = ground.cluster.apply(&large.to_string()).await.expect_err("it has a maximum").to_string();
+    assert!(refused.contains("ttlSecondsAfterFinished"), "{refused}");
+    ground.cluster.kubectl(&patch(json!([{"op": "remove", "path": path}]))).await?;
+    // The API server takes up the change a moment later.
+    let start = Instant::now();
+    while let Err(error) = ground.cluster.apply(&large.to_string()).await {
+        assert!(start.elapsed() < LONG, "{error}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let start = Instant::now();
+    loop {
+        let shown =
+            ["get", "isj", "large", "--namespace=evil", "--output=jsonpath={.status.conditions[0].reason}"];
+        if ground.cluster.kubectl(&shown).await? == "InvalidSpec" {
+            break;
+        }
+        assert!(start.elapsed() < LONG, "it has no reason");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    victim.ends("beside-unreadable").await?;
+    ground.cluster.kubectl(&["delete", "isj", "large", "--namespace=evil"]).await?;
+    let maximum = json!([{"op": "add", "path": path, "value": 2_147_483_647}]);
+    ground.cluster.kubectl(&patch(maximum)).await.map(drop)
+}
+
+/// A pod of a tenant that calls itself a worker's.
+fn forged(name: &str, uid: &str, attempt: &str, command: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "evil", "labels": {
+            "app.kubernetes.io/name": "unbloat-worker", "app.kubernetes.io/managed-by": "unbloat-operator",
+            "unbloat.dev/squash-job": name, "unbloat.dev/squash-job-uid": uid, "unbloat.dev/attempt": attempt}},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "worker", "image": TOOLBOX, "imagePullPolicy": "Never",
+                "command": ["busybox", "sh", "-c", command],
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}],
+        },
+    })
+}
+
+async fn labels_hold_no_place(ground: &Ground, victim: &Victim<'_>) -> Result<()> {
+    for number in 0..8 {
+        let mut pod = forged(&format!("label-{number}"), "no-such-uid", "1", "sleep 3600");
+        pod["spec"]["nodeSelector"] = json!({"no": "such-node"});
+        ground.cluster.apply(&pod.to_string()).await?;
+    }
+    victim.ends("beside-labels").await?;
+    ground
+        .cluster
+        .kubectl(&["delete", "pods", "--all", "--namespace=evil", "--grace-period=0", "--force"])
+        .await
+        .map(drop)
+}
+
+async fn a_result_from_another_namespace_is_nobodys(ground: &Ground, source: &str) -> Result<()> {
+    let jobs = Jobs::of(&ground.cluster, "victim").await?;
+    let mut suspended = spec(ground, source, "robbed");
+    suspended["suspend"] = json!(true);
+    jobs.apply("robbed", &suspended).await?;
+    let waiting = jobs.wait_for_reason("robbed", "Suspended", LONG).await?;
+    let uid = waiting.uid().unwrap_or_default();
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let lie = json!({"version": 2, "outcome": {"squashed": {"sourceDigest": digest, "digest": digest,
+        "reference": format!("evil.example/x@{digest}"), "layersBefore": 9, "layersAfter": 1,
+        "compressedBytesBefore": 9_000_000_000_000_000_u64}}});
+    for attempt in ["1", "2", "2147483647", "99999999999"] {
+        let command = format!("echo '{lie}' > /dev/termination-log");
+        let pod = forged(&format!("lie-{attempt}"), &uid, attempt, &command);
+        ground.cluster.apply(&pod.to_string()).await?;
+    }
+    jobs.patch("robbed", &json!({"spec": {"suspend": false}})).await?;
+    let done = jobs.wait_for_end("robbed", LONG).await?;
+    let status = done.status.clone().unwrap_or_default();
+    assert_eq!((reason(&done).1.as_str(), status.attempts), ("Squashed", 1), "{status:#?}");
+    let reference = status.target.unwrap_or_default().reference.unwrap_or_default();
+    assert!(reference.starts_with(&ground.registry.host()), "{reference}");
+    assert!(status.reclaimed_bytes.unwrap_or(0) < 1_000_000_000);
+    Ok(())
+}
+
+async fn a_job_made_in_advance_is_not_adopted(ground: &Ground, source: &str) -> Result<()> {
+    let jobs = Jobs::of(&ground.cluster, "evil").await?;
+    let registry: SocketAddr = ground.registry.host().parse().expect("a registry has an address");
+    let way = ground.cluster.tunnel(Entrance::Pods, registry)?;
+    way.set(Flow::Frozen);
+    let mut steered = spec(ground, source, "steered");
+    steered["source"]["image"] = json!(format!("{}/team/app:v1", way.address()));
+    jobs.apply("steered", &steered).await?;
+    let running = jobs.wait_for_reason("steered", "Running", LONG).await?;
+    jobs.patch("steered", &json!({"spec": {"suspend": true}})).await?;
+    jobs.wait_for_reason("steered", "Suspended", LONG).await?;
+
+    // The next attempt's name follows from the last one's.
+    let last = running.status.clone().unwrap_or_default().worker.unwrap_or_default().job;
+    let next = format!("{}-2", last.strip_suffix("-1").expect("the first attempt"));
+    let uid = running.uid().unwrap_or_default();
+    let mut pod = forged("x", &uid, "2", "sleep 3600");
+    pod["metadata"] = json!({"labels": pod["metadata"]["labels"]});
+    let in_advance = json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": next, "namespace": "evil",
+            "labels": {"app.kubernetes.io/name": "unbloat-worker", "unbloat.dev/attempt": "99999999999",
+                "unbloat.dev/squash-job": "steered", "unbloat.dev/squash-job-uid": uid},
+            "annotations": {"unbloat.dev/source-digest": format!("sha256:{}", "0".repeat(64))},
+            "ownerReferences": [{"apiVersion": "unbloat.dev/v1alpha1", "kind": "ImageSquashJob", "name": "steered",
+                "uid": uid, "controller": true}]},
+        "spec": {"template": {"metadata": pod["metadata"], "spec": pod["spec"]}},
+    });
+    ground.cluster.apply(&in_advance.to_string()).await?;
+    way.set(Flow::Open);
+    jobs.patch("steered", &json!({"spec": {"suspend": false}})).await?;
+    let done = jobs.wait_for_end("steered", LONG).await?;
+    let status = done.status.clone().unwrap_or_default();
+    assert_eq!((reason(&done).1.as_str(), status.attempts), ("Squashed", 3), "{status:#?}");
+    let pulled = ground.cluster.crane(&ground.registry, &["digest", source]).await?;
+    assert_eq!(status.source.unwrap_or_default().digest.as_deref(), Some(pulled.trim()));
+    let left = ground.cluster.kubectl(&["get", "jobs", "--namespace=evil", "--output=name"]).await?;
+    assert!(!left.contains(&next), "{left}");
+    Ok(())
+}
+
+async fn registries_that_never_answer_leave_a_place(ground: &Ground, victim: &Victim<'_>) -> Result<()> {
+    let registry: SocketAddr = ground.registry.host().parse().expect("a registry has an address");
+    let dead = ground.cluster.tunnel(Entrance::Pods, registry)?;
+    dead.set(Flow::Frozen);
+    for namespace in ["evil", "evil-b"] {
+        let jobs = Jobs::of(&ground.cluster, namespace).await?;
+        for number in 0..4 {
+            let mut spec = spec(ground, victim.source, "never");
+            spec["source"]["image"] = json!(format!("{}/team/app:v1", dead.address()));
+            spec["activeDeadlineSeconds"] = json!(2_592_000);
+            jobs.apply(&format!("holds-{number}"), &spec).await?;
+        }
+        jobs.wait_for_reason("holds-0", "Running", LONG).await?;
+    }
+    victim.ends("beside-holders").await?;
+    for namespace in ["evil", "evil-b"] {
+        let namespace = format!("--namespace={namespace}");
+        ground.cluster.kubectl(&["delete", "isj", "--all", &namespace]).await?;
+    }
+    Ok(())
+}
+
+async fn the_operators_token_makes_workers_and_nothing_else(ground: &Ground) -> Result<()> {
+    let server = ground.cluster.api_address();
+    let kubeconfig = ground.cluster.kubeconfig_as("unbloat-system", "unbloat-operator", server).await?;
+    let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
+    let owner = json!([{"apiVersion": "unbloat.dev/v1alpha1", "kind": "ImageSquashJob", "name": "x", "uid": "x",
+        "controller": true}]);
+    let stolen = |change: fn(&mut Value)| {
+        let mut job = json!({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": "stolen", "namespace": "victim", "ownerReferences": owner},
+            "spec": {"template": {"spec": {
+                "restartPolicy": "Never", "automountServiceAccountToken": false,
+                "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+                "containers": [{"name": "worker", "image": WORKER_IMAGE, "args": ["--spec", "/etc/unbloat/spec.json"],
+                    "securityContext": {"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                        "capabilities": {"drop": ["ALL"]}}}]}}},
+        });
+        change(&mut job);
+        job
+    };
+    let attempts: [(&str, fn(&mut Value)); 7] = [
+        ("no owner", |job| job["metadata"]["ownerReferences"] = json!([])),
+        ("another image", |job| job["spec"]["template"]["spec"]["containers"][0]["image"] = json!("busybox")),
+        ("a command", |job| job["spec"]["template"]["spec"]["containers"][0]["command"] = json!(["sh"])),
+        ("a token", |job| job["spec"]["template"]["spec"]["automountServiceAccountToken"] = json!(true)),
+        ("a host path", |job| {
+            job["spec"]["template"]["spec"]["volumes"] = json!([{"name": "h", "hostPath": {"path": "/"}}]);
+        }),
+        ("a whole secret", |job| {
+            job["spec"]["template"]["spec"]["volumes"] =
+                json!([{"name": "s", "secret": {"secretName": "any"}}]);
+        }),
+        ("the host's network", |job| job["spec"]["template"]["spec"]["hostNetwork"] = json!(true)),
+    ];
+    let create = async |job: Value| {
+        let file = ground.cluster.folder().join("stolen.json");
+        std::fs::write(&file, job.to_string()).expect("a folder of the test's own");
+        let file = format!("--filename={}", file.display());
+        ground.cluster.kubectl(&["create", &kubeconfig, &file, "--dry-run=server"]).await
+    };
+    create(stolen(|_| {})).await?;
+    for (name, change) in attempts {
+        let refused = create(stolen(change)).await.expect_err(name).to_string();
+        assert!(refused.contains("ValidatingAdmissionPolicy"), "{name}: {refused}");
+    }
+    Ok(())
+}
