@@ -49,7 +49,8 @@ impl Resolver {
             ..ClientOptions::default()
         };
         // Asked only where a job declares it, and then of the listed registries alone.
-        let plain = Registries::default().with_plain_http(config.resolve_registries.iter().map(String::as_str));
+        let plain =
+            Registries::default().with_plain_http(config.resolve_registries.iter().map(String::as_str));
         Self {
             secure: Client::new(options.clone()),
             plain: Client::new(ClientOptions { registries: plain, ..options }),

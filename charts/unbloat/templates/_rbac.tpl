@@ -1,0 +1,56 @@
+{{- /* Generated from xtask/src/rbac.rs by `cargo xtask generate`. */ -}}
+
+{{- define "unbloat.rules" -}}
+- apiGroups: [unbloat.dev]
+  resources: [imagesquashjobs]
+  # delete: ttlSecondsAfterFinished
+  verbs: [get, list, watch, delete]
+- apiGroups: [unbloat.dev]
+  resources: [imagesquashjobs/status]
+  verbs: [patch]
+- apiGroups: [unbloat.dev]
+  resources: [imagesquashjobs/finalizers]
+  # owner references with blockOwnerDeletion need it where OwnerReferencesPermissionEnforcement is on
+  verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  # the workers of squashes
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [events]
+  # why the API server makes no pod of a worker's Job
+  verbs: [list]
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  # names of image pull secrets, not the secrets
+  verbs: [get]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+
+{{- define "unbloat.leaseRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  # a name can't be checked for what doesn't exist yet
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "unbloat.fullname" . }}]
+  verbs: [get, update]
+{{- end }}
+
+{{- define "unbloat.viewerRules" -}}
+- apiGroups: [unbloat.dev]
+  resources: [imagesquashjobs]
+  verbs: [get, list, watch]
+{{- end }}
+
+{{- define "unbloat.editorRules" -}}
+- apiGroups: [unbloat.dev]
+  resources: [imagesquashjobs]
+  verbs: [create, update, patch, delete, deletecollection]
+{{- end }}
