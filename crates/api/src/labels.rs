@@ -19,3 +19,15 @@ pub const ATTEMPT: &str = "unbloat.dev/attempt";
 pub const WORKER_SPEC: &str = "unbloat.dev/worker-spec";
 /// Annotation of a worker's Job with a fingerprint of the configuration that it was made with.
 pub const WORKER_CONFIG: &str = "unbloat.dev/worker-config";
+/// Name of the ImageSquashPolicy that made an ImageSquashJob; its uid is the owner reference's.
+pub const SQUASH_POLICY: &str = "unbloat.dev/squash-policy";
+/// Uid of that policy.
+pub const SQUASH_POLICY_UID: &str = "unbloat.dev/squash-policy-uid";
+/// First 40 hex digits of the SHA-256 of repository and digest: the image that an ImageSquashJob or ImageReport is about.
+pub const IMAGE: &str = "unbloat.dev/image";
+/// On a pod, workload, devbox or namespace: [`POLICY_IGNORE`] keeps policies away from it.
+pub const POLICY: &str = "unbloat.dev/policy";
+/// Value of [`POLICY`] that opts out.
+pub const POLICY_IGNORE: &str = "ignore";
+/// Annotation of a workload that is, or was, pointed at a result: how it goes, as JSON.
+pub const ROLLOUT: &str = "unbloat.dev/rollout";

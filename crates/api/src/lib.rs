@@ -5,8 +5,7 @@
 //! `unbloat-contract`.
 //!
 //! Invariants: every string and list of a resource is bounded; a field that a running squash depends on is immutable, and
-//! the refusal names it; a reason is one of [`Reason`] and says what to do. `ImageSquashPolicy` and `ImageReport` will each
-//! be a module beside [`squash_job`].
+//! the refusal names it; a reason is one of [`Reason`] and says what to do.
 //!
 //! # Example
 //! ```
@@ -24,13 +23,19 @@
 //! ```
 
 pub mod condition;
+pub mod finding;
+pub mod image_report;
 pub mod labels;
 pub mod quantity;
 pub mod reason;
 pub mod squash_job;
+pub mod squash_policy;
 
+pub use finding::Finding;
+pub use image_report::{ImageReport, ImageReportSpec, ImageReportStatus};
 pub use reason::Reason;
 pub use squash_job::{ImageSquashJob, ImageSquashJobSpec, ImageSquashJobStatus};
+pub use squash_policy::{ImageSquashPolicy, ImageSquashPolicySpec, ImageSquashPolicyStatus};
 
 /// API group of every resource here.
 pub const GROUP: &str = "unbloat.dev";

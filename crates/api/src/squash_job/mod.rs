@@ -31,21 +31,21 @@ pub struct SecretRef {
 }
 
 /// Server-side apply merges the list by the given key.
-fn list_map(schema: &mut Schema, key: &str) {
+pub(crate) fn list_map(schema: &mut Schema, key: &str) {
     let object = schema.ensure_object();
     object.insert("x-kubernetes-list-type".to_owned(), "map".into());
     object.insert("x-kubernetes-list-map-keys".to_owned(), serde_json::json!([key]));
 }
 
-fn list_map_by_name(schema: &mut Schema) {
+pub(crate) fn list_map_by_name(schema: &mut Schema) {
     list_map(schema, "name");
 }
 
-fn list_map_by_type(schema: &mut Schema) {
+pub(crate) fn list_map_by_type(schema: &mut Schema) {
     list_map(schema, "type");
 }
 
 /// Server-side apply replaces the list as one.
-fn list_atomic(schema: &mut Schema) {
+pub(crate) fn list_atomic(schema: &mut Schema) {
     schema.ensure_object().insert("x-kubernetes-list-type".to_owned(), "atomic".into());
 }

@@ -1,0 +1,99 @@
+//! What a policy's status says.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use unbloat_api::condition::State;
+use unbloat_api::finding::{CREDENTIALS_UNAVAILABLE, LIMITED, READY, Statement};
+use unbloat_api::image_report::Verdict;
+use unbloat_api::squash_policy::{ImageCounts, Reclaimable, Spent};
+use unbloat_api::{Finding, ImageSquashPolicyStatus};
+
+use super::judge::Judged;
+use super::parsed::Parsed;
+use super::{ImageOutcome, Picture};
+use crate::image::ImageKey;
+use crate::report::human_bytes;
+
+/// The status.
+pub(super) fn status(
+    picture: &Picture<'_>,
+    policy: &Parsed<'_>,
+    at: usize,
+    judged: &[Judged<'_>],
+    images: &BTreeMap<ImageKey, ImageOutcome>,
+    spent: Spent,
+    limited: Option<Finding>,
+) -> ImageSquashPolicyStatus {
+    let old = policy.object.status.clone().unwrap_or_default();
+    let generation = policy.object.metadata.generation;
+    let mut counts = ImageCounts::default();
+    let mut reclaimable = Reclaimable::default();
+    let mut unauthorized = 0;
+    let mut example = None;
+    for image in judged {
+        let Some((verdict, finding)) = image.policies.get(&at) else { continue };
+        let facts = picture.facts.get(image.key);
+        counts.matched += 1;
+        match verdict {
+            Verdict::Unknown => counts.unknown += 1,
+            Verdict::Squashed => counts.squashed += 1,
+            Verdict::OverThreshold => {
+                counts.over_threshold += 1;
+                if let Some(analysis) = facts.and_then(|facts| facts.analysis.as_ref()) {
+                    let add = |sum: i64, more: i64| sum.saturating_add(more).min(9_007_199_254_740_991);
+                    reclaimable.pull_bytes = add(reclaimable.pull_bytes, analysis.reclaimable_bytes);
+                    reclaimable.unpacked_bytes = add(reclaimable.unpacked_bytes, analysis.wasted_bytes);
+                }
+            }
+            _ => {}
+        }
+        let told = images.get(image.key).into_iter().flat_map(|outcome| &outcome.policies);
+        let is_quarantined = told
+            .filter(|said| said.name == policy.name)
+            .any(|said| said.reason == Finding::Quarantined.as_str());
+        if is_quarantined {
+            counts.quarantined += 1;
+        }
+        if *finding == Finding::PullUnauthorized {
+            unauthorized += 1;
+            example.get_or_insert(image.key.host());
+        }
+    }
+    if reclaimable.pull_bytes > 0 {
+        reclaimable.summary = human_bytes(reclaimable.pull_bytes);
+    }
+    let mut conditions = old.conditions.clone();
+    let ready = match &policy.invalid {
+        Some(invalid) => {
+            Statement::new(READY, State::False, invalid.finding).message(invalid.message.clone())
+        }
+        None if policy.object.spec.suspend => Statement::new(READY, State::True, Finding::PolicySuspended),
+        None => Statement::new(READY, State::True, Finding::Following),
+    };
+    let limited = match limited {
+        Some(finding) => Statement::new(LIMITED, State::True, finding),
+        None => Statement::new(LIMITED, State::False, Finding::WithinLimits),
+    };
+    let credentials = match example {
+        Some(host) => {
+            let message = format!(
+                "{unauthorized} images can't be read, at {host} among others: {}",
+                Finding::PullUnauthorized.what_to_do()
+            );
+            Statement::new(CREDENTIALS_UNAVAILABLE, State::True, Finding::PullUnauthorized).message(message)
+        }
+        None => Statement::new(CREDENTIALS_UNAVAILABLE, State::False, Finding::CredentialsWork),
+    };
+    for statement in [ready, limited, credentials] {
+        statement.generation(generation).put(&mut conditions, picture.now);
+    }
+    ImageSquashPolicyStatus {
+        observed_generation: generation,
+        conditions,
+        images: counts,
+        reclaimable,
+        spent,
+        next_window_time: policy.next_window.map(Time),
+    }
+}
