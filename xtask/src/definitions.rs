@@ -5,25 +5,39 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result, bail};
 use kube::CustomResourceExt;
 use serde_json::Value;
-use unbloat_api::ImageSquashJob;
+use unbloat_api::{Finding, ImageReport, ImageSquashJob, ImageSquashPolicy};
 use unbloat_api::reason::{Kind, Reason};
 
 use crate::generated::Generated;
 
 /// All of them.
 pub(crate) fn generate() -> Result<Vec<Generated>> {
-    let definition = definition()?;
-    let files = [
-        ("config/crd/unbloat.dev_imagesquashjobs.yaml", plain(&definition)?),
-        ("charts/unbloat/templates/crd-imagesquashjobs.yaml", templated(&definition)?),
-        ("docs/operator/imagesquashjob.md", reference(&definition)),
-        ("docs/operator/reasons.md", reasons()),
-    ];
-    Ok(files.map(|(path, text)| (path.into(), text)).into())
-}
-
-fn definition() -> Result<Value> {
-    Ok(serde_json::to_value(ImageSquashJob::crd())?)
+    let mut files: Vec<Generated> = Vec::new();
+    for (definition, rule) in [
+        (
+            serde_json::to_value(ImageSquashJob::crd())?,
+            "Every field of the spec but `suspend` and `ttlSecondsAfterFinished` is immutable.",
+        ),
+        (
+            serde_json::to_value(ImageSquashPolicy::crd())?,
+            "It is of the cluster. Every field of the spec may change; what it says then holds from the next decision on. \
+             [policies.md](policies.md) has examples.",
+        ),
+        (
+            serde_json::to_value(ImageReport::crd())?,
+            "It is made by the operator in the namespace where the image is used, is at most 4 KiB, and goes a day after \
+             the last user went.",
+        ),
+    ] {
+        let plural = definition["spec"]["names"]["plural"].as_str().unwrap_or_default();
+        let kind = definition["spec"]["names"]["kind"].as_str().unwrap_or_default().to_lowercase();
+        files.push((format!("config/crd/unbloat.dev_{plural}.yaml").into(), plain(&definition)?));
+        files.push((format!("charts/unbloat/templates/crd-{plural}.yaml").into(), templated(&definition)?));
+        files.push((format!("docs/operator/{kind}.md").into(), reference(&definition, rule)));
+    }
+    files.push(("docs/operator/reasons.md".into(), reasons()));
+    files.push(("docs/operator/findings.md".into(), findings()));
+    Ok(files)
 }
 
 const HEADER: &str = "# Generated from crates/api by `cargo xtask generate`.\n";
@@ -60,13 +74,15 @@ fn yaml(value: &Value) -> Result<String> {
     Ok(if text.ends_with('\n') { text } else { text + "\n" })
 }
 
-fn reference(definition: &Value) -> String {
+fn reference(definition: &Value, rule: &str) -> String {
+    let names = &definition["spec"]["names"];
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
     let mut text = format!(
-        "# ImageSquashJob\n\n<!-- Generated from crates/api by `cargo xtask generate`. -->\n\n`{}/{}`, short name `isj`. {}\n",
+        "# {}\n\n<!-- Generated from crates/api by `cargo xtask generate`. -->\n\n`{}/{}`, short name `{}`. {rule}\n",
+        names["kind"].as_str().unwrap_or_default(),
         unbloat_api::GROUP,
         unbloat_api::VERSION,
-        "Every field of the spec but `suspend` and `ttlSecondsAfterFinished` is immutable."
+        names["shortNames"][0].as_str().unwrap_or_default(),
     );
     for part in ["spec", "status"] {
         let _ = write!(text, "\n## {part}\n\n| field | type | default | meaning |\n|---|---|---|---|\n");
@@ -124,6 +140,24 @@ fn reasons() -> String {
             Kind::Retried => "retried",
         };
         let _ = writeln!(text, "| `{reason}` | {kind} | {} | {} |", reason.meaning(), reason.what_to_do());
+    }
+    text
+}
+
+fn findings() -> String {
+    let mut text = "# Reasons of reports and policies\n\n<!-- Generated from crates/api by `cargo xtask generate`. -->\n\n\
+        What an ImageReport and an ImageSquashPolicy give as reasons. `policies` is the reason that a report has for each \
+        policy that matches its image; the other names are those of conditions and fields.\n\n\
+        | reason | where | what was found | what to do |\n|---|---|---|---|\n"
+        .to_owned();
+    for finding in Finding::ALL {
+        let _ = writeln!(
+            text,
+            "| `{finding}` | {} | {} | {} |",
+            finding.carriers(),
+            finding.meaning(),
+            finding.what_to_do()
+        );
     }
     text
 }
