@@ -35,6 +35,15 @@ pub(crate) enum ClusterCommand {
     /// End an ImageSquashJob by deleting it; nothing is published after that
     #[command(after_help = help::cluster(&["unbloat cancel devbox-today-x7k2p", "unbloat cancel devbox-today-x7k2p --namespace team"]))]
     Cancel(JobArgs),
+    /// Show what is known of the images in use: how bloated they are, why, and what a squash gives back
+    Report(ReportArgs),
+    /// Show ImageSquashPolicies and what they found
+    Policies(PoliciesArgs),
+    /// Let a planned ImageSquashJob go
+    Approve(JobArgs),
+    /// Try out an ImageSquashPolicy
+    #[command(subcommand)]
+    Policy(PolicyCommand),
 }
 
 /// Which cluster, and which namespace.
@@ -128,6 +137,42 @@ pub(crate) struct GetArgs {
     /// Show all namespaces
     #[arg(short = 'A', long, conflicts_with = "name")]
     pub(crate) all_namespaces: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// Arguments of `report`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ReportArgs {
+    /// An image: a reference, a digest, or a report's name; all images when absent
+    pub(crate) image: Option<String>,
+    /// Images of this namespace alone; of all that may be read when absent
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// Arguments of `policies`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PoliciesArgs {
+    /// Name of a policy; all of them when absent
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// The commands about a policy.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Tell which running pods a policy would match and what it would do; nothing is changed
+    Test(PolicyTestArgs),
+}
+
+/// Arguments of `policy test`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PolicyTestArgs {
+    /// A YAML or JSON file with an ImageSquashPolicy; - is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
 }

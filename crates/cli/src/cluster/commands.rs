@@ -10,11 +10,11 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use unbloat_api::{ImageSquashJob, labels};
 
-use super::args::{ClusterCommand, GetArgs, JobArgs, LogsArgs, RunArgs, Shared};
+use super::args::{ClusterCommand, GetArgs, JobArgs, LogsArgs, PolicyCommand, RunArgs, Shared};
 use super::connect::Connection;
 use super::error::Error;
 use super::follow::{follow, not_found};
-use super::{job, table};
+use super::{job, policies, policy_test, reports, table};
 
 /// Runs a command; results go to standard output.
 ///
@@ -27,6 +27,10 @@ pub(crate) async fn run(command: ClusterCommand, shared: Shared) -> Result<(), E
         ClusterCommand::Watch(args) => watch(&args, shared).await,
         ClusterCommand::Logs(args) => logs(&args).await,
         ClusterCommand::Cancel(args) => cancel(&args, shared).await,
+        ClusterCommand::Report(args) => reports::report(&args, shared).await,
+        ClusterCommand::Policies(args) => policies::policies(&args, shared).await,
+        ClusterCommand::Approve(args) => policies::approve(&args, shared).await,
+        ClusterCommand::Policy(PolicyCommand::Test(args)) => policy_test::test(&args, shared).await,
     }
 }
 
@@ -149,7 +153,7 @@ fn plain(job: &ImageSquashJob) -> ImageSquashJob {
     job
 }
 
-fn print(value: &impl serde::Serialize) -> Result<(), Error> {
+pub(super) fn print(value: &impl serde::Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(std::io::Error::from)?;
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }

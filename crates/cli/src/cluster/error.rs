@@ -21,6 +21,9 @@ pub(crate) enum Error {
         /// The client's error. Not a source: its own text repeats itself, as a structure and then in words.
         error: Box<kube::Error>,
     },
+    /// There is no such object.
+    #[error("{0}")]
+    Unknown(String),
     /// The job is gone.
     #[error("the ImageSquashJob {0} is gone: it was deleted before its end")]
     Gone(String),
@@ -60,7 +63,7 @@ impl Error {
                 },
                 _ => 5,
             },
-            Error::Gone(_) => 3,
+            Error::Gone(_) | Error::Unknown(_) => 3,
             Error::Failed { reason, .. } => {
                 Reason::parse(reason).and_then(Reason::failure).map_or(exit::INTERNAL, FailureKind::exit_code)
             }

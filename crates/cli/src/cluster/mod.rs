@@ -1,9 +1,10 @@
-//! The commands of `unbloat` that speak to a cluster: `run`, `get`, `watch`, `logs`, `cancel`.
+//! The commands of `unbloat` that speak to a cluster: `run`, `get`, `watch`, `logs`, `cancel` for ImageSquashJobs, `report`,
+//! `policies`, `approve`, `policy test` for what the cluster finds by itself.
 //!
 //! What happens here: flags become an ImageSquashJob, its status becomes a progress bar, its end becomes an exit code. What
 //! does not: parsing of the options that every command has; they come in as [`Shared`].
 //!
-//! Invariant: nothing is read but ImageSquashJobs and, where the user may, the worker's pod.
+//! Invariant: nothing is written but an ImageSquashJob that the user names; `policy test` writes nothing.
 
 mod args;
 mod commands;
@@ -11,6 +12,9 @@ mod connect;
 mod error;
 mod follow;
 mod job;
+mod policies;
+mod policy_test;
+mod reports;
 mod table;
 
 pub(crate) use args::{ClusterCommand, Shared};

@@ -44,11 +44,16 @@ pub(crate) fn table(jobs: &[ImageSquashJob], with_namespace: bool, now: Timestam
             row.remove(0);
         }
     }
-    let columns = rows[0].len();
+    layout(&rows)
+}
+
+/// Columns that line up.
+pub(super) fn layout(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
     let widths: Vec<usize> =
         (0..columns).map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
-    for row in &rows {
+    for row in rows {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         text += cells.collect::<Vec<_>>().join("   ").trim_end();
         text.push('\n');
@@ -57,7 +62,7 @@ pub(crate) fn table(jobs: &[ImageSquashJob], with_namespace: bool, now: Timestam
 }
 
 /// As kubectl shows ages: the largest unit, two for the small ones.
-fn age(seconds: i64) -> String {
+pub(super) fn age(seconds: i64) -> String {
     match seconds.max(0) {
         seconds @ 0..=119 => format!("{seconds}s"),
         seconds @ 120..=7199 => format!("{}m", seconds / 60),

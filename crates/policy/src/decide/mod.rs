@@ -55,6 +55,13 @@ pub struct Settings {
     pub max_concurrent_jobs: usize,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        let system = ["kube-system", "kube-public", "kube-node-lease", "unbloat-system"];
+        Self { system_namespaces: system.map(str::to_owned).into(), max_concurrent_jobs: 4 }
+    }
+}
+
 /// What is to be done and told.
 #[derive(Debug, Default)]
 pub struct Decision {

@@ -1,0 +1,214 @@
+//! Watches, and the small records that they leave.
+//!
+//! What a watch brings is turned into a record at once and dropped: a pod of 20 kB leaves some 400 bytes. Owners are watched
+//! by their metadata alone.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use kube::Resource;
+use kube::api::Api;
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, metadata_watcher, watcher};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinHandle;
+use unbloat_api::{ImageReport, ImageSquashJob, ImageSquashPolicy, labels};
+use unbloat_policy::inventory::{Owner, Pod as PodRecord};
+
+use super::state::{Key, Shared as SharedState, State, key, put};
+use crate::process::Shared;
+use crate::runtime::tolerant::Tolerant;
+
+/// Objects in a page of a list: what is in memory at once.
+const PAGE: u32 = 200;
+
+/// How a kind of objects changes the state.
+struct Feed<K> {
+    name: &'static str,
+    put: fn(&mut State, K),
+    gone: fn(&mut State, &K),
+    /// Drops what a new list doesn't have; the key is namespace and name.
+    keep: fn(&mut State, &HashSet<Key>),
+}
+
+/// Starts all of them.
+pub(super) fn start(shared: &Shared, state: &Arc<SharedState>) -> Vec<JoinHandle<()>> {
+    let client = shared.calls.client();
+    let plain = || watcher::Config::default().page_size(PAGE);
+    let of_policies = plain().labels(labels::SQUASH_POLICY);
+    let own = shared.own_namespace.as_str();
+    let credentials = plain().fields("type=kubernetes.io/dockerconfigjson");
+    vec![
+        full(Api::<Pod>::all(client.clone()), plain(), state, PODS),
+        full(Api::<Tolerant<ImageSquashPolicy>>::all(client.clone()), plain(), state, POLICIES),
+        full(Api::<Tolerant<ImageReport>>::all(client.clone()), plain(), state, REPORTS),
+        full(Api::<Tolerant<ImageSquashJob>>::all(client.clone()), of_policies, state, JOBS),
+        full(Api::<Secret>::namespaced(client.clone(), own), credentials, state, SECRETS),
+        metadata(Api::<Namespace>::all(client.clone()), state, NAMESPACES),
+        metadata(Api::<ReplicaSet>::all(client.clone()), state, owners("replicasets")),
+        metadata(Api::<Deployment>::all(client.clone()), state, owners("deployments")),
+        metadata(Api::<StatefulSet>::all(client.clone()), state, owners("statefulsets")),
+        metadata(Api::<DaemonSet>::all(client.clone()), state, owners("daemonsets")),
+        metadata(Api::<Job>::all(client.clone()), state, owners("jobs")),
+        metadata(Api::<CronJob>::all(client), state, owners("cronjobs")),
+    ]
+}
+
+const PODS: Feed<Pod> = Feed {
+    name: "pods",
+    put: |state, pod| {
+        let record = PodRecord::of(&pod);
+        state.world.pods.insert((record.namespace.clone(), record.name.clone()), record);
+    },
+    gone: |state, pod| {
+        state.world.pods.remove(&key(pod));
+    },
+    keep: |state, seen| state.world.pods.retain(|key, _| seen.contains(key)),
+};
+
+const POLICIES: Feed<Tolerant<ImageSquashPolicy>> = Feed {
+    name: "imagesquashpolicies",
+    put: |state, policy| {
+        let uid = policy.meta().uid.clone().unwrap_or_default();
+        match policy.0 {
+            Ok(policy) => put(&mut state.policies, uid, policy),
+            // What can't be read is followed no more.
+            Err(_) => {
+                state.policies.remove(&uid);
+            }
+        }
+    },
+    gone: |state, policy| {
+        state.policies.remove(policy.meta().uid.as_deref().unwrap_or_default());
+    },
+    keep: |state, seen| state.policies.retain(|_, policy| seen.contains(&key(&**policy))),
+};
+
+const REPORTS: Feed<Tolerant<ImageReport>> = Feed {
+    name: "imagereports",
+    put: |state, report| {
+        if let Ok(report) = report.0 {
+            put(&mut state.reports, key(&*report), report);
+        }
+    },
+    gone: |state, report| {
+        state.reports.remove(&key(report));
+    },
+    keep: |state, seen| state.reports.retain(|key, _| seen.contains(key)),
+};
+
+const JOBS: Feed<Tolerant<ImageSquashJob>> = Feed {
+    name: "imagesquashjobs",
+    put: |state, job| {
+        if let Ok(job) = job.0 {
+            put(&mut state.jobs, key(&*job), job);
+        }
+    },
+    gone: |state, job| {
+        state.jobs.remove(&key(job));
+    },
+    keep: |state, seen| state.jobs.retain(|key, _| seen.contains(key)),
+};
+
+const SECRETS: Feed<Secret> = Feed {
+    name: "secrets",
+    put: |state, secret| state.secrets.put(&secret),
+    gone: |state, secret| state.secrets.remove(secret.metadata.name.as_deref().unwrap_or_default()),
+    keep: |state, seen| state.secrets.retain(|name| seen.iter().any(|(_, known)| known == name)),
+};
+
+const NAMESPACES: Feed<PartialObjectMeta<Namespace>> = Feed {
+    name: "namespaces",
+    put: |state, namespace| {
+        let name = namespace.metadata.name.unwrap_or_default();
+        state.world.namespaces.insert(name, namespace.metadata.labels.unwrap_or_default());
+    },
+    gone: |state, namespace| {
+        state.world.namespaces.remove(namespace.metadata.name.as_deref().unwrap_or_default());
+    },
+    keep: |state, seen| {
+        state.world.namespaces.retain(|name, _| seen.iter().any(|(_, known)| known == name));
+    },
+};
+
+/// Owners of six kinds share a map; one that a broken watch missed stays until its pods are gone, and harms nobody.
+fn owners<K>(name: &'static str) -> Feed<PartialObjectMeta<K>>
+where
+    K: Resource,
+{
+    Feed {
+        name,
+        put: |state, owner| {
+            let uid = owner.metadata.uid.clone().unwrap_or_default();
+            state.world.owners.insert(uid, Owner::of(&owner.metadata));
+        },
+        gone: |state, owner| {
+            state.world.owners.remove(owner.metadata.uid.as_deref().unwrap_or_default());
+        },
+        keep: |_, _| {},
+    }
+}
+
+fn full<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    state: &Arc<SharedState>,
+    feed: Feed<K>,
+) -> JoinHandle<()>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    follow(watcher(api, config).default_backoff(), state, feed)
+}
+
+fn metadata<K>(
+    api: Api<K>,
+    state: &Arc<SharedState>,
+    feed: Feed<PartialObjectMeta<K>>,
+) -> JoinHandle<()>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let config = watcher::Config::default().page_size(PAGE);
+    follow(metadata_watcher(api, config).default_backoff(), state, feed)
+}
+
+fn follow<K, S>(events: S, state: &Arc<SharedState>, feed: Feed<K>) -> JoinHandle<()>
+where
+    K: Resource + Send + 'static,
+    S: futures::Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
+{
+    let state = Arc::clone(state);
+    let Feed { name, put, gone, keep } = feed;
+    state.with(|state| state.unsynced.insert(name));
+    tokio::spawn(async move {
+        let mut events = std::pin::pin!(events);
+        let mut seen = HashSet::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => seen.clear(),
+                Ok(Event::InitApply(object)) => {
+                    seen.insert(key(&object));
+                    state.with(|state| put(state, object));
+                }
+                Ok(Event::InitDone) => {
+                    let seen = std::mem::take(&mut seen);
+                    state.change(|state| {
+                        keep(state, &seen);
+                        state.unsynced.remove(name);
+                    });
+                }
+                Ok(Event::Apply(object)) => state.change(|state| put(state, object)),
+                Ok(Event::Delete(object)) => state.change(|state| gone(state, &object)),
+                // The words of an error may quote what an object holds.
+                Err(_) => tracing::warn!(feed = name, "the watch is broken; starting over"),
+            }
+        }
+    })
+}
