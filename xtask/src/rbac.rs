@@ -45,8 +45,37 @@ const OPERATOR: &[Rule] = &[
     rule("events.k8s.io", &["events"], &["create"], ""),
 ];
 
+/// What finding and repairing by itself needs, in all namespaces: policies are of the cluster.
+const DETECTOR: &[Rule] = &[
+    rule("unbloat.dev", &["imagesquashpolicies"], &["get", "list", "watch"], ""),
+    rule("unbloat.dev", &["imagereports"], &["get", "list", "watch", "create", "delete"], ""),
+    rule("unbloat.dev", &["imagesquashpolicies/status", "imagereports/status"], &["patch"], ""),
+    rule("unbloat.dev", &["imagesquashjobs"], &["create", "patch"], "the jobs of policies; patch resumes a planned one"),
+    rule("", &["namespaces"], &["list", "watch"], "labels alone"),
+    rule(
+        "apps",
+        &["replicasets", "deployments", "statefulsets", "daemonsets"],
+        &["list", "watch"],
+        "metadata alone: who owns a pod",
+    ),
+    rule("batch", &["cronjobs"], &["list", "watch"], "metadata alone"),
+];
+
+/// In the operator's own namespace alone: the platform's credentials for inspecting images.
+const CREDENTIALS: &[Rule] =
+    &[rule("", &["secrets"], &["list", "watch"], "those of type kubernetes.io/dockerconfigjson")];
+
 /// What is added to the standard roles `view`, `edit` and `admin`.
-const VIEWER: &[Rule] = &[rule("unbloat.dev", &["imagesquashjobs"], &["get", "list", "watch"], "")];
+const VIEWER: &[Rule] =
+    &[rule("unbloat.dev", &["imagesquashjobs", "imagereports"], &["get", "list", "watch"], "")];
+
+/// What a platform team may bind: policies are of the cluster, so no standard role has them.
+const POLICY_EDITOR: &[Rule] = &[rule(
+    "unbloat.dev",
+    &["imagesquashpolicies"],
+    &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"],
+    "",
+)];
 
 /// What is added to the standard roles `edit` and `admin`.
 const EDITOR: &[Rule] = &[rule(
@@ -64,6 +93,7 @@ pub(crate) fn generate() -> Result<Vec<Generated>> {
         ("config/rbac/operator_role.yaml", operator_role()),
         ("config/rbac/lease_role.yaml", lease_role()),
         ("config/rbac/user_roles.yaml", user_roles()),
+        ("config/rbac/credentials_role.yaml", credentials_role()),
         ("charts/unbloat/templates/_rbac.tpl", templates()),
     ];
     Ok(files.map(|(path, text)| (path.into(), text)).into())
@@ -100,7 +130,18 @@ fn operator_role() -> String {
     format!(
         "# {HEADER}\n# What the operator may do in the namespaces that it works in. It reads no secrets: workers mount \
          them.\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: unbloat-operator\nrules:\n{}",
-        rules(OPERATOR, "  ")
+        rules(OPERATOR, "  ") + &rules(DETECTOR, "  ")
+    )
+}
+
+fn credentials_role() -> String {
+    format!(
+        "# {HEADER}\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: unbloat-operator-credentials\n  \
+         namespace: unbloat-system\nrules:\n{}---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+         metadata:\n  name: unbloat-operator-credentials\n  namespace: unbloat-system\nroleRef:\n  apiGroup: \
+         rbac.authorization.k8s.io\n  kind: Role\n  name: unbloat-operator-credentials\nsubjects:\n  - kind: \
+         ServiceAccount\n    name: unbloat-operator\n    namespace: unbloat-system\n",
+        rules(CREDENTIALS, "  ")
     )
 }
 
@@ -122,15 +163,17 @@ fn user_roles() -> String {
             .map(|to| format!("    rbac.authorization.k8s.io/aggregate-to-{to}: \"true\"\n"))
             .collect();
         format!(
-            "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: unbloat-{name}\n  labels:\n\
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: unbloat-{name}\n{}\
              {labels}rules:\n{}",
+            if to.is_empty() { "" } else { "  labels:\n" },
             rules(what, "  ")
         )
     };
     format!(
-        "# {HEADER}\n# Added to the standard roles view, edit and admin.\n{}---\n{}",
+        "# {HEADER}\n# The first two are added to the standard roles view, edit and admin.\n{}---\n{}---\n{}",
         role("viewer", &["view", "edit", "admin"], VIEWER),
-        role("editor", &["edit", "admin"], EDITOR)
+        role("editor", &["edit", "admin"], EDITOR),
+        role("policy-editor", &[], POLICY_EDITOR)
     )
 }
 
@@ -141,6 +184,9 @@ fn templates() -> String {
         ("leaseRules", lease_rules("{{ include \"unbloat.fullname\" . }}", "")),
         ("viewerRules", rules(VIEWER, "")),
         ("editorRules", rules(EDITOR, "")),
+        ("detectorRules", rules(DETECTOR, "")),
+        ("credentialsRules", rules(CREDENTIALS, "")),
+        ("policyEditorRules", rules(POLICY_EDITOR, "")),
     ] {
         let _ = write!(text, "\n{{{{- define \"unbloat.{name}\" -}}}}\n{body}{{{{- end }}}}\n");
     }

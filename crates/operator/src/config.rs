@@ -39,6 +39,35 @@ pub(crate) struct Config {
     pub(crate) worker: Worker,
     /// How far a job's own `worker` fields may go.
     pub(crate) overrides: Overrides,
+    /// Finding what is bloated.
+    pub(crate) detection: Detection,
+    /// What is known of registries.
+    pub(crate) registries: Vec<RegistrySettings>,
+}
+
+/// Finding what is bloated.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(crate) struct Detection {
+    /// Whether policies are followed.
+    pub(crate) enabled: bool,
+    /// Questions that each registry host is asked in a second, at most.
+    pub(crate) requests_per_second: f64,
+    /// Jobs of all policies that run at once.
+    pub(crate) max_concurrent_jobs: usize,
+    /// Namespaces that a policy matches only when it names them.
+    pub(crate) system_namespaces: Vec<String>,
+}
+
+/// What is known of a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RegistrySettings {
+    /// `HOST[:PORT]`.
+    pub(crate) host: String,
+    /// It speaks plain HTTP.
+    #[serde(default, rename = "plainHTTP")]
+    pub(crate) plain_http: bool,
 }
 
 /// How many squashes run at once.
@@ -176,6 +205,20 @@ impl Default for Config {
             registry_ca_files: Vec::new(),
             worker: Worker::default(),
             overrides: Overrides::default(),
+            detection: Detection::default(),
+            registries: Vec::new(),
+        }
+    }
+}
+
+impl Default for Detection {
+    fn default() -> Self {
+        let system = ["kube-system", "kube-public", "kube-node-lease", "unbloat-system"];
+        Self {
+            enabled: true,
+            requests_per_second: 10.0,
+            max_concurrent_jobs: 4,
+            system_namespaces: system.map(str::to_owned).into(),
         }
     }
 }
@@ -314,6 +357,11 @@ impl Config {
         self.resolve == Resolve::Anonymous && self.resolve_registries.iter().any(|listed| listed == registry)
     }
 
+    /// Whether a registry speaks plain HTTP.
+    pub(crate) fn is_plain_http(&self, host: &str) -> bool {
+        self.registries.iter().any(|registry| registry.host == host && registry.plain_http)
+    }
+
     /// What no type can say.
     ///
     /// # Errors
@@ -325,6 +373,12 @@ impl Config {
         }
         if self.concurrency.global == 0 || self.concurrency.per_namespace == 0 {
             return value("concurrency", "at least one squash must be able to run");
+        }
+        if !(self.detection.requests_per_second > 0.0 && self.detection.requests_per_second <= 1000.0) {
+            return value("detection.requestsPerSecond", "it is above 0 and at most 1000");
+        }
+        if self.detection.max_concurrent_jobs == 0 {
+            return value("detection.maxConcurrentJobs", "at least one job must be able to run");
         }
         let Deadlines { max_active_seconds, start_seconds, idle_seconds } = self.deadlines;
         if [max_active_seconds, start_seconds, idle_seconds]

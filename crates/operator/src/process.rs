@@ -20,7 +20,7 @@ use crate::runtime::calls::Calls;
 use crate::runtime::health::{self, Health};
 use crate::runtime::lease::{Elector, Leadership, Times};
 use crate::runtime::metrics::RuntimeMetrics;
-use crate::squash_job;
+use crate::{detector, squash_job};
 
 /// Reconciles that run get this long to end; the pod's grace period is 30 s.
 const SHUTDOWN: Duration = Duration::from_secs(20);
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     /// Namespace to work in; all of them when absent.
     pub(crate) namespace: Option<String>,
+    /// Namespace that the operator itself is in, with the platform's credentials.
+    pub(crate) own_namespace: String,
     /// Name of this replica, for events.
     pub(crate) instance: String,
     /// Reconciles of one controller at once.
@@ -107,6 +109,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         calls: Calls::new(client, leadership, metrics.clone(), API_TIMEOUT),
         config,
         namespace,
+        own_namespace: lease_namespace,
         instance,
         concurrency,
         metrics,
@@ -116,7 +119,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let bounded = async {
         tokio::select! {
-            result = squash_job::run(shared) => result,
+            result = async {
+                let (result, ()) = tokio::join!(squash_job::run(shared.clone()), detector::run(shared.clone()));
+                result
+            } => result,
             () = async { stop.cancelled().await; tokio::time::sleep(SHUTDOWN).await } => {
                 tracing::warn!("reconciles did not end in time; they start over in the next process");
                 Ok(())

@@ -58,12 +58,14 @@ impl Ground {
         let read =
             |path: &str| std::fs::read_to_string(root.join(path)).map_err(Error::io(format!("read {path}")));
         cluster.apply(&read("config/manager/namespace.yaml")?).await?;
-        cluster.apply(&read("config/crd/unbloat.dev_imagesquashjobs.yaml")?).await?;
+        for plural in ["imagesquashjobs", "imagesquashpolicies", "imagereports"] {
+            cluster.apply(&read(&format!("config/crd/unbloat.dev_{plural}.yaml"))?).await?;
+        }
         // The manifest's worker is the one that ships; here it is the test's own.
         let policy =
             read("config/admission/policy.yaml")?.replace("ghcr.io/unbloat/worker:0.1.0", WORKER_IMAGE);
         cluster.apply(&policy).await?;
-        for part in ["service_account", "operator_role", "operator_binding", "lease_role", "user_roles"] {
+        for part in ["service_account", "operator_role", "operator_binding", "lease_role", "credentials_role", "user_roles"] {
             cluster.apply(&read(&format!("config/rbac/{part}.yaml"))?).await?;
         }
         cluster
@@ -71,6 +73,8 @@ impl Ground {
                 "wait",
                 "--for=condition=Established",
                 "crd/imagesquashjobs.unbloat.dev",
+                "crd/imagesquashpolicies.unbloat.dev",
+                "crd/imagereports.unbloat.dev",
                 "--timeout=30s",
             ])
             .await?;

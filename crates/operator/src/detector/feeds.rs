@@ -15,7 +15,7 @@ use kube::Resource;
 use kube::api::Api;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, metadata_watcher, watcher};
+use kube::runtime::watcher::{self, Event, watcher};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 use unbloat_api::{ImageReport, ImageSquashJob, ImageSquashPolicy, labels};
@@ -45,18 +45,18 @@ pub(super) fn start(shared: &Shared, state: &Arc<SharedState>) -> Vec<JoinHandle
     let own = shared.own_namespace.as_str();
     let credentials = plain().fields("type=kubernetes.io/dockerconfigjson");
     vec![
-        full(Api::<Pod>::all(client.clone()), plain(), state, PODS),
-        full(Api::<Tolerant<ImageSquashPolicy>>::all(client.clone()), plain(), state, POLICIES),
-        full(Api::<Tolerant<ImageReport>>::all(client.clone()), plain(), state, REPORTS),
-        full(Api::<Tolerant<ImageSquashJob>>::all(client.clone()), of_policies, state, JOBS),
-        full(Api::<Secret>::namespaced(client.clone(), own), credentials, state, SECRETS),
-        metadata(Api::<Namespace>::all(client.clone()), state, NAMESPACES),
-        metadata(Api::<ReplicaSet>::all(client.clone()), state, owners("replicasets")),
-        metadata(Api::<Deployment>::all(client.clone()), state, owners("deployments")),
-        metadata(Api::<StatefulSet>::all(client.clone()), state, owners("statefulsets")),
-        metadata(Api::<DaemonSet>::all(client.clone()), state, owners("daemonsets")),
-        metadata(Api::<Job>::all(client.clone()), state, owners("jobs")),
-        metadata(Api::<CronJob>::all(client), state, owners("cronjobs")),
+        full(Api::<Pod>::all(client.clone()), plain(), state, &PODS),
+        full(Api::<Tolerant<ImageSquashPolicy>>::all(client.clone()), plain(), state, &POLICIES),
+        full(Api::<Tolerant<ImageReport>>::all(client.clone()), plain(), state, &REPORTS),
+        full(Api::<Tolerant<ImageSquashJob>>::all(client.clone()), of_policies, state, &JOBS),
+        full(Api::<Secret>::namespaced(client.clone(), own), credentials, state, &SECRETS),
+        full(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), plain(), state, &NAMESPACES),
+        full(Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()), plain(), state, &owners("replicasets")),
+        full(Api::<PartialObjectMeta<Deployment>>::all(client.clone()), plain(), state, &owners("deployments")),
+        full(Api::<PartialObjectMeta<StatefulSet>>::all(client.clone()), plain(), state, &owners("statefulsets")),
+        full(Api::<PartialObjectMeta<DaemonSet>>::all(client.clone()), plain(), state, &owners("daemonsets")),
+        full(Api::<PartialObjectMeta<Job>>::all(client.clone()), plain(), state, &owners("jobs")),
+        full(Api::<PartialObjectMeta<CronJob>>::all(client), plain(), state, &owners("cronjobs")),
     ]
 }
 
@@ -159,7 +159,7 @@ fn full<K>(
     api: Api<K>,
     config: watcher::Config,
     state: &Arc<SharedState>,
-    feed: Feed<K>,
+    feed: &Feed<K>,
 ) -> JoinHandle<()>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -167,25 +167,13 @@ where
     follow(watcher(api, config).default_backoff(), state, feed)
 }
 
-fn metadata<K>(
-    api: Api<K>,
-    state: &Arc<SharedState>,
-    feed: Feed<PartialObjectMeta<K>>,
-) -> JoinHandle<()>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-{
-    let config = watcher::Config::default().page_size(PAGE);
-    follow(metadata_watcher(api, config).default_backoff(), state, feed)
-}
-
-fn follow<K, S>(events: S, state: &Arc<SharedState>, feed: Feed<K>) -> JoinHandle<()>
+fn follow<K, S>(events: S, state: &Arc<SharedState>, feed: &Feed<K>) -> JoinHandle<()>
 where
     K: Resource + Send + 'static,
     S: futures::Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
 {
     let state = Arc::clone(state);
-    let Feed { name, put, gone, keep } = feed;
+    let Feed { name, put, gone, keep } = *feed;
     state.with(|state| state.unsynced.insert(name));
     tokio::spawn(async move {
         let mut events = std::pin::pin!(events);

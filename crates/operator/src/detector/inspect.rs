@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use unbloat_api::Finding;
 use unbloat_api::image_report::ReportedPlatform;
-use unbloat_oci::{AnyManifest, Digest, EntryKind, ImageConfig, ImageManifest, Refusal, Reference};
+use unbloat_oci::{AnyManifest, Digest, EntryKind, ImageConfig, Manifest, Refusal, Reference};
 use unbloat_policy::facts::{Inspection, Unreadable};
 use unbloat_policy::image::ImageKey;
 use unbloat_registry::{Category, Client, ClientOptions, Error, ErrorKind, Location, Retry, Source, Timeouts};
@@ -236,7 +236,7 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, platform: &str, manifest: &ImageManifest) {
+    fn add(&mut self, platform: &str, manifest: &Manifest) {
         self.is_ours |= manifest.annotations().contains_key(OUR_ANNOTATION);
         if let Err((_, refusal)) = manifest.check_layers(false) {
             self.refuse(&refusal);

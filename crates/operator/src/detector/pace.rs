@@ -24,24 +24,29 @@ impl Pace {
 
     /// Waits for the next turn of a host.
     pub(super) async fn turn(&self, host: &str) {
-        let turn = {
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = Instant::now();
-            if next.len() >= MOST_HOSTS {
-                next.retain(|_, turn| *turn > now);
-            }
-            let slot = next.entry(host.to_owned()).or_insert(now);
-            let turn = (*slot).max(now);
-            *slot = turn + self.distance;
-            turn
-        };
+        let turn = self.claim(host, Instant::now());
         sleep_until(turn).await;
+    }
+
+    /// Takes the next turn of a host: when it is.
+    fn claim(&self, host: &str, now: Instant) -> Instant {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.len() >= MOST_HOSTS {
+            next.retain(|_, turn| *turn > now);
+        }
+        let slot = next.entry(host.to_owned()).or_insert(now);
+        let turn = (*slot).max(now);
+        *slot = turn + self.distance;
+        turn
     }
 
     /// Leaves a host alone for so long.
     pub(super) fn hold(&self, host: &str, patience: Duration) {
+        self.hold_until(host, Instant::now() + patience);
+    }
+
+    fn hold_until(&self, host: &str, until: Instant) {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = Instant::now() + patience;
         let slot = next.entry(host.to_owned()).or_insert(until);
         *slot = (*slot).max(until);
     }
@@ -51,25 +56,28 @@ impl Pace {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_host_has_its_turns_at_an_even_distance_and_others_have_their_own() {
+    #[test]
+    fn a_host_has_its_turns_at_an_even_distance_and_others_have_their_own() {
         let pace = Pace::new(10.0);
-        let start = Instant::now();
-        for _ in 0..21 {
-            pace.turn("a.example").await;
-        }
-        assert_eq!(start.elapsed().as_millis() / 10, 200);
-        let before = Instant::now();
-        pace.turn("b.example").await;
-        assert!(before.elapsed() < Duration::from_millis(5));
+        let now = Instant::now();
+        let turns: Vec<_> = (0..21).map(|_| pace.claim("a.example", now) - now).collect();
+        assert!(turns.windows(2).all(|two| two[1] - two[0] == Duration::from_millis(100)), "{turns:?}");
+        assert_eq!(pace.claim("b.example", now), now);
+        // A pause saves no turns up: a registry that was left alone is not asked in a burst.
+        let later = now + Duration::from_secs(60);
+        assert_eq!(pace.claim("a.example", later), later);
+        assert_eq!(pace.claim("a.example", later), later + Duration::from_millis(100));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_host_that_asks_for_patience_is_left_alone() {
+    #[test]
+    fn a_host_that_asks_for_patience_is_left_alone() {
         let pace = Pace::new(10.0);
-        pace.hold("a.example", Duration::from_secs(30));
-        let start = Instant::now();
-        pace.turn("a.example").await;
-        assert!(start.elapsed() >= Duration::from_secs(30));
+        let now = Instant::now();
+        let until = now + Duration::from_secs(30);
+        pace.hold_until("a.example", until);
+        assert_eq!(pace.claim("a.example", now), until);
+        pace.hold_until("a.example", now);
+        assert!(pace.claim("a.example", now) > until);
+        assert_eq!(pace.claim("b.example", now), now);
     }
 }

@@ -104,6 +104,11 @@ impl Calls {
         Self { client, leadership, metrics, limit }
     }
 
+    /// The client itself, for watches and for what is of the cluster; calls go through [`Calls::read`] and [`Calls::write`].
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// The objects of a kind in a namespace.
     pub(crate) fn api<K>(&self, namespace: &str) -> Api<K>
     where

@@ -27,7 +27,18 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the progress client can't be made.
 pub(crate) async fn run(shared: Shared) -> anyhow::Result<()> {
-    let Shared { calls, config, namespace, instance, concurrency, metrics, registry, health, stop } = shared;
+    let Shared {
+        calls,
+        config,
+        namespace,
+        own_namespace: _,
+        instance,
+        concurrency,
+        metrics,
+        registry,
+        health,
+        stop,
+    } = shared;
     let (queue, queued) = unbounded_channel();
     let caches = Caches::start(&calls, namespace.as_deref(), &queue);
     let context = Arc::new(Context {

@@ -1,0 +1,253 @@
+//! The story of a policy: a Deployment runs a bloated image; the policy reports it with figures, turns to planning and to
+//! squashing; what nobody asked for is not touched.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use unbloat_api::image_report::{MOST_BYTES, Verdict};
+use unbloat_api::{ImageReport, ImageSquashJob, ImageSquashPolicy, condition, finding};
+use unbloat_cluster::fixture::container;
+use unbloat_cluster::{Cluster, Error, Look, Result};
+use unbloat_operator_tests::{Ground, Layered, reason};
+
+const LONG: Duration = Duration::from_secs(180);
+const SYSTEM: &str = "unbloat-system";
+
+fn policy(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "unbloat.dev/v1alpha1", "kind": "ImageSquashPolicy", "metadata": {"name": name}, "spec": spec})
+}
+
+/// A Deployment whose pods wait for ever.
+fn deployment(namespace: &str, name: &str, image: &str, labels: &Value) -> Value {
+    let mut waits = container("cat");
+    waits["image"] = json!(image);
+    waits["stdin"] = json!(true);
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"namespace": namespace, "name": name, "labels": labels},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"terminationGracePeriodSeconds": 1, "containers": [waits]},
+            },
+        },
+    })
+}
+
+async fn ready(cluster: &Cluster, namespace: &str, name: &str) -> Result<Deployment> {
+    let api: Api<Deployment> = Api::namespaced(cluster.client().await?, namespace);
+    cluster
+        .wait_until(&api, name, "ready", LONG, |deployment| {
+            deployment.status.as_ref().and_then(|status| status.ready_replicas) == Some(2)
+        })
+        .await
+}
+
+/// The one report of a namespace, once it is as wanted.
+async fn report(
+    cluster: &Cluster,
+    namespace: &str,
+    what: &str,
+    wanted: impl Fn(&ImageReport) -> bool,
+) -> Result<ImageReport> {
+    let api: Api<ImageReport> = Api::namespaced(cluster.client().await?, namespace);
+    cluster
+        .wait_for(namespace, what, LONG, async || {
+            let reports = api.list(&ListParams::default()).await.map_err(Error::kube("list reports"))?.items;
+            Ok(match reports.iter().find(|report| wanted(report)) {
+                Some(report) => Look::Done(report.clone()),
+                None => Look::NotYet(format!("{:#?}", reports.iter().map(|r| (&r.spec, &r.status)).collect::<Vec<_>>())),
+            })
+        })
+        .await
+}
+
+async fn jobs(client: &Client) -> Result<Vec<ImageSquashJob>> {
+    let api: Api<ImageSquashJob> = Api::all(client.clone());
+    Ok(api.list(&ListParams::default()).await.map_err(Error::kube("list jobs"))?.items)
+}
+
+async fn patch_policy(client: &Client, name: &str, spec: &Value) -> Result<()> {
+    let api: Api<ImageSquashPolicy> = Api::all(client.clone());
+    let patch = json!({"spec": spec});
+    let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+    patched.map(drop).map_err(Error::kube("patch the policy"))
+}
+
+#[tokio::test]
+async fn a_bloated_image_is_reported_planned_approved_and_squashed_and_nothing_else_is_touched() -> Result<()> {
+    let ground = Ground::start().await?;
+    let Ground { cluster, registry, .. } = &ground;
+    let client = cluster.client().await?;
+    let config = json!({"registries": [{"host": registry.host(), "plainHTTP": true}]});
+    let mut operator = ground.operator("operator-a", &config).await?;
+    for namespace in ["team", "quiet"] {
+        cluster.restricted_namespace(namespace).await?;
+    }
+    let image = Layered { layers: 60, step: 2000, seed: 3, programs: true }
+        .write(&cluster.folder().join("bloated"));
+    let source = cluster.push(registry, &image, "team/app:v1").await?;
+    let small = Layered { layers: 3, step: 10, seed: 4, programs: true }.write(&cluster.folder().join("small"));
+    let small = cluster.push(registry, &small, "team/small:v1").await?;
+    for manifest in [
+        deployment("team", "app", &source, &json!({})),
+        deployment("team", "small", &small, &json!({})),
+        deployment("quiet", "app", &source, &json!({"unbloat.dev/policy": "ignore"})),
+    ] {
+        cluster.apply(&manifest.to_string()).await?;
+    }
+    ready(cluster, "team", "app").await?;
+
+    // Report: cause and figures, no job.
+    let spec = json!({
+        "mode": "Report",
+        "selector": {"images": {"include": [format!("{}/*", registry.host())]}},
+        "thresholds": {"layers": 50},
+        "stability": {"minAgeSeconds": 0},
+    });
+    cluster.apply(&policy("main", &spec).to_string()).await?;
+    let found = report(cluster, "team", "the bloated image to be reported", |report| {
+        report.status.as_ref().is_some_and(|status| status.verdict == Verdict::OverThreshold)
+    })
+    .await?;
+    let status = found.status.clone().expect("it was waited for");
+    let manifest: Value =
+        serde_json::from_str(&cluster.crane(registry, &["manifest", &source]).await?).expect("a manifest");
+    let bytes: i64 =
+        manifest["layers"].as_array().expect("layers").iter().map(|l| l["size"].as_i64().expect("a size")).sum();
+    assert_eq!((status.layers, status.platforms[0].compressed_bytes), (Some(60), bytes));
+    assert_eq!(found.spec.reference, source);
+    assert_eq!(status.used_by.count, 1);
+    assert_eq!(
+        (status.used_by.workloads[0].kind.as_str(), status.used_by.workloads[0].name.as_str()),
+        ("Deployment", "app")
+    );
+    assert_eq!(status.policies[0].reason, "Reported");
+    report(cluster, "team", "the small image to be fine", |report| {
+        report.status.as_ref().is_some_and(|status| status.verdict == Verdict::Fine && status.layers == Some(3))
+    })
+    .await?;
+    assert!(jobs(&client).await?.is_empty(), "a policy that reports makes no job");
+    let stored = cluster.kubectl(&["get", "imgr", "--namespace=team", "--output=json", "--show-managed-fields"]).await?;
+    let stored: Value = serde_json::from_str(&stored).expect("a list");
+    for report in stored["items"].as_array().expect("reports") {
+        let size = report.to_string().len();
+        println!("a report of {size} bytes");
+        assert!(size <= MOST_BYTES, "{size} bytes: {report}");
+    }
+    let table = cluster.kubectl(&["get", "imgr", "--namespace=team"]).await?;
+    assert!(table.contains("OverThreshold") && table.contains("60"), "{table}");
+    let table = cluster.kubectl(&["get", "isp"]).await?;
+    assert!(table.contains("Report") && table.contains("Following"), "{table}");
+
+    // Plan: a suspended job, which a person lets go.
+    patch_policy(&client, "main", &json!({"mode": "Plan"})).await?;
+    let planned = cluster
+        .wait_for(SYSTEM, "a planned job", LONG, async || {
+            Ok(match jobs(&client).await?.pop() {
+                Some(job) => Look::Done(job),
+                None => Look::NotYet("no job yet".into()),
+            })
+        })
+        .await?;
+    assert!(planned.spec.suspend, "{:#?}", planned.spec);
+    assert_eq!(planned.namespace().as_deref(), Some(SYSTEM));
+    assert_eq!(planned.spec.target.image.as_deref(), Some(format!("{}/team/app:v1-unbloat", registry.host()).as_str()));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(jobs(&client).await?.len(), 1);
+    let api: Api<ImageSquashJob> = Api::namespaced(client.clone(), SYSTEM);
+    let approve = json!({"spec": {"suspend": false}});
+    api.patch(&planned.name_any(), &PatchParams::default(), &Patch::Merge(&approve))
+        .await
+        .map_err(Error::kube("approve"))?;
+    let done = cluster
+        .wait_until(&api, &planned.name_any(), "at its end", LONG, |job| {
+            job.status.as_ref().is_some_and(unbloat_api::ImageSquashJobStatus::is_finished)
+        })
+        .await?;
+    assert_eq!(reason(&done), ("True".into(), "Squashed".into()), "{:#?}\n{}", done.status, operator.log());
+
+    // The report tells the result; nothing is squashed twice, also after the operator was killed.
+    let squashed = report(cluster, "team", "the result to be told", |report| {
+        report.status.as_ref().is_some_and(|status| status.verdict == Verdict::Squashed)
+    })
+    .await?;
+    let result = squashed.status.and_then(|status| status.result).expect("a result");
+    let target = format!("{}/team/app:v1-unbloat", registry.host());
+    let digest = cluster.crane(registry, &["digest", &target]).await?;
+    assert_eq!(result.digest, digest.trim());
+    patch_policy(&client, "main", &json!({"mode": "Squash"})).await?;
+    operator.kill()?;
+    let mut operator = ground.operator("operator-b", &config).await?;
+    ground.wait_for_leader(&operator, Duration::from_secs(60)).await?;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(jobs(&client).await?.len(), 1, "{:#?}", jobs(&client).await?);
+    assert_eq!(ground.metric(&operator, "unbloat_inspections_total").await?, 0.0, "what is known is not asked again");
+
+    // Who opted out has no report that says anything but that, and its workload is as it was.
+    let policies: Api<ImageSquashPolicy> = Api::all(client.clone());
+    let main = policies.get("main").await.map_err(Error::kube("get the policy"))?.status.expect("a status");
+    let ready = condition::find(&main.conditions, finding::READY).expect("Ready");
+    assert_eq!((ready.status.as_str(), main.images.matched, main.images.squashed), ("True", 2, 1));
+
+    // A policy that is deleted takes its jobs with it.
+    cluster.kubectl(&["delete", "isp", "main", "--wait=true"]).await?;
+    cluster
+        .wait_for(SYSTEM, "the policy's jobs to go", LONG, async || {
+            let left = jobs(&client).await?.len();
+            Ok(if left == 0 { Look::Done(()) } else { Look::NotYet(format!("{left} jobs")) })
+        })
+        .await?;
+    operator.terminate()?;
+    cluster.check_parts()
+}
+
+#[tokio::test]
+async fn a_policy_squashes_by_itself_and_says_what_is_wrong_with_it() -> Result<()> {
+    let ground = Ground::start().await?;
+    let Ground { cluster, registry, .. } = &ground;
+    let client = cluster.client().await?;
+    let config = json!({"registries": [{"host": registry.host(), "plainHTTP": true}]});
+    let mut operator = ground.operator("operator-a", &config).await?;
+    cluster.restricted_namespace("team").await?;
+    let image = Layered { layers: 55, step: 500, seed: 9, programs: true }.write(&cluster.folder().join("app"));
+    let source = cluster.push(registry, &image, "team/app:v1").await?;
+    cluster.apply(&deployment("team", "app", &source, &json!({})).to_string()).await?;
+
+    // A zone that there isn't is told, and nothing is squashed.
+    let spec = json!({
+        "mode": "Squash",
+        "thresholds": {"layers": 50},
+        "stability": {"minAgeSeconds": 0},
+        "windows": [{"schedule": "* * * * *", "durationSeconds": 600, "timeZone": "Europe/Atlantis"}],
+    });
+    cluster.apply(&policy("main", &spec).to_string()).await?;
+    let policies: Api<ImageSquashPolicy> = Api::all(client.clone());
+    let refused = cluster
+        .wait_until(&policies, "main", "told that it is wrong", LONG, |policy| {
+            let status = policy.status.clone().unwrap_or_default();
+            condition::find(&status.conditions, finding::READY).is_some_and(|ready| ready.status == "False")
+        })
+        .await?;
+    let status = refused.status.expect("it was waited for");
+    let ready = condition::find(&status.conditions, finding::READY).expect("it was waited for");
+    assert_eq!(ready.reason, "InvalidTimeZone");
+    assert!(ready.message.contains("windows[0].timeZone"), "{}", ready.message);
+
+    // Corrected: the job comes by itself.
+    patch_policy(&client, "main", &json!({"windows": [{"schedule": "* * * * *", "durationSeconds": 600, "timeZone": "Europe/Berlin"}]})).await?;
+    let done = report(cluster, "team", "the image to be squashed", |report| {
+        report.status.as_ref().is_some_and(|status| status.result.is_some())
+    })
+    .await?;
+    println!("{:#?}", done.status);
+    let spent = policies.get("main").await.map_err(Error::kube("get"))?.status.expect("a status").spent;
+    assert_eq!((spent.jobs_this_hour, spent.starting.len()), (1, 0));
+    operator.terminate()?;
+    cluster.check_parts()
+}
