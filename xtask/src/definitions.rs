@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result, bail};
 use kube::CustomResourceExt;
 use serde_json::Value;
-use unbloat_api::{Finding, ImageReport, ImageSquashJob, ImageSquashPolicy};
 use unbloat_api::reason::{Kind, Reason};
+use unbloat_api::{Finding, ImageReport, ImageSquashJob, ImageSquashPolicy};
 
 use crate::generated::Generated;
 

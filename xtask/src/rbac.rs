@@ -50,7 +50,12 @@ const DETECTOR: &[Rule] = &[
     rule("unbloat.dev", &["imagesquashpolicies"], &["get", "list", "watch"], ""),
     rule("unbloat.dev", &["imagereports"], &["get", "list", "watch", "create", "delete"], ""),
     rule("unbloat.dev", &["imagesquashpolicies/status", "imagereports/status"], &["patch"], ""),
-    rule("unbloat.dev", &["imagesquashjobs"], &["create", "patch"], "the jobs of policies; patch resumes a planned one"),
+    rule(
+        "unbloat.dev",
+        &["imagesquashjobs"],
+        &["create", "patch"],
+        "the jobs of policies; patch resumes a planned one",
+    ),
     rule("", &["namespaces"], &["list", "watch"], "labels alone"),
     rule(
         "apps",

@@ -55,6 +55,8 @@ pub(crate) struct Detection {
     pub(crate) requests_per_second: f64,
     /// Jobs of all policies that run at once.
     pub(crate) max_concurrent_jobs: usize,
+    /// Images whose layers are read at once, each by a worker in the operator's namespace.
+    pub(crate) max_concurrent_analyses: usize,
     /// Namespaces that a policy matches only when it names them.
     pub(crate) system_namespaces: Vec<String>,
 }
@@ -218,6 +220,7 @@ impl Default for Detection {
             enabled: true,
             requests_per_second: 10.0,
             max_concurrent_jobs: 4,
+            max_concurrent_analyses: 2,
             system_namespaces: system.map(str::to_owned).into(),
         }
     }
@@ -376,6 +379,9 @@ impl Config {
         }
         if !(self.detection.requests_per_second > 0.0 && self.detection.requests_per_second <= 1000.0) {
             return value("detection.requestsPerSecond", "it is above 0 and at most 1000");
+        }
+        if self.detection.max_concurrent_analyses == 0 {
+            return value("detection.maxConcurrentAnalyses", "at least one must be able to run");
         }
         if self.detection.max_concurrent_jobs == 0 {
             return value("detection.maxConcurrentJobs", "at least one job must be able to run");

@@ -65,7 +65,14 @@ impl Ground {
         let policy =
             read("config/admission/policy.yaml")?.replace("ghcr.io/unbloat/worker:0.1.0", WORKER_IMAGE);
         cluster.apply(&policy).await?;
-        for part in ["service_account", "operator_role", "operator_binding", "lease_role", "credentials_role", "user_roles"] {
+        for part in [
+            "service_account",
+            "operator_role",
+            "operator_binding",
+            "lease_role",
+            "credentials_role",
+            "user_roles",
+        ] {
             cluster.apply(&read(&format!("config/rbac/{part}.yaml"))?).await?;
         }
         cluster

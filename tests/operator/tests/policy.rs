@@ -61,7 +61,10 @@ async fn report(
             let reports = api.list(&ListParams::default()).await.map_err(Error::kube("list reports"))?.items;
             Ok(match reports.iter().find(|report| wanted(report)) {
                 Some(report) => Look::Done(report.clone()),
-                None => Look::NotYet(format!("{:#?}", reports.iter().map(|r| (&r.spec, &r.status)).collect::<Vec<_>>())),
+                None => Look::NotYet(format!(
+                    "{:#?}",
+                    reports.iter().map(|r| (&r.spec, &r.status)).collect::<Vec<_>>()
+                )),
             })
         })
         .await
@@ -80,7 +83,8 @@ async fn patch_policy(client: &Client, name: &str, spec: &Value) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_bloated_image_is_reported_planned_approved_and_squashed_and_nothing_else_is_touched() -> Result<()> {
+async fn a_bloated_image_is_reported_planned_approved_and_squashed_and_nothing_else_is_touched() -> Result<()>
+{
     let ground = Ground::start().await?;
     let Ground { cluster, registry, .. } = &ground;
     let client = cluster.client().await?;
@@ -89,10 +93,11 @@ async fn a_bloated_image_is_reported_planned_approved_and_squashed_and_nothing_e
     for namespace in ["team", "quiet"] {
         cluster.restricted_namespace(namespace).await?;
     }
-    let image = Layered { layers: 60, step: 2000, seed: 3, programs: true }
-        .write(&cluster.folder().join("bloated"));
+    let image =
+        Layered { layers: 60, step: 2000, seed: 3, programs: true }.write(&cluster.folder().join("bloated"));
     let source = cluster.push(registry, &image, "team/app:v1").await?;
-    let small = Layered { layers: 3, step: 10, seed: 4, programs: true }.write(&cluster.folder().join("small"));
+    let small =
+        Layered { layers: 3, step: 10, seed: 4, programs: true }.write(&cluster.folder().join("small"));
     let small = cluster.push(registry, &small, "team/small:v1").await?;
     for manifest in [
         deployment("team", "app", &source, &json!({})),
@@ -118,8 +123,12 @@ async fn a_bloated_image_is_reported_planned_approved_and_squashed_and_nothing_e
     let status = found.status.clone().expect("it was waited for");
     let manifest: Value =
         serde_json::from_str(&cluster.crane(registry, &["manifest", &source]).await?).expect("a manifest");
-    let bytes: i64 =
-        manifest["layers"].as_array().expect("layers").iter().map(|l| l["size"].as_i64().expect("a size")).sum();
+    let bytes: i64 = manifest["layers"]
+        .as_array()
+        .expect("layers")
+        .iter()
+        .map(|l| l["size"].as_i64().expect("a size"))
+        .sum();
     assert_eq!((status.layers, status.platforms[0].compressed_bytes), (Some(60), bytes));
     assert_eq!(found.spec.reference, source);
     assert_eq!(status.used_by.count, 1);
@@ -129,11 +138,16 @@ async fn a_bloated_image_is_reported_planned_approved_and_squashed_and_nothing_e
     );
     assert_eq!(status.policies[0].reason, "Reported");
     report(cluster, "team", "the small image to be fine", |report| {
-        report.status.as_ref().is_some_and(|status| status.verdict == Verdict::Fine && status.layers == Some(3))
+        report
+            .status
+            .as_ref()
+            .is_some_and(|status| status.verdict == Verdict::Fine && status.layers == Some(3))
     })
     .await?;
     assert!(jobs(&client).await?.is_empty(), "a policy that reports makes no job");
-    let stored = cluster.kubectl(&["get", "imgr", "--namespace=team", "--output=json", "--show-managed-fields"]).await?;
+    let stored = cluster
+        .kubectl(&["get", "imgr", "--namespace=team", "--output=json", "--show-managed-fields"])
+        .await?;
     let stored: Value = serde_json::from_str(&stored).expect("a list");
     for report in stored["items"].as_array().expect("reports") {
         let size = report.to_string().len();
@@ -157,7 +171,10 @@ async fn a_bloated_image_is_reported_planned_approved_and_squashed_and_nothing_e
         .await?;
     assert!(planned.spec.suspend, "{:#?}", planned.spec);
     assert_eq!(planned.namespace().as_deref(), Some(SYSTEM));
-    assert_eq!(planned.spec.target.image.as_deref(), Some(format!("{}/team/app:v1-unbloat", registry.host()).as_str()));
+    assert_eq!(
+        planned.spec.target.image.as_deref(),
+        Some(format!("{}/team/app:v1-unbloat", registry.host()).as_str())
+    );
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(jobs(&client).await?.len(), 1);
     let api: Api<ImageSquashJob> = Api::namespaced(client.clone(), SYSTEM);
@@ -187,7 +204,11 @@ async fn a_bloated_image_is_reported_planned_approved_and_squashed_and_nothing_e
     ground.wait_for_leader(&operator, Duration::from_secs(60)).await?;
     tokio::time::sleep(Duration::from_secs(8)).await;
     assert_eq!(jobs(&client).await?.len(), 1, "{:#?}", jobs(&client).await?);
-    assert_eq!(ground.metric(&operator, "unbloat_inspections_total").await?, 0.0, "what is known is not asked again");
+    assert_eq!(
+        ground.metric(&operator, "unbloat_inspections_total").await?,
+        0.0,
+        "what is known is not asked again"
+    );
 
     // Who opted out has no report that says anything but that, and its workload is as it was.
     let policies: Api<ImageSquashPolicy> = Api::all(client.clone());
@@ -215,7 +236,8 @@ async fn a_policy_squashes_by_itself_and_says_what_is_wrong_with_it() -> Result<
     let config = json!({"registries": [{"host": registry.host(), "plainHTTP": true}]});
     let mut operator = ground.operator("operator-a", &config).await?;
     cluster.restricted_namespace("team").await?;
-    let image = Layered { layers: 55, step: 500, seed: 9, programs: true }.write(&cluster.folder().join("app"));
+    let image =
+        Layered { layers: 55, step: 500, seed: 9, programs: true }.write(&cluster.folder().join("app"));
     let source = cluster.push(registry, &image, "team/app:v1").await?;
     cluster.apply(&deployment("team", "app", &source, &json!({})).to_string()).await?;
 
@@ -240,7 +262,12 @@ async fn a_policy_squashes_by_itself_and_says_what_is_wrong_with_it() -> Result<
     assert!(ready.message.contains("windows[0].timeZone"), "{}", ready.message);
 
     // Corrected: the job comes by itself.
-    patch_policy(&client, "main", &json!({"windows": [{"schedule": "* * * * *", "durationSeconds": 600, "timeZone": "Europe/Berlin"}]})).await?;
+    patch_policy(
+        &client,
+        "main",
+        &json!({"windows": [{"schedule": "* * * * *", "durationSeconds": 600, "timeZone": "Europe/Berlin"}]}),
+    )
+    .await?;
     let done = report(cluster, "team", "the image to be squashed", |report| {
         report.status.as_ref().is_some_and(|status| status.result.is_some())
     })

@@ -107,7 +107,8 @@ async fn checked(client: &Client, document: &Value) -> Result<ImageSquashPolicy,
         return Err(Error::Usage("metadata.name is missing".to_owned()));
     }
     let api: Api<ImageSquashPolicy> = Api::all(client.clone());
-    let parameters = PatchParams { dry_run: true, ..PatchParams::apply("unbloat").force().validation_strict() };
+    let parameters =
+        PatchParams { dry_run: true, ..PatchParams::apply("unbloat").force().validation_strict() };
     match api.patch(&name, &parameters, &Patch::Apply(document)).await {
         Ok(checked) => policy = checked,
         Err(kube::Error::Api(status)) if status.code == 403 => {}
@@ -196,8 +197,10 @@ impl Known {
         for (key, image) in &decision.images {
             let Some(said) = image.policies.iter().find(|said| said.name == name) else { continue };
             let of = || uses.iter().filter(|((image, _), _)| image == key).map(|(_, using)| using);
-            let mut workloads: Vec<String> =
-                of().flat_map(|using| &using.users).map(|user| format!("{}/{}", user.kind, user.name)).collect();
+            let mut workloads: Vec<String> = of()
+                .flat_map(|using| &using.users)
+                .map(|user| format!("{}/{}", user.kind, user.name))
+                .collect();
             workloads.sort();
             workloads.dedup();
             let inspection = facts.get(key).and_then(|facts: &Facts| facts.inspection.as_ref());
@@ -218,7 +221,8 @@ impl Known {
                 verdict: format!("{:?}", said.verdict),
                 reason: said.reason.clone(),
                 would_do,
-                target: start.map(|start| start.places.target.clone().unwrap_or_else(|| start.places.source.clone())),
+                target: start
+                    .map(|start| start.places.target.clone().unwrap_or_else(|| start.places.source.clone())),
             });
         }
         Outcome {
@@ -270,7 +274,8 @@ fn text(outcome: &Outcome) -> String {
     } else {
         format!("the policy {policy} would not be followed: {reason}: {message}\n")
     };
-    text += &format!("{policy} matches {matched_pods} pods with {matched_images} images; nothing was changed\n");
+    text +=
+        &format!("{policy} matches {matched_pods} pods with {matched_images} images; nothing was changed\n");
     if images.is_empty() {
         return text;
     }

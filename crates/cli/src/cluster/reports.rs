@@ -39,7 +39,9 @@ pub(super) async fn report(args: &ReportArgs, shared: Shared) -> Result<(), Erro
     if let Some(image) = &args.image {
         reports.retain(|report| is(report, image));
         if reports.is_empty() {
-            return Err(Error::Unknown(format!("there is no report of {image}: no policy matches it, or nobody uses it")));
+            return Err(Error::Unknown(format!(
+                "there is no report of {image}: no policy matches it, or nobody uses it"
+            )));
         }
     }
     reports.sort_by_cached_key(|report| (Reverse(worth(report)), report.namespace(), report.name_any()));
@@ -78,9 +80,20 @@ fn is(report: &ImageReport, word: &str) -> bool {
 
 fn rows(reports: &[ImageReport], now: Timestamp) -> String {
     let mut rows = vec![
-        ["NAMESPACE", "IMAGE", "LAYERS", "SIZE", "WASTED", "RECLAIMABLE", "VERDICT", "USED-BY", "RESULT", "AGE"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "NAMESPACE",
+            "IMAGE",
+            "LAYERS",
+            "SIZE",
+            "WASTED",
+            "RECLAIMABLE",
+            "VERDICT",
+            "USED-BY",
+            "RESULT",
+            "AGE",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     for report in reports {
         let status = report.status.clone().unwrap_or_default();
@@ -153,13 +166,19 @@ fn details(report: &ImageReport) -> String {
         line("Platform", Some(words));
     }
     for cause in causes {
-        line("Cause", Some(format!("{}: {} in {} paths", cause.cause, human(cause.wasted_bytes), cause.paths)));
+        line(
+            "Cause",
+            Some(format!("{}: {} in {} paths", cause.cause, human(cause.wasted_bytes), cause.paths)),
+        );
     }
     for path in paths {
         let words = format!("{}: {} copies, {} wasted", path.path, path.copies, human(path.wasted_bytes));
         line("Path", Some(words));
     }
-    line("Secrets", secret_paths.map(|count| format!("{count} deleted files that look like secrets can still be read")));
+    line(
+        "Secrets",
+        secret_paths.map(|count| format!("{count} deleted files that look like secrets can still be read")),
+    );
     line("Used by", Some(format!("{} workloads", used_by.count)));
     for user in used_by.workloads {
         line("", Some(format!("{}/{}", user.kind, user.name)));
@@ -170,7 +189,10 @@ fn details(report: &ImageReport) -> String {
     for condition in conditions {
         line(
             "Condition",
-            Some(format!("{}={} {}: {}", condition.type_, condition.status, condition.reason, condition.message)),
+            Some(format!(
+                "{}={} {}: {}",
+                condition.type_, condition.status, condition.reason, condition.message
+            )),
         );
     }
     if let Some(result) = result {
@@ -206,10 +228,18 @@ mod tests {
     #[test]
     fn a_report_is_found_by_each_of_its_names() {
         let one = report("app", &json!({}));
-        for word in ["app", "a.example/app", "a.example/app:v1", DIGEST, "4355a46b19d3", &format!("a.example/app@{DIGEST}")] {
+        for word in [
+            "app",
+            "a.example/app",
+            "a.example/app:v1",
+            DIGEST,
+            "4355a46b19d3",
+            &format!("a.example/app@{DIGEST}"),
+        ] {
             assert!(is(&one, word), "{word}");
         }
-        for word in ["a.example/ap", "other", "4355", "a.example/app:v2", &format!("b.example/app@{DIGEST}")] {
+        for word in ["a.example/ap", "other", "4355", "a.example/app:v2", &format!("b.example/app@{DIGEST}")]
+        {
             assert!(!is(&one, word), "{word}");
         }
     }
@@ -219,11 +249,15 @@ mod tests {
         let mut reports = [
             report("little", &json!({"reclaimableBytes": 5})),
             report("done", &json!({"reclaimableBytes": 500, "verdict": "Squashed"})),
-            report("much", &json!({"reclaimableBytes": 50, "verdict": "OverThreshold", "usedBy": {"count": 2}})),
+            report(
+                "much",
+                &json!({"reclaimableBytes": 50, "verdict": "OverThreshold", "usedBy": {"count": 2}}),
+            ),
         ];
         reports.sort_by_cached_key(|report| (Reverse(worth(report)), report.name_any()));
         let text = rows(&reports, "2026-01-01T00:03:00Z".parse().unwrap());
-        let names: Vec<&str> = text.lines().skip(1).map(|line| line.split_whitespace().nth(1).unwrap()).collect();
+        let names: Vec<&str> =
+            text.lines().skip(1).map(|line| line.split_whitespace().nth(1).unwrap()).collect();
         assert_eq!(names, ["a.example/much:v1", "a.example/little:v1", "a.example/done:v1"]);
         assert!(text.contains("OverThreshold") && text.contains("50 B"), "{text}");
     }
@@ -239,7 +273,12 @@ mod tests {
                 "secretPaths": 2,
             }),
         ));
-        for words in ["growingLog: 1.00 kB in 1 paths", "p: OverThreshold, Reported", "2 deleted files", "Layers       60"] {
+        for words in [
+            "growingLog: 1.00 kB in 1 paths",
+            "p: OverThreshold, Reported",
+            "2 deleted files",
+            "Layers       60",
+        ] {
             assert!(text.contains(words), "{words}: {text}");
         }
     }

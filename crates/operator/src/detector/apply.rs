@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 use unbloat_api::{Finding, ImageReport, ImageSquashJob, ImageSquashPolicy, labels};
@@ -14,6 +13,7 @@ use unbloat_policy::decide::Start;
 use unbloat_policy::image::ImageKey;
 use unbloat_policy::job::{self, Order};
 
+use super::analysis::Analyzers;
 use super::inspect::Inspectors;
 use super::round::{PolicyWork, ReportWork, Work, report_labels};
 use super::state::{Reading, Shared as SharedState, key, put};
@@ -28,23 +28,33 @@ pub(super) struct Applier {
     calls: Calls,
     state: Arc<SharedState>,
     inspectors: Inspectors,
+    analyzers: Analyzers,
     own_namespace: String,
     config: Arc<crate::config::Config>,
 }
 
 impl Applier {
-    pub(super) fn new(shared: &Shared, state: Arc<SharedState>, inspectors: Inspectors) -> Self {
+    pub(super) fn new(
+        shared: &Shared,
+        state: Arc<SharedState>,
+        inspectors: Inspectors,
+        analyzers: Analyzers,
+    ) -> Self {
         Self {
             calls: shared.calls.clone(),
             state,
             inspectors,
+            analyzers,
             own_namespace: shared.own_namespace.clone(),
             config: Arc::clone(&shared.config),
         }
     }
 
-    pub(super) async fn apply(&self, work: Work, _now: Timestamp) {
-        let Work { policies, reports, inspect, delete, figures: _, next: _ } = work;
+    pub(super) async fn apply(&self, work: Work) {
+        let Work { policies, reports, inspect, analyze, delete, figures: _, next: _ } = work;
+        for image in analyze {
+            self.analyzers.read(image);
+        }
         for image in inspect {
             self.inspectors.read(image);
         }
@@ -75,10 +85,13 @@ impl Applier {
                 let mut report = ImageReport::new(&name, spec);
                 report.metadata.labels = Some(report_labels(&image));
                 let call = api.create(&parameters, &report);
-                let made = match self.calls.write("create ImageReport", ("create", "ImageReport"), call).await {
+                let made = match self.calls.write("create ImageReport", ("create", "ImageReport"), call).await
+                {
                     Ok(made) => made,
                     // It is there: the watch tells how it looks. A namespace that ends takes no new object.
-                    Err(error) if error.is_conflict() || error.is_refusal() || error.is_gone() => return Ok(()),
+                    Err(error) if error.is_conflict() || error.is_refusal() || error.is_gone() => {
+                        return Ok(());
+                    }
                     Err(error) => return Err(error),
                 };
                 self.status(&made, status).await
@@ -174,12 +187,26 @@ impl Applier {
                 is_plain_http: self.config.is_plain_http(host),
                 platform_secrets: &secrets,
             });
-            let patch = Patch::Apply(&object);
-            let parameters = PatchParams::apply(labels::MANAGER).force();
-            let call = api.patch(&start.name, &parameters, &patch);
-            let made = self.calls.write("create ImageSquashJob", ("create", "ImageSquashJob"), call).await?;
-            tracing::info!(job = start.name, namespace, "a policy's job is made");
-            made
+            let object: ImageSquashJob = match serde_json::from_value(object) {
+                Ok(object) => object,
+                Err(error) => {
+                    tracing::error!(%error, job = start.name, "a policy's job can't be built");
+                    return Ok(());
+                }
+            };
+            let parameters = PostParams::default();
+            let call = api.create(&parameters, &object);
+            match self.calls.write("create ImageSquashJob", ("create", "ImageSquashJob"), call).await {
+                Ok(made) => {
+                    tracing::info!(job = start.name, namespace, "a policy's job is made");
+                    made
+                }
+                // It was made before: what somebody did with it since stays.
+                Err(error) if error.is_conflict() => {
+                    self.calls.read("get ImageSquashJob", api.get(&start.name)).await?
+                }
+                Err(error) => return Err(error),
+            }
         };
         self.state.with(|state| put(&mut state.jobs, key(&job), Arc::new(job)));
         Ok(())

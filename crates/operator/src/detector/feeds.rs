@@ -51,9 +51,24 @@ pub(super) fn start(shared: &Shared, state: &Arc<SharedState>) -> Vec<JoinHandle
         full(Api::<Tolerant<ImageSquashJob>>::all(client.clone()), of_policies, state, &JOBS),
         full(Api::<Secret>::namespaced(client.clone(), own), credentials, state, &SECRETS),
         full(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), plain(), state, &NAMESPACES),
-        full(Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()), plain(), state, &owners("replicasets")),
-        full(Api::<PartialObjectMeta<Deployment>>::all(client.clone()), plain(), state, &owners("deployments")),
-        full(Api::<PartialObjectMeta<StatefulSet>>::all(client.clone()), plain(), state, &owners("statefulsets")),
+        full(
+            Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()),
+            plain(),
+            state,
+            &owners("replicasets"),
+        ),
+        full(
+            Api::<PartialObjectMeta<Deployment>>::all(client.clone()),
+            plain(),
+            state,
+            &owners("deployments"),
+        ),
+        full(
+            Api::<PartialObjectMeta<StatefulSet>>::all(client.clone()),
+            plain(),
+            state,
+            &owners("statefulsets"),
+        ),
         full(Api::<PartialObjectMeta<DaemonSet>>::all(client.clone()), plain(), state, &owners("daemonsets")),
         full(Api::<PartialObjectMeta<Job>>::all(client.clone()), plain(), state, &owners("jobs")),
         full(Api::<PartialObjectMeta<CronJob>>::all(client), plain(), state, &owners("cronjobs")),
@@ -77,15 +92,21 @@ const POLICIES: Feed<Tolerant<ImageSquashPolicy>> = Feed {
     put: |state, policy| {
         let uid = policy.meta().uid.clone().unwrap_or_default();
         match policy.0 {
-            Ok(policy) => put(&mut state.policies, uid, policy),
-            // What can't be read is followed no more.
+            Ok(policy) => {
+                state.unreadable_policies.remove(&uid);
+                put(&mut state.policies, uid, policy);
+            }
+            // It is followed no more, and what it made is left alone.
             Err(_) => {
                 state.policies.remove(&uid);
+                state.unreadable_policies.insert(uid);
             }
         }
     },
     gone: |state, policy| {
-        state.policies.remove(policy.meta().uid.as_deref().unwrap_or_default());
+        let uid = policy.meta().uid.as_deref().unwrap_or_default();
+        state.policies.remove(uid);
+        state.unreadable_policies.remove(uid);
     },
     keep: |state, seen| state.policies.retain(|_, policy| seen.contains(&key(&**policy))),
 };
@@ -155,12 +176,7 @@ where
     }
 }
 
-fn full<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    state: &Arc<SharedState>,
-    feed: &Feed<K>,
-) -> JoinHandle<()>
+fn full<K>(api: Api<K>, config: watcher::Config, state: &Arc<SharedState>, feed: &Feed<K>) -> JoinHandle<()>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {

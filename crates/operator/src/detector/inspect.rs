@@ -9,10 +9,12 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use unbloat_api::Finding;
 use unbloat_api::image_report::ReportedPlatform;
-use unbloat_oci::{AnyManifest, Digest, EntryKind, ImageConfig, Manifest, Refusal, Reference};
+use unbloat_oci::{AnyManifest, Digest, EntryKind, ImageConfig, Manifest, Reference, Refusal};
 use unbloat_policy::facts::{Inspection, Unreadable};
 use unbloat_policy::image::ImageKey;
-use unbloat_registry::{Category, Client, ClientOptions, Error, ErrorKind, Location, Retry, Source, Timeouts};
+use unbloat_registry::{
+    Category, Client, ClientOptions, Error, ErrorKind, Location, Retry, Source, Timeouts,
+};
 
 use super::metrics::DetectorMetrics;
 use super::pace::Pace;
@@ -287,7 +289,8 @@ async fn is_signed(
         return Ok(true);
     }
     let tag = format!("{}-{}.sig", digest.algorithm().name(), digest.hex());
-    let Ok(tagged) = unbloat_oci::Reference::new(host, reference.repository(), &unbloat_oci::Target::Tag(tag))
+    let Ok(tagged) =
+        unbloat_oci::Reference::new(host, reference.repository(), &unbloat_oci::Target::Tag(tag))
     else {
         return Ok(false);
     };

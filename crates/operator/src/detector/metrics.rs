@@ -24,6 +24,7 @@ pub(super) struct DetectorMetrics {
     reclaimable: Family<KindLabel, Gauge>,
     inspections: Family<ResultLabel, Counter>,
     budget: Family<BudgetLabels, Gauge>,
+    analyses: Family<ResultLabel, Counter>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -101,7 +102,9 @@ impl Figures {
                     }
                 }
             }
-            figures.over.extend(counts.into_iter().map(|(threshold, count)| (name.clone(), threshold, count)));
+            figures
+                .over
+                .extend(counts.into_iter().map(|(threshold, count)| (name.clone(), threshold, count)));
         }
         figures
     }
@@ -117,7 +120,11 @@ impl DetectorMetrics {
             "Images in use that pass a threshold of a policy",
             metrics.over.clone(),
         );
-        registry.register("unbloat_images_max_layers", "Most layers of an image in use", metrics.max_layers.clone());
+        registry.register(
+            "unbloat_images_max_layers",
+            "Most layers of an image in use",
+            metrics.max_layers.clone(),
+        );
         registry.register(
             "unbloat_images_max_size_bytes",
             "Compressed bytes of the largest image in use",
@@ -134,6 +141,11 @@ impl DetectorMetrics {
             metrics.inspections.clone(),
         );
         registry.register(
+            "unbloat_analyses",
+            "Images whose layers were read, by result",
+            metrics.analyses.clone(),
+        );
+        registry.register(
             "unbloat_policy_budget_used",
             "What is spent of a policy's hour (jobs) and day (bytes)",
             metrics.budget.clone(),
@@ -143,6 +155,10 @@ impl DetectorMetrics {
 
     pub(super) fn inspected(&self, result: &'static str) {
         self.inspections.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    pub(super) fn analyzed(&self, result: &'static str) {
+        self.analyses.get_or_create(&ResultLabel { result }).inc();
     }
 
     pub(super) fn show(&self, figures: &Figures) {

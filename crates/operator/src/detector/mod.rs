@@ -2,12 +2,13 @@
 //!
 //! What happens here: [`feeds`] keep small records of pods, owners, namespaces, policies, reports and policies' jobs;
 //! [`round`] turns them into what is to be done, with the pure decision of `unbloat-policy`; [`apply`] does it; [`inspect`] reads
-//! manifests at a pace. What does not: merging, and anything about one squash (`squash_job` follows those).
+//! manifests at a pace, [`analysis`] has layers read. What does not: merging, and anything about one squash (`squash_job` follows those).
 //!
 //! Invariants: what must survive a restart is in reports, statuses and names; a registry is asked once for a digest, and at
 //! most at the configured rate; nothing is written when nothing changed; secrets are read in the operator's own namespace
 //! alone.
 
+mod analysis;
 mod apply;
 mod credentials;
 mod feeds;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use self::analysis::Analyzers;
 use self::apply::Applier;
 use self::inspect::Inspectors;
 use self::metrics::DetectorMetrics;
@@ -45,7 +47,8 @@ pub(crate) async fn run(shared: Shared) {
     let feeds = feeds::start(&shared, &state);
     let metrics = DetectorMetrics::new(&shared.registry);
     let inspectors = Inspectors::new(&shared.config, Arc::clone(&state), metrics.clone());
-    let applier = Applier::new(&shared, Arc::clone(&state), inspectors);
+    let analyzers = Analyzers::new(&shared, Arc::clone(&state), metrics.clone());
+    let applier = Applier::new(&shared, Arc::clone(&state), inspectors, analyzers);
     let mut wake = Instant::now();
     loop {
         tokio::select! {
@@ -63,7 +66,7 @@ pub(crate) async fn run(shared: Shared) {
         let next = work.next;
         tokio::select! {
             () = shared.stop.cancelled() => break,
-            () = applier.apply(work, now) => {}
+            () = applier.apply(work) => {}
         }
         let until = next.map_or(LONGEST, |next| {
             let seconds = next.as_second().saturating_sub(Timestamp::now().as_second()).max(0);

@@ -17,6 +17,7 @@ use unbloat_policy::inventory::Use;
 use unbloat_policy::job::{JobState, PolicyJob};
 use unbloat_policy::report;
 
+use super::analysis::Analyzed;
 use super::metrics::Figures;
 use super::state::{Reading, State};
 use crate::config::Config;
@@ -37,6 +38,8 @@ pub(super) struct Work {
     pub(super) reports: Vec<ReportWork>,
     /// Images to read.
     pub(super) inspect: Vec<ImageKey>,
+    /// Images whose layers are to be read.
+    pub(super) analyze: Vec<ImageKey>,
     /// Jobs to delete.
     pub(super) delete: Vec<(String, String)>,
     /// For the metrics.
@@ -55,14 +58,28 @@ pub(super) struct PolicyWork {
 
 /// A report to write.
 pub(super) enum ReportWork {
-    Create { namespace: String, name: String, image: String, spec: ImageReportSpec, status: ImageReportStatus },
-    Update { report: Arc<ImageReport>, status: ImageReportStatus },
-    Delete { report: Arc<ImageReport> },
+    Create {
+        namespace: String,
+        name: String,
+        image: String,
+        spec: ImageReportSpec,
+        status: ImageReportStatus,
+    },
+    Update {
+        report: Arc<ImageReport>,
+        status: ImageReportStatus,
+    },
+    Delete {
+        report: Arc<ImageReport>,
+    },
 }
 
 /// Does the round.
 pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work {
     let readings = std::mem::take(&mut state.readings);
+    let mut kept = HashMap::new();
+    let analyses = std::mem::take(&mut state.analyses);
+    let mut kept_analyses = HashMap::new();
     let jobs: Vec<(PolicyJob, &Arc<ImageSquashJob>)> =
         state.jobs.values().filter_map(|job| Some((PolicyJob::of(job)?, job))).collect();
     let reports = by_image(&state.reports);
@@ -74,7 +91,17 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
         let known = reports.get(key).map(Vec::as_slice).unwrap_or_default();
         let mut one = Facts::of(known.iter().map(|report| &***report));
         if let Some(reading) = readings.get(key) {
+            // A report that couldn't be written is written in a later round, without asking the registry again.
+            if matches!(reading, Reading::Read(inspection) if one.inspection.as_ref() != Some(inspection)) {
+                kept.insert(key.clone(), reading.clone());
+            }
             learn(&mut one, reading, now);
+        }
+        if let Some(analyzed) = analyses.get(key) {
+            if matches!(analyzed, Analyzed::Read(_)) && one.analysis.is_none() {
+                kept_analyses.insert(key.clone(), analyzed.clone());
+            }
+            learn_layers(&mut one, analyzed, now);
         }
         facts.insert(key.clone(), one);
     }
@@ -97,6 +124,10 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
     });
 
     let mut work = Work { next: decision.next, delete: decision.delete.clone(), ..Work::default() };
+    work.delete.retain(|key| {
+        let job = only_jobs.iter().find(|job| job.namespace == key.0 && job.name == key.1);
+        !job.is_some_and(|job| state.unreadable_policies.contains(&job.policy_uid))
+    });
     work.figures = Figures::of(&decision, &facts);
     inspections(&mut work, &decision, &facts, state, now);
     report_work(&mut work, &uses, &reports, &facts, &decision, now);
@@ -110,16 +141,17 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
             });
         }
     }
+    state.readings = kept;
+    state.analyses = kept_analyses;
     work
 }
 
-fn by_image(reports: &HashMap<(String, String), Arc<ImageReport>>) -> BTreeMap<ImageKey, Vec<&Arc<ImageReport>>> {
+fn by_image(
+    reports: &HashMap<(String, String), Arc<ImageReport>>,
+) -> BTreeMap<ImageKey, Vec<&Arc<ImageReport>>> {
     let mut by_image: BTreeMap<ImageKey, Vec<&Arc<ImageReport>>> = BTreeMap::new();
     for report in reports.values() {
-        let key = ImageKey {
-            repository: report.spec.repository.clone(),
-            digest: report.spec.digest.clone(),
-        };
+        let key = ImageKey { repository: report.spec.repository.clone(), digest: report.spec.digest.clone() };
         // One that is named otherwise was made by somebody else: its word counts for nothing.
         if report.metadata.name.as_deref() == Some(key.report_name().as_str()) {
             by_image.entry(key).or_default().push(report);
@@ -137,15 +169,36 @@ fn learn(facts: &mut Facts, reading: &Reading, now: Timestamp) {
             facts.failures.next_time = None;
         }
         Reading::Failed(unreadable) => {
-            facts.failures.reads = facts.failures.reads.saturating_add(1);
-            facts.failures.last_time = Some(Time(now));
-            facts.failures.last_reason = Some(unreadable.finding.as_str().to_owned());
-            let doublings = u32::try_from(facts.failures.reads.saturating_sub(1)).unwrap_or(0).min(16);
-            let wait = FIRST_RETRY_SECONDS.saturating_mul(1 << doublings).min(LONGEST_RETRY_SECONDS);
-            facts.failures.next_time = Timestamp::from_second(now.as_second() + wait).ok().map(Time);
+            failed(facts, unreadable.finding, now);
             facts.unreadable = Some(unreadable.clone());
         }
     }
+}
+
+fn learn_layers(facts: &mut Facts, analyzed: &Analyzed, now: Timestamp) {
+    match analyzed {
+        Analyzed::Read(analysis) => {
+            facts.analysis = Some(analysis.clone());
+            facts.analysis_state = None;
+            facts.failures.reads = 0;
+            facts.failures.next_time = None;
+        }
+        Analyzed::Failed(words) => {
+            tracing::warn!(%words, "layers couldn't be read; tried again later");
+            failed(facts, Finding::AnalysisFailed, now);
+            facts.analysis_state = Some(Finding::AnalysisFailed);
+        }
+    }
+}
+
+/// Counts a reading that failed: the next one waits longer.
+fn failed(facts: &mut Facts, finding: Finding, now: Timestamp) {
+    facts.failures.reads = facts.failures.reads.saturating_add(1);
+    facts.failures.last_time = Some(Time(now));
+    facts.failures.last_reason = Some(finding.as_str().to_owned());
+    let doublings = u32::try_from(facts.failures.reads.saturating_sub(1)).unwrap_or(0).min(16);
+    let wait = FIRST_RETRY_SECONDS.saturating_mul(1 << doublings).min(LONGEST_RETRY_SECONDS);
+    facts.failures.next_time = Timestamp::from_second(now.as_second() + wait).ok().map(Time);
 }
 
 /// Results and failures of jobs, told by the reports from now on.
@@ -159,7 +212,8 @@ fn learn_from_jobs(
         // A label is no proof: the job has to be where the policy has its jobs.
         let is_proven =
             policies.get(&job.policy_uid).is_some_and(|policy| policy.spec.job_namespace == job.namespace);
-        let Some(facts) = by_id.get(&job.image).and_then(|key| facts.get_mut(key)).filter(|_| is_proven) else {
+        let Some(facts) = by_id.get(&job.image).and_then(|key| facts.get_mut(key)).filter(|_| is_proven)
+        else {
             continue;
         };
         match &job.state {
@@ -206,6 +260,11 @@ fn inspections(
 ) {
     for (key, outcome) in &decision.images {
         let known = &facts[key];
+        let waits = known.failures.next_time.as_ref().is_some_and(|next| next.0 > now);
+        let wants_layers = outcome.wants_analysis && known.analysis.is_none() && known.result.is_none();
+        if wants_layers && !waits && !state.analyzing.contains(key) {
+            work.analyze.push(key.clone());
+        }
         if !outcome.wants_inspection || known.inspection.is_some() || state.reading.contains(key) {
             continue;
         }
@@ -229,9 +288,9 @@ fn report_work(
     let nothing = ImageOutcome::default();
     for ((key, namespace), using) in uses {
         let outcome = decision.images.get(key).unwrap_or(&nothing);
-        let known = reports
-            .get(key)
-            .and_then(|all| all.iter().find(|report| report.metadata.namespace.as_deref() == Some(*namespace)));
+        let known = reports.get(key).and_then(|all| {
+            all.iter().find(|report| report.metadata.namespace.as_deref() == Some(*namespace))
+        });
         if known.is_none() && outcome.wants_inspection {
             work.reports.push(ReportWork::Create {
                 namespace: (*namespace).to_owned(),
@@ -251,9 +310,10 @@ fn report_work(
                 .get(&(key.clone(), namespace))
                 .filter(|_| outcome.is_some_and(|outcome| !outcome.policies.is_empty()));
             let status = report::status(report.status.as_ref(), using, &facts[key], outcome, now);
-            let is_over = status.unused_since.as_ref().is_some_and(|since| {
-                now.as_second() - since.0.as_second() >= KEPT_SECONDS
-            });
+            let is_over = status
+                .unused_since
+                .as_ref()
+                .is_some_and(|since| now.as_second() - since.0.as_second() >= KEPT_SECONDS);
             if is_over {
                 work.reports.push(ReportWork::Delete { report: Arc::clone(report) });
             } else if report.status.as_ref() != Some(&status) {

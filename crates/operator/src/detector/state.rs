@@ -10,6 +10,7 @@ use unbloat_policy::facts::{Inspection, Unreadable};
 use unbloat_policy::image::ImageKey;
 use unbloat_policy::inventory::World;
 
+use super::analysis::Analyzed;
 use super::credentials::PlatformSecrets;
 
 /// Namespace and name.
@@ -22,14 +23,20 @@ pub(super) struct State {
     pub(super) world: World,
     /// Policies by uid.
     pub(super) policies: HashMap<String, Arc<ImageSquashPolicy>>,
+    /// Policies that can't be read: what they made stays as it is.
+    pub(super) unreadable_policies: HashSet<String>,
     /// Reports.
     pub(super) reports: HashMap<Key, Arc<ImageReport>>,
     /// Jobs of policies.
     pub(super) jobs: HashMap<Key, Arc<ImageSquashJob>>,
-    /// What registries said since the last round.
+    /// What registries said and reports don't yet.
     pub(super) readings: HashMap<ImageKey, Reading>,
     /// Images that are being read.
     pub(super) reading: HashSet<ImageKey>,
+    /// What layers told and reports don't yet.
+    pub(super) analyses: HashMap<ImageKey, Analyzed>,
+    /// Images whose layers are being read, or wait for a place.
+    pub(super) analyzing: HashSet<ImageKey>,
     /// The platform's credentials.
     pub(super) secrets: PlatformSecrets,
     /// Feeds that haven't listed yet.
@@ -82,9 +89,9 @@ where
     K: Resource,
     I: std::hash::Hash + Eq,
 {
-    let is_older = map.get(&key).is_some_and(|known| {
-        known.meta().uid == object.meta().uid && version(&**known) > version(&*object)
-    });
+    let is_older = map
+        .get(&key)
+        .is_some_and(|known| known.meta().uid == object.meta().uid && version(&**known) > version(&*object));
     if !is_older {
         map.insert(key, object);
     }

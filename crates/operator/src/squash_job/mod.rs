@@ -12,7 +12,7 @@
 
 mod apply;
 mod backoff;
-mod build;
+pub(crate) mod build;
 mod caches;
 mod context;
 mod controller;
@@ -24,7 +24,7 @@ pub(crate) mod metrics;
 mod observe;
 mod outcome;
 mod places;
-mod plan;
+pub(crate) mod plan;
 mod progress;
 mod reconcile;
 mod resolve;

@@ -28,8 +28,11 @@ pub(super) fn delete(
         let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
         for job in own {
             match &job.state {
-                JobState::Succeeded { at, .. } => succeeded.push((*at, job)),
-                JobState::Failed { at, .. } => failed.push((*at, job)),
+                // A label alone proves nothing: history is what is where the policy has its jobs.
+                JobState::Succeeded { at, .. } if job.namespace == spec.job_namespace => {
+                    succeeded.push((*at, job));
+                }
+                JobState::Failed { at, .. } if job.namespace == spec.job_namespace => failed.push((*at, job)),
                 JobState::Planned => {
                     let is_wanted = spec.mode != Mode::Report
                         && job.namespace == spec.job_namespace
@@ -38,7 +41,7 @@ pub(super) fn delete(
                         delete.push(job);
                     }
                 }
-                JobState::Running => {}
+                _ => {}
             }
         }
         for (mut ended, limit) in

@@ -5,7 +5,7 @@
 
 mod credentials;
 mod event;
-mod pod;
+pub(crate) mod pod;
 mod request;
 mod worker_job;
 

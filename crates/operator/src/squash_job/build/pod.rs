@@ -27,7 +27,7 @@ const CA_PATH: &str = "/etc/unbloat/ca";
 const GRACE_SECONDS: i64 = 10;
 
 /// The pod's spec.
-pub(super) fn pod_spec(
+pub(crate) fn pod_spec(
     settings: &WorkerSettings,
     worker: &Worker,
     service_account: &str,
