@@ -20,10 +20,6 @@
   resources: [pods]
   verbs: [list, watch]
 - apiGroups: [""]
-  resources: [events]
-  # why the API server makes no pod of a worker's Job
-  verbs: [list]
-- apiGroups: [""]
   resources: [serviceaccounts]
   # names of image pull secrets, not the secrets
   verbs: [get]
@@ -45,7 +41,7 @@
 
 {{- define "unbloat.viewerRules" -}}
 - apiGroups: [unbloat.dev]
-  resources: [imagesquashjobs]
+  resources: [imagesquashjobs, imagereports]
   verbs: [get, list, watch]
 {{- end }}
 
@@ -53,4 +49,45 @@
 - apiGroups: [unbloat.dev]
   resources: [imagesquashjobs]
   verbs: [create, update, patch, delete, deletecollection]
+{{- end }}
+
+{{- define "unbloat.detectorRules" -}}
+- apiGroups: [unbloat.dev]
+  resources: [imagesquashpolicies]
+  verbs: [get, list, watch]
+- apiGroups: [unbloat.dev]
+  resources: [imagereports]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [unbloat.dev]
+  resources: [imagesquashpolicies/status, imagereports/status]
+  verbs: [patch]
+- apiGroups: [unbloat.dev]
+  resources: [imagesquashjobs]
+  # the jobs of policies; patch resumes a planned one
+  verbs: [create, patch]
+- apiGroups: [""]
+  resources: [namespaces]
+  # labels alone
+  verbs: [list, watch]
+- apiGroups: [apps]
+  resources: [replicasets, deployments, statefulsets, daemonsets]
+  # metadata alone: who owns a pod
+  verbs: [list, watch]
+- apiGroups: [batch]
+  resources: [cronjobs]
+  # metadata alone
+  verbs: [list, watch]
+{{- end }}
+
+{{- define "unbloat.credentialsRules" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  # those of type kubernetes.io/dockerconfigjson
+  verbs: [list, watch]
+{{- end }}
+
+{{- define "unbloat.policyEditorRules" -}}
+- apiGroups: [unbloat.dev]
+  resources: [imagesquashpolicies]
+  verbs: [get, list, watch, create, update, patch, delete, deletecollection]
 {{- end }}

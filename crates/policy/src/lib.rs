@@ -19,6 +19,7 @@ pub mod job;
 pub mod pattern;
 pub mod quantity;
 pub mod report;
+pub mod rollout;
 pub mod selector;
 pub mod target;
 pub mod threshold;
