@@ -113,7 +113,7 @@ impl Inspectors {
         let client = self.client(key.host());
         self.pace.turn(key.host()).await;
         let source = client.source(&Location::Registry(reference)).await?;
-        Ok(source.current_digest().await?.is_some_and(|digest| digest.as_str() == key.digest))
+        Ok(source.current_digest(None).await?.is_some_and(|digest| digest.as_str() == key.digest))
     }
 
     fn unreadable(&self, key: &ImageKey, error: &Error) -> Unreadable {
@@ -296,5 +296,5 @@ async fn is_signed(
     };
     pace.turn(host).await;
     let signature = client.source(&Location::Registry(tagged)).await?;
-    Ok(signature.current_digest().await?.is_some())
+    Ok(signature.current_digest(None).await?.is_some())
 }

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use unbloat_api::condition::State;
 use unbloat_api::finding::{CREDENTIALS_UNAVAILABLE, LIMITED, READY, Statement};
 use unbloat_api::image_report::Verdict;
-use unbloat_api::squash_policy::{ImageCounts, Reclaimable, Spent};
+use unbloat_api::squash_policy::{CredentialSource, ImageCounts, Reclaimable, RolloutStrategy, Spent};
 use unbloat_api::{Finding, ImageSquashPolicyStatus};
 
 use super::judge::Judged;
@@ -14,6 +14,21 @@ use super::parsed::Parsed;
 use super::{ImageOutcome, Picture};
 use crate::image::ImageKey;
 use crate::report::human_bytes;
+
+/// What the policy asks for and this version leaves to people: nothing is ignored without a word.
+fn not_carried_out(policy: &Parsed<'_>) -> Option<String> {
+    let spec = &policy.object.spec;
+    let rollout = (spec.rollout.strategy != RolloutStrategy::None).then_some("rollout");
+    let retention = spec.retention.is_some().then_some("retention");
+    let pods = (spec.credentials == CredentialSource::PodPullSecrets).then_some("credentials: PodPullSecrets");
+    let fields: Vec<&str> = [rollout, retention, pods].into_iter().flatten().collect();
+    (!fields.is_empty()).then(|| {
+        format!(
+            "It is followed, but for {}, which this version doesn't carry out: results stand in the reports",
+            fields.join(", ")
+        )
+    })
+}
 
 /// The status.
 pub(super) fn status(
@@ -69,7 +84,10 @@ pub(super) fn status(
             Statement::new(READY, State::False, invalid.finding).message(invalid.message.clone())
         }
         None if policy.object.spec.suspend => Statement::new(READY, State::True, Finding::PolicySuspended),
-        None => Statement::new(READY, State::True, Finding::Following),
+        None => match not_carried_out(policy) {
+            Some(words) => Statement::new(READY, State::True, Finding::Following).message(words),
+            None => Statement::new(READY, State::True, Finding::Following),
+        },
     };
     let limited = match limited {
         Some(finding) => Statement::new(LIMITED, State::True, finding),
