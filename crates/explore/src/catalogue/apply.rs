@@ -1,14 +1,15 @@
 //! All layers put on top of each other, lowest first (`docs/layer-semantics.md#section-2`), as a list of events for each path.
 //!
-//! Each layer is first made into the folder that it would be by itself, and then laid over what the layers below it show, as
+//! What each layer is by itself is known when this begins ([`super::gather`]); here it is laid over what the layers below it show, as
 //! overlayfs does. Paths have the numbers of a walk, so what is below a path is one range.
 
 use std::collections::{HashMap, HashSet};
 
+use unbloat_layers::layer::MAX_SYMLINKS;
+
 use super::bits::Bits;
-use super::gather::MAX_SYMLINKS;
 use super::paths::{Paths, ROOT};
-use super::record::{Event, NONE, Record, Said, Sort, Status, VOID, WASTED};
+use super::record::{Event, Link, NONE, Record, Said, Sort, Status, VOID, WASTED};
 
 /// How paths are numbered.
 pub(super) struct Numbers {
@@ -57,19 +58,29 @@ struct Apply<'a> {
     current: Vec<u32>,
     /// Paths that exist after the layers so far.
     live: Bits,
-    /// Paths with an entry of the layer at hand, and directories that its paths make.
+    /// Paths that the layer at hand shows by itself.
     own: Bits,
-    own_directories: Bits,
 }
 
 /// The layer at hand.
 #[derive(Default)]
 struct Own {
     layer: u16,
-    events: HashMap<u32, u32, foldhash::fast::RandomState>,
-    touched: Vec<u32>,
+    /// Events by record, in order.
+    by_record: Vec<(u32, u32)>,
+    /// Events of directories.
+    directories: HashMap<u32, u32, foldhash::fast::RandomState>,
+    /// What no later record took away, with its event.
+    standing: Vec<(u32, u32)>,
     whiteouts: HashSet<u32, foldhash::fast::RandomState>,
     opaques: HashSet<u32, foldhash::fast::RandomState>,
+}
+
+impl Own {
+    fn event_of(&self, record: u32) -> Option<u32> {
+        let at = self.by_record.binary_search_by_key(&record, |(record, _)| *record).ok()?;
+        Some(self.by_record[at].1)
+    }
 }
 
 /// Applies the layers' records, which are given back layer by layer.
@@ -82,7 +93,6 @@ pub(super) fn apply(paths: &Paths, numbers: &Numbers, records: Vec<Vec<Record>>)
         current: vec![NONE; count],
         live: Bits::new(count),
         own: Bits::new(count),
-        own_directories: Bits::new(count),
     };
     apply.live.set(ROOT);
     for (layer, records) in records.into_iter().enumerate() {
@@ -111,21 +121,15 @@ impl Apply<'_> {
         self.lay_over(&mut own);
     }
 
-    /// One more entry in the folder that the layer is by itself.
+    /// One more entry of the layer.
     fn own_entry(&mut self, own: &mut Own, record: &Record, sort: Sort) {
         let node = self.numbers.walked[record.node as usize];
-        let link = if sort == Sort::HardLink { self.inode(own, record.link) } else { record.link };
-        let mut above = node;
-        while above != ROOT {
-            above = self.numbers.parent[above as usize];
-            if self.own_directories.get(above) {
-                break;
-            }
-            // A file that turns out to be a directory further on is none.
-            self.own.clear(above);
-            self.own_directories.set(above);
-            own.touched.push(above);
-        }
+        let link = match record.link {
+            Link::None => NONE,
+            Link::Text(text) => text,
+            Link::Here(content) => own.event_of(content).map_or(NONE, |event| self.content_of(event)),
+            Link::Lower(target) => self.lower(target),
+        };
         let event = Event {
             size: record.size,
             ord: record.ord,
@@ -137,48 +141,40 @@ impl Apply<'_> {
             status: Status::Superseded,
             flags: 0,
         };
-        own.touched.push(node);
+        // Naming a directory again is no event of its own.
+        let before = own.directories.get(&node).copied().filter(|_| record.repeats);
+        let at = match before {
+            Some(before) => {
+                self.events[before as usize].1 = event;
+                before
+            }
+            None => {
+                self.events.push((node, event));
+                self.events.len() as u32 - 1
+            }
+        };
+        own.by_record.push((record.ord, at));
         if sort == Sort::Directory {
-            let before =
-                own.events.get(&node).filter(|_| self.own.get(node) && self.own_directories.get(node));
-            if let Some(before) = before {
-                self.events[*before as usize].1 = event;
-                return;
-            }
-            self.own_directories.set(node);
-        } else if self.own_directories.get(node) {
-            let end = self.numbers.end[node as usize];
-            self.own_directories.clear(node);
-            let mut from = node + 1;
-            while let Some(at) = self.own.next(from, end) {
-                self.own.clear(at);
-                from = at + 1;
-            }
-            from = node + 1;
-            while let Some(at) = self.own_directories.next(from, end) {
-                self.own_directories.clear(at);
-                from = at + 1;
-            }
+            own.directories.insert(node, at);
         }
-        self.own.set(node);
-        own.events.insert(node, self.events.len() as u32);
-        self.events.push((node, event));
+        if record.stands {
+            own.standing.push((node, at));
+        }
     }
 
-    /// The event that holds the content of what a hard link names, at this point of the layer. In a lower layer, that is what
-    /// was visible before this layer, whatever it hides.
-    fn inode(&self, own: &Own, target: u32) -> u32 {
+    /// The event that holds the content of the path that a hard link names in the layers below, which is what was visible before
+    /// the layer at hand, whatever it hides.
+    fn lower(&self, target: u32) -> u32 {
         let node = self.numbers.walked[target as usize];
-        let found = if self.own.get(node) {
-            own.events.get(&node).copied()
-        } else if self.own_directories.get(node) {
-            None
-        } else if self.live.get(node) && node != ROOT {
+        let found = if self.live.get(node) && node != ROOT {
             Some(self.current[node as usize])
         } else {
             self.through_symlinks(node)
         };
-        let Some(event) = found.filter(|event| *event != NONE) else { return NONE };
+        found.filter(|event| *event != NONE).map_or(NONE, |event| self.content_of(event))
+    }
+
+    fn content_of(&self, event: u32) -> u32 {
         match self.events[event as usize].1 {
             Event { sort: Sort::HardLink, link, .. } => link,
             Event { sort, .. } if sort.is_directory() => NONE,
@@ -264,21 +260,34 @@ impl Apply<'_> {
 
     /// The folder that the layer is, over what the layers below it show.
     fn lay_over(&mut self, own: &mut Own) {
-        own.touched.sort_unstable();
-        own.touched.dedup();
-        for node in std::mem::take(&mut own.touched) {
-            if self.own.get(node) {
-                let event = own.events[&node];
+        let mut touched = std::mem::take(&mut own.standing);
+        for (node, _) in &touched {
+            self.own.set(*node);
+        }
+        for at in 0..touched.len() {
+            let mut above = touched[at].0;
+            while above != ROOT {
+                above = self.numbers.parent[above as usize];
+                if above == ROOT || self.own.get(above) {
+                    break;
+                }
+                // A directory that only paths below it speak of.
+                self.own.set(above);
+                touched.push((above, NONE));
+            }
+        }
+        touched.sort_unstable();
+        for (node, event) in touched {
+            if event == NONE {
+                self.imply(own.layer, node);
+            } else {
                 self.events[event as usize].1.status = self.status(own.layer, node, event);
                 if !self.events[event as usize].1.sort.is_directory() {
                     self.remove(own.layer, node + 1, self.numbers.end[node as usize]);
                 }
                 self.place(own.layer, node, event);
-            } else if self.own_directories.get(node) && node != ROOT {
-                self.imply(own.layer, node);
             }
             self.own.clear(node);
-            self.own_directories.clear(node);
         }
     }
 

@@ -3,15 +3,17 @@
 //! Threads take layers from the highest down, as the source expects, and note what they find in one tree. Nothing here
 //! depends on the order in which they do.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use unbloat_layers::name::{self, Mark, NameError};
+use unbloat_layers::layer::{
+    EntryKind, LayerRules, LinkTarget, LinkedSymlinks, Placed, Subject, SymlinkTarget,
+};
 use unbloat_layers::tar::{Header, Kind, Meter, TarReader};
 use unbloat_layers::{Error, LayerError, LayerSource, MAX_LAYERS};
 
-use super::paths::{Paths, ROOT};
-use super::record::{NONE, Record, Said, Sort};
+use super::paths::Paths;
+use super::record::{Link, Record, Said, Sort};
 
 /// Bounds on what is read.
 #[derive(Clone, Debug)]
@@ -29,9 +31,6 @@ impl Default for Limits {
         Self { jobs: 1, max_unpacked_bytes: 16 << 40, max_paths: 20_000_000 }
     }
 }
-
-/// Most symlinks that one name may lead through, as Linux has it.
-pub(super) const MAX_SYMLINKS: usize = 40;
 
 /// Records that are parsed before the tree is asked for, so that threads seldom wait for each other.
 const BATCH: usize = 256;
@@ -101,7 +100,8 @@ fn read_layer<S: LayerSource>(
 ) -> Result<(), LayerError> {
     let stream = source.open(layer).map_err(LayerError::Stream)?;
     let mut reader = TarReader::new(stream, layer, Arc::clone(meter));
-    let mut own = OwnLayer::default();
+    let rules = LayerRules::new(layer as u32, LinkedSymlinks::new());
+    let mut own = OwnLayer { rules };
     let mut raw = Vec::new();
     let mut batch = Vec::with_capacity(BATCH);
     loop {
@@ -114,8 +114,10 @@ fn read_layer<S: LayerSource>(
                 return Ok(());
             }
             for header in batch.drain(..) {
-                let record = own.register(&mut gathered, &header)?;
-                gathered.records[layer].extend(record);
+                own.register(&mut gathered, layer, &header)?;
+            }
+            if ended {
+                own.finish(&mut gathered, layer);
             }
         }
         if ended {
@@ -124,167 +126,88 @@ fn read_layer<S: LayerSource>(
     }
 }
 
-/// What one layer did so far that decides where its later records go (`docs/layer-semantics.md#rule-11`).
-#[derive(Default)]
+/// The records of one layer, by the engine's own rules.
 struct OwnLayer {
-    next_ord: u32,
-    /// Symlinks that this layer made, with the record and the target's text.
-    symlinks: HashMap<u32, (u32, u32), foldhash::fast::RandomState>,
-    /// Directories that paths below them make.
-    parents: HashSet<u32, foldhash::fast::RandomState>,
-    /// Records that took a directory of this layer away.
-    cuts: HashMap<u32, u32, foldhash::fast::RandomState>,
+    rules: LayerRules,
 }
 
 impl OwnLayer {
-    fn register(&mut self, all: &mut Gathered, header: &Header) -> Result<Option<Record>, LayerError> {
-        let ord = self.next_ord;
-        self.next_ord += 1;
-        let mut parts = Vec::with_capacity(16);
-        name::components(&header.path, &mut parts).map_err(|reason| refuse(&header.path, reason))?;
-        let Some((base, dir)) = parts.split_last() else {
-            if header.kind != Kind::Directory {
-                return Err(refuse(&header.path, NameError::Root));
-            }
-            return Ok(Some(all.record(header, ROOT, ord, Said::Entry(Sort::Directory), NONE)));
+    fn register(&mut self, all: &mut Gathered, layer: usize, header: &Header) -> Result<(), LayerError> {
+        let placed = self.rules.place(&mut all.paths, header)?;
+        let said = match placed.subject {
+            Subject::Opaque => Said::Opaque,
+            Subject::Whiteout | Subject::WhiteoutDevice => Said::Whiteout,
+            Subject::Entry => Said::Entry(sort(header.kind)),
         };
-        let mark = name::mark(base).map_err(|reason| refuse(&header.path, reason))?;
-        let parent = self.walk(&mut all.paths, &header.path, dir)?;
-        let device = header.kind == Kind::CharDevice && header.device == (0, 0);
-        Ok(Some(match mark {
-            Mark::Opaque => all.record(header, parent, ord, Said::Opaque, NONE),
-            Mark::Whiteout(hidden) => {
-                // What no layer has can be whited out too; such a path is never shown.
-                let node = all.paths.child(parent, hidden, false)?;
-                all.record(header, node, ord, Said::Whiteout, NONE)
-            }
-            Mark::None if device => {
-                let node = all.paths.child(parent, base, false)?;
-                all.record(header, node, ord, Said::Whiteout, NONE)
-            }
-            Mark::None | Mark::Aufs => {
-                let node = all.paths.child(parent, base, mark == Mark::Aufs)?;
-                self.entry(all, header, node, ord)?
-            }
-        }))
+        let mut link = Link::None;
+        let mut repeats = false;
+        if placed.subject == Subject::Entry {
+            let (kind, leads_to);
+            (kind, link, leads_to) = self.entry(all, &placed, header)?;
+            let before = self.rules.standing(&all.paths, placed.node);
+            repeats = kind == EntryKind::Directory
+                && before.is_some_and(|before| before.kind() == EntryKind::Directory);
+            self.rules.add(&all.paths, &placed, kind, 0, leads_to);
+        }
+        let record = all.record(header, &placed, said, link, repeats);
+        all.records[layer].push(record);
+        Ok(())
     }
 
+    /// What the entry is, what it leads to, and where it leads paths below it.
     fn entry(
         &mut self,
         all: &mut Gathered,
+        placed: &Placed,
         header: &Header,
-        node: u32,
-        ord: u32,
-    ) -> Result<Record, LayerError> {
-        let (sort, link) = match header.kind {
-            Kind::Regular => (Sort::File, NONE),
-            Kind::HardLink => (Sort::HardLink, self.link_target(&mut all.paths, &header.link)?),
-            Kind::Symlink => (Sort::Symlink, all.paths.names.intern(&header.link)),
-            Kind::Directory => (Sort::Directory, NONE),
-            Kind::CharDevice => (Sort::CharDevice, NONE),
-            Kind::BlockDevice => (Sort::BlockDevice, NONE),
-            Kind::Fifo => (Sort::Fifo, NONE),
-        };
-        let mut above = node;
-        while above != ROOT {
-            above = all.paths.parent(above);
-            if !self.parents.insert(above) {
-                break;
+    ) -> Result<(EntryKind, Link, Option<SymlinkTarget>), LayerError> {
+        Ok(match header.kind {
+            Kind::Directory => (EntryKind::Directory, Link::None, None),
+            Kind::Symlink => {
+                let text = Link::Text(all.paths.names.intern(&header.link));
+                (EntryKind::Content, text, Some(header.link.as_slice().into()))
             }
-        }
-        // A link to a symlink of this layer leads the paths below it as that one does.
-        let leads_to = match sort {
-            Sort::Symlink => Some(link),
-            Sort::HardLink => self.symlink_at(&all.paths, link),
-            _ => None,
-        };
-        match leads_to {
-            Some(to) => drop(self.symlinks.insert(node, (ord, to))),
-            None => drop(self.symlinks.remove(&node)),
-        }
-        if sort != Sort::Directory && self.parents.remove(&node) {
-            self.cuts.insert(node, ord);
-        }
-        Ok(all.record(header, node, ord, Said::Entry(sort), link))
+            Kind::HardLink => {
+                let resolved = self.rules.resolve_link(&mut all.paths, header, placed.node)?;
+                self.rules.note_link(placed.record, placed.node, resolved.leads_to);
+                let link = match resolved.leads_to {
+                    LinkTarget::Here(record) => Link::Here(record),
+                    LinkTarget::Lower(index) => Link::Lower(self.rules.lower()[index].target),
+                };
+                (EntryKind::Link, link, resolved.symlink)
+            }
+            Kind::Regular | Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => {
+                (EntryKind::Content, Link::None, None)
+            }
+        })
     }
 
-    fn link_target(&self, paths: &mut Paths, raw: &[u8]) -> Result<u32, LayerError> {
-        let mut parts = Vec::with_capacity(16);
-        name::components(raw, &mut parts).map_err(|reason| refuse(raw, reason))?;
-        let Some((base, dir)) = parts.split_last() else { return Ok(ROOT) };
-        let parent = self.walk(paths, raw, dir)?;
-        let aufs = name::is_aufs_directory(base).map_err(|reason| refuse(raw, reason))?;
-        paths.child(parent, base, aufs)
-    }
-
-    /// The path of a directory, through symlinks that this layer made before.
-    fn walk(&self, paths: &mut Paths, raw: &[u8], dir: &[&[u8]]) -> Result<u32, LayerError> {
-        let mut at = ROOT;
-        let mut followed = 0;
-        let mut pending: Vec<Vec<u8>> = Vec::new();
-        let mut next = dir.iter();
-        loop {
-            let owned;
-            let part: &[u8] = match pending.pop() {
-                Some(part) => {
-                    owned = part;
-                    &owned
-                }
-                None => match next.next() {
-                    Some(part) => part,
-                    None => return Ok(at),
-                },
-            };
-            match part {
-                b"" | b"." => continue,
-                // Only a symlink's target still has these; at the root they stay there.
-                b".." => {
-                    at = paths.parent(at);
-                    continue;
-                }
-                _ => {}
-            }
-            let aufs = name::is_aufs_directory(part).map_err(|reason| refuse(raw, reason))?;
-            let node = paths.child(at, part, aufs)?;
-            let Some(target) = self.symlink_at(paths, node) else {
-                at = node;
-                continue;
-            };
-            followed += 1;
-            if followed > MAX_SYMLINKS {
-                return Err(refuse(raw, NameError::SymlinkLoop));
-            }
-            let target = paths.names.get(target);
-            if target.contains(&0) || target.len() > name::MAX_NAME {
-                return Err(refuse(raw, NameError::TooLong));
-            }
-            if target.first() == Some(&b'/') {
-                at = ROOT;
-            }
-            pending.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
+    /// The layer is at its end: tells which of its entries no later one took away.
+    fn finish(&self, all: &mut Gathered, layer: usize) {
+        let Gathered { paths, records, .. } = all;
+        let entries = records[layer].iter_mut().filter(|record| matches!(record.said, Said::Entry(_)));
+        for record in entries {
+            let standing = self.rules.standing(paths, record.node);
+            record.stands = standing.is_some_and(|entry| entry.record() == record.ord);
         }
-    }
-
-    /// The target of a symlink at `node` that this layer made and that still stands.
-    fn symlink_at(&self, paths: &Paths, node: u32) -> Option<u32> {
-        let (ord, target) = *self.symlinks.get(&node)?;
-        let mut at = node;
-        while !self.cuts.is_empty() && at != ROOT {
-            at = paths.parent(at);
-            if self.cuts.get(&at).is_some_and(|cut| *cut > ord) {
-                return None;
-            }
-        }
-        Some(target)
     }
 }
 
-fn refuse(raw: &[u8], reason: NameError) -> LayerError {
-    LayerError::Name { path: String::from_utf8_lossy(raw).into_owned(), reason }
+fn sort(kind: Kind) -> Sort {
+    match kind {
+        Kind::Regular => Sort::File,
+        Kind::HardLink => Sort::HardLink,
+        Kind::Symlink => Sort::Symlink,
+        Kind::Directory => Sort::Directory,
+        Kind::CharDevice => Sort::CharDevice,
+        Kind::BlockDevice => Sort::BlockDevice,
+        Kind::Fifo => Sort::Fifo,
+    }
 }
 
 impl Gathered {
-    fn record(&mut self, header: &Header, node: u32, ord: u32, said: Said, link: u32) -> Record {
+    fn record(&mut self, header: &Header, placed: &Placed, said: Said, link: Link, repeats: bool) -> Record {
+        let Placed { record: ord, node, .. } = *placed;
         let owner = (header.meta.uid, header.meta.gid);
         let owner = *self.owner_ids.entry(owner).or_insert_with(|| {
             self.owners.push(owner);
@@ -293,6 +216,6 @@ impl Gathered {
         let size = if header.kind == Kind::Regular { header.size } else { 0 };
         // Twelve bits: permissions with setuid, setgid and sticky.
         let mode = (header.meta.mode & 0o7777) as u16;
-        Record { size, node, ord, link, owner, mode, said }
+        Record { size, node, ord, link, owner, mode, said, repeats, stands: false }
     }
 }

@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use memchr::memmem::Finder;
 use unbloat_layers::LayerError;
+use unbloat_layers::layer::{NodeId, PathStore};
 
 use super::bits::Bits;
 
@@ -178,6 +179,20 @@ impl Paths {
             stack.extend_from_slice(&children[start as usize..end as usize]);
         }
         order
+    }
+}
+
+impl PathStore for Paths {
+    fn parent(&self, node: NodeId) -> NodeId {
+        Self::parent(self, node)
+    }
+
+    fn name(&self, node: NodeId) -> &[u8] {
+        self.names.get(self.name_id(node))
+    }
+
+    fn child(&mut self, parent: NodeId, name: &[u8], invisible: bool) -> Result<NodeId, LayerError> {
+        Self::child(self, parent, name, invisible)
     }
 }
 

@@ -95,15 +95,31 @@ pub(crate) enum Said {
     Opaque,
 }
 
+/// What a record leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// It is no link.
+    None,
+    /// A symlink's target as text.
+    Text(u32),
+    /// A hard link's: the record of the same layer that holds the content.
+    Here(u32),
+    /// A hard link's: a path of the layers below.
+    Lower(u32),
+}
+
 /// One record of a layer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record {
     pub(crate) size: u64,
     pub(crate) node: u32,
     pub(crate) ord: u32,
-    /// A symlink's target as text; the path that a hard link names.
-    pub(crate) link: u32,
+    pub(crate) link: Link,
     pub(crate) owner: u32,
     pub(crate) mode: u16,
     pub(crate) said: Said,
+    /// A directory where the same layer had one already.
+    pub(crate) repeats: bool,
+    /// No later record of the layer took it away.
+    pub(crate) stands: bool,
 }

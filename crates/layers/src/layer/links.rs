@@ -105,7 +105,8 @@ impl LayerRules {
         self.links.iter().map(|(record, (node, target))| (*record, *node, *target))
     }
 
-    pub(crate) fn note_link(&mut self, record: u32, node: NodeId, leads_to: LinkTarget) {
+    /// Keeps what link record number `record` at `node` leads to, as [`LayerRules::resolve_link`] told: later links may name it.
+    pub fn note_link(&mut self, record: u32, node: NodeId, leads_to: LinkTarget) {
         self.links.insert(record, (node, leads_to));
     }
 
