@@ -360,6 +360,11 @@ impl Config {
         self.resolve == Resolve::Anonymous && self.resolve_registries.iter().any(|listed| listed == registry)
     }
 
+    /// Registries that speak plain HTTP.
+    pub(crate) fn plain_http_hosts(&self) -> impl Iterator<Item = &str> {
+        self.registries.iter().filter(|one| one.plain_http).map(|one| one.host.as_str())
+    }
+
     /// Whether a registry speaks plain HTTP.
     pub(crate) fn is_plain_http(&self, host: &str) -> bool {
         self.registries.iter().any(|registry| registry.host == host && registry.plain_http)

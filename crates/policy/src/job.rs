@@ -189,7 +189,11 @@ fn job_spec(
         source["pullSecrets"] = json!(names);
     }
     let mut target = match &places.target {
-        Some(image) => json!({"image": image}),
+        // A repository elsewhere is spoken to as the template says.
+        Some(image) => {
+            let is_plain = plain_http.unwrap_or(is_plain_http && places.is_same_repository);
+            json!({"image": image, "plainHTTP": is_plain})
+        }
         None => json!({"moveTag": true}),
     };
     let push = push_secret.as_ref().map(|secret| secret.name.clone());

@@ -175,7 +175,7 @@ impl Analyzers {
                     ..Limits::default()
                 },
             })),
-            plain_http: self.config.is_plain_http(key.host()),
+            plain_http_hosts: self.config.plain_http_hosts().map(str::to_owned).collect(),
             credentials: mounts.clone(),
         };
         let labels: std::collections::BTreeMap<String, String> = [

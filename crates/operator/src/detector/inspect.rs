@@ -13,7 +13,7 @@ use unbloat_oci::{AnyManifest, Digest, EntryKind, ImageConfig, Manifest, Referen
 use unbloat_policy::facts::{Inspection, Unreadable};
 use unbloat_policy::image::ImageKey;
 use unbloat_registry::{
-    Category, Client, ClientOptions, Error, ErrorKind, Location, Retry, Source, Timeouts,
+    Category, Client, ClientOptions, Error, ErrorKind, Location, Registries, Retry, Source, Timeouts,
 };
 
 use super::metrics::DetectorMetrics;
@@ -42,13 +42,7 @@ pub(super) struct Inspectors {
     places: Arc<Semaphore>,
     metrics: DetectorMetrics,
     config: Arc<Config>,
-    clients: Arc<Mutex<Option<(u64, Clients)>>>,
-}
-
-#[derive(Clone)]
-struct Clients {
-    secure: Client,
-    plain: Client,
+    clients: Arc<Mutex<Option<(u64, Client)>>>,
 }
 
 impl Inspectors {
@@ -85,7 +79,7 @@ impl Inspectors {
     }
 
     async fn inspect(&self, key: &ImageKey) -> Reading {
-        let client = self.client(key.host());
+        let client = self.client();
         match tokio::time::timeout(LIMIT, inspect(&client, key, &self.pace)).await {
             Ok(Ok(inspection)) => Reading::Read(inspection),
             Ok(Err(Failed::Registry(error))) => Reading::Failed(self.unreadable(key, &error)),
@@ -101,7 +95,7 @@ impl Inspectors {
 
     /// Whether an image is signed by now: signatures come after the image that they are for.
     pub(super) async fn is_signed(&self, key: &ImageKey) -> Result<bool, Error> {
-        let client = self.client(key.host());
+        let client = self.client();
         let Some((reference, digest)) = reference(key) else { return Ok(false) };
         let source = client.source(&Location::Registry(reference.clone())).await?;
         is_signed(&client, &source, &reference, &digest, &self.pace).await
@@ -110,7 +104,7 @@ impl Inspectors {
     /// Whether a tag still is the image.
     pub(super) async fn stands(&self, tagged: &str, key: &ImageKey) -> Result<bool, Error> {
         let Ok(reference) = tagged.parse::<Reference>() else { return Ok(false) };
-        let client = self.client(key.host());
+        let client = self.client();
         self.pace.turn(key.host()).await;
         let source = client.source(&Location::Registry(reference)).await?;
         Ok(source.current_digest(None).await?.is_some_and(|digest| digest.as_str() == key.digest))
@@ -132,27 +126,22 @@ impl Inspectors {
     }
 
     /// A client with the credentials that there are now.
-    fn client(&self, host: &str) -> Client {
+    fn client(&self) -> Client {
         let version = self.state.with(|state| state.secrets.version());
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = clients.take().filter(|(of, _)| *of == version).map(|(_, clients)| clients);
-        let made = known.unwrap_or_else(|| {
-            let keyring = self.state.with(|state| state.secrets.keyring());
-            let client = |plain_http| {
-                Client::new(ClientOptions {
-                    keyring: keyring.clone(),
-                    plain_http,
-                    ca_files: self.config.registry_ca_files.clone(),
-                    // Waits are ours: the pace, and the report's next time.
-                    retry: Retry { attempts: 1, ..Retry::default() },
-                    timeouts: Timeouts { answer: Duration::from_secs(20), ..Timeouts::default() },
-                    ..ClientOptions::default()
-                })
-            };
-            Clients { secure: client(false), plain: client(true) }
+        let known = clients.take().filter(|(of, _)| *of == version).map(|(_, client)| client);
+        let client = known.unwrap_or_else(|| {
+            Client::new(ClientOptions {
+                keyring: self.state.with(|state| state.secrets.keyring()),
+                registries: Registries::default().with_plain_http(self.config.plain_http_hosts()),
+                ca_files: self.config.registry_ca_files.clone(),
+                // Waits are ours: the pace, and the report's next time.
+                retry: Retry { attempts: 1, ..Retry::default() },
+                timeouts: Timeouts { answer: Duration::from_secs(20), ..Timeouts::default() },
+                ..ClientOptions::default()
+            })
         });
-        let client = if self.config.is_plain_http(host) { made.plain.clone() } else { made.secure.clone() };
-        *clients = Some((version, made));
+        *clients = Some((version, client.clone()));
         client
     }
 }
