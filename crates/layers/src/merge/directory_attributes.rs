@@ -95,10 +95,15 @@ impl InheritedAttributes {
         Some(records)
     }
 
-    /// A layer below those of the open directories was read to its end.
+    /// A layer was read to its end: that of open directories, or one below.
     pub(super) fn look_at(&mut self, tree: &Tree, state: &LayerState) {
-        for open in self.open.iter_mut().filter(|open| open.looking && open.layer > state.layer) {
+        for open in self.open.iter_mut().filter(|open| open.looking) {
             let node = open.node;
+            if open.layer == state.layer {
+                // Its own layer may have whited out the lower one behind the entry.
+                open.looking = !state.rules.is_whiteout(node);
+                continue;
+            }
             if let Some(entry) = state.rules.latest(node) {
                 let directory = entry.kind() == EntryKind::Directory;
                 let shown = directory && !tree.is_cut(node, state.moment(entry.record(), directory));

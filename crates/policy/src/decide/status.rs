@@ -20,7 +20,8 @@ fn not_carried_out(policy: &Parsed<'_>) -> Option<String> {
     let spec = &policy.object.spec;
     let rollout = (spec.rollout.strategy != RolloutStrategy::None).then_some("rollout");
     let retention = spec.retention.is_some().then_some("retention");
-    let pods = (spec.credentials == CredentialSource::PodPullSecrets).then_some("credentials: PodPullSecrets");
+    let pods =
+        (spec.credentials == CredentialSource::PodPullSecrets).then_some("credentials: PodPullSecrets");
     let fields: Vec<&str> = [rollout, retention, pods].into_iter().flatten().collect();
     (!fields.is_empty()).then(|| {
         format!(
