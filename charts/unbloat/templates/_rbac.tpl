@@ -20,6 +20,10 @@
   resources: [pods]
   verbs: [list, watch]
 - apiGroups: [""]
+  resources: [events]
+  # why the API server makes no pod of a worker's Job
+  verbs: [list]
+- apiGroups: [""]
   resources: [serviceaccounts]
   # names of image pull secrets, not the secrets
   verbs: [get]
