@@ -13,6 +13,7 @@ struct Place<'a> {
     name: &'a str,
     labels: &'a str,
     account: &'a str,
+    namespace: &'a str,
     image: &'a str,
     ca_config_map: &'a str,
 }
@@ -23,6 +24,7 @@ pub(crate) fn generate() -> Result<Vec<Generated>> {
         name: "unbloat-operator",
         labels: "",
         account: "system:serviceaccount:unbloat-system:unbloat-operator",
+        namespace: "unbloat-system",
         image: "ghcr.io/unbloat/worker:0.1.0",
         ca_config_map: "",
     });
@@ -30,6 +32,7 @@ pub(crate) fn generate() -> Result<Vec<Generated>> {
         name: "{{ include \"unbloat.fullname\" . }}",
         labels: "  labels: {{- include \"unbloat.labels\" . | nindent 4 }}\n",
         account: "system:serviceaccount:{{ .Release.Namespace }}:{{ include \"unbloat.serviceAccountName\" . }}",
+        namespace: "{{ .Release.Namespace }}",
         image: "{{ include \"unbloat.image\" (dict \"image\" .Values.workerImage \"appVersion\" .Chart.AppVersion) }}",
         ca_config_map: "{{ .Values.config.worker.caConfigMap | default \"\" }}",
     });
@@ -44,8 +47,11 @@ pub(crate) fn generate() -> Result<Vec<Generated>> {
 }
 
 fn policies(place: &Place<'_>) -> String {
-    let Place { name, labels, account, image, ca_config_map } = place;
-    let workers = WORKERS.replace("IMAGE", image).replace("CA_CONFIG_MAP", ca_config_map);
+    let Place { name, labels, account, namespace, image, ca_config_map } = place;
+    let workers = WORKERS
+        .replace("IMAGE", image)
+        .replace("CA_CONFIG_MAP", ca_config_map)
+        .replace("NAMESPACE", namespace);
     let one = |suffix: &str, rules: &str, checks: &str| {
         format!(
             "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata:\n  name: \
@@ -68,7 +74,9 @@ const WORKERS: &str = r"  variables:
     - name: owned
       expression: >-
         (request.operation == 'DELETE' ? oldObject : object).metadata.?ownerReferences.orValue([]).exists(owner,
-        owner.kind == 'ImageSquashJob' && owner.apiVersion.startsWith('unbloat.dev/') && owner.?controller.orValue(false))
+        owner.kind == 'ImageSquashJob' && owner.apiVersion.startsWith('unbloat.dev/') && owner.?controller.orValue(false)) ||
+        (request.namespace == 'NAMESPACE' &&
+        (request.operation == 'DELETE' ? oldObject : object).metadata.name.startsWith('unbloat-analyze-'))
     - name: deletes
       expression: request.operation == 'DELETE'
     - name: pod
@@ -77,7 +85,7 @@ const WORKERS: &str = r"  variables:
       expression: variables.pod.?volumes.orValue([])
   validations:
     - expression: variables.owned
-      message: the operator touches only Jobs whose controller is an ImageSquashJob
+      message: the operator touches only Jobs whose controller is an ImageSquashJob, and analyses in its own namespace
     - expression: variables.deletes || request.operation == 'CREATE'
       message: the operator changes no Job
     - expression: >-
