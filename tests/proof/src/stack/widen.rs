@@ -8,7 +8,7 @@ use super::{
     generate::{Held, Layer},
     record::{Body, Record},
 };
-use crate::model;
+use crate::model::{self, Kind};
 
 /// A capability in the form that the kernel accepts (version 2).
 const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -150,7 +150,7 @@ impl Layer<'_> {
 
     /// A path that lower layers hold as something else than a directory, or not at all, and that this layer does not.
     fn no_directory(&mut self, exists: bool) -> Option<Vec<u8>> {
-        let files = self.lower.paths.keys().filter(|path| !self.lower.is_directory(path) && path.len() < 200);
+        let files = self.lower.paths.keys().filter(|path| self.may_be_marked(path) && path.len() < 200);
         let files: Vec<Vec<u8>> = files.cloned().collect();
         let path = if exists && !files.is_empty() {
             self.random.pick(&files).clone()
@@ -161,6 +161,30 @@ impl Layer<'_> {
         let there = self.lower.paths.contains_key(&path);
         let free = !self.whited.contains(&path) && !self.held.contains_key(&path) && !self.is_cut(&path);
         (free && (there || new) && path.len() < 200 && self.reach(&path)).then_some(path)
+    }
+
+    /// Whether lower layers hold something at a path that a mark below it makes a directory for every runtime. Through a
+    /// symbolic link containerd looks on in lower layers, where a directory may have been, and fails at a loop of links.
+    fn may_be_marked(&self, path: &[u8]) -> bool {
+        match self.lower.get(path).map(|inode| &inode.kind) {
+            Some(Kind::Symlink(target)) => {
+                let mut at = match target.starts_with(b"/") {
+                    true => Vec::new(),
+                    false => model::parent(path).unwrap_or_default().to_vec(),
+                };
+                let meets_a_link = target.split(|byte| *byte == b'/').any(|part| {
+                    match part {
+                        b"" | b"." => {}
+                        b".." => at = model::parent(&at).unwrap_or_default().to_vec(),
+                        name if at.is_empty() => at = name.to_vec(),
+                        name => at = [&at, &b"/"[..], name].concat(),
+                    }
+                    self.ever.get(&at) == Some(&true)
+                });
+                !self.profile.is_portable() && !meets_a_link
+            }
+            kind => kind != Some(&Kind::Directory),
+        }
     }
 
     fn mark_in(&mut self, path: &[u8], mark: &[u8]) {
