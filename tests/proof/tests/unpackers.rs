@@ -51,8 +51,8 @@ fn packing(seed: u64) -> impl Fn(usize) -> Packing {
     }
 }
 
-/// Everything that is wrong with one stack's results.
-fn compare(layout: &Layout, containerd: &Mutex<Containerd>, stack: &Stack) -> Vec<String> {
+/// Everything that is wrong with one stack's results. The rarer kinds umoci unpacks by rules of its own.
+fn compare(layout: &Layout, containerd: &Mutex<Containerd>, stack: &Stack, profile: Profile) -> Vec<String> {
     let tars = stack.tars();
     let original = format!("s{}", stack.seed);
     let mount = |tag: &str| {
@@ -60,7 +60,8 @@ fn compare(layout: &Layout, containerd: &Mutex<Containerd>, stack: &Stack) -> Ve
         containerd.tree(&format!("proof.invalid/squash:{tag}")).expect("containerd mounts")
     };
     let expected = model::merge(&tars).expect("valid");
-    let (by_umoci, by_containerd) = (oracle::unpack(layout, &original).expect("umoci"), mount(&original));
+    let unpack = |tag: &str| (!profile.is_wide()).then(|| oracle::unpack(layout, tag)).transpose();
+    let (by_umoci, by_containerd) = (unpack(&original).expect("umoci"), mount(&original));
     let times = model::invented_times(&tars).expect("valid");
     let mut wrong = Vec::new();
     let mut targets = vec![(format!("{original}-full"), 0)];
@@ -81,7 +82,7 @@ fn compare(layout: &Layout, containerd: &Mutex<Containerd>, stack: &Stack) -> Ve
         mask.times.extend(model::invented_times(&result.tars).expect("the result merges"));
         let root = Mask { root: true, ..mask.clone() };
         let merged = model::merge(&result.tars).expect("the result merges");
-        let umoci = match oracle::unpack(layout, &tag) {
+        let umoci = match unpack(&tag) {
             Ok(tree) => tree,
             Err(error) => {
                 wrong.push(format!("{tag}: umoci refuses the result: {error:#}"));
@@ -89,7 +90,9 @@ fn compare(layout: &Layout, containerd: &Mutex<Containerd>, stack: &Stack) -> Ve
             }
         };
         wrong.extend(trees_differ(&format!("{tag}, model"), &expected, &merged, &mask));
-        wrong.extend(trees_differ(&format!("{tag}, umoci"), &by_umoci, &umoci, &mask));
+        if let (Some(expected), Some(found)) = (&by_umoci, &umoci) {
+            wrong.extend(trees_differ(&format!("{tag}, umoci"), expected, found, &mask));
+        }
         wrong.extend(trees_differ(&format!("{tag}, containerd"), &by_containerd, &mount(&tag), &root));
     }
     wrong
@@ -97,9 +100,19 @@ fn compare(layout: &Layout, containerd: &Mutex<Containerd>, stack: &Stack) -> Ve
 
 #[test]
 fn two_hundred_stacks_are_the_same_tree_in_containerd_and_umoci_after_a_squash() {
+    check(Profile::Portable, STACKS);
+}
+
+/// Capabilities on hard links, directories named late and twice, opaque marks where no directory is, global headers.
+#[test]
+fn two_hundred_stacks_of_the_rarer_kinds_are_the_same_tree_in_containerd_after_a_squash() {
+    check(Profile::Runtime, STACKS);
+}
+
+fn check(profile: Profile, count: u64) {
     let folder = fast_folder().expect("a folder");
     let layout = Layout::create(folder.path().join("layout")).expect("a layout");
-    let stacks: Vec<Stack> = (FIRST..FIRST + STACKS).map(|seed| generate(seed, Profile::Portable)).collect();
+    let stacks: Vec<Stack> = (FIRST..FIRST + count).map(|seed| generate(seed, profile)).collect();
     let mut wrong = Vec::new();
     for stack in &stacks {
         layout.add(&format!("s{}", stack.seed), &stack.tars(), packing(stack.seed)).expect("written");
@@ -137,7 +150,7 @@ fn two_hundred_stacks_are_the_same_tree_in_containerd_and_umoci_after_a_squash()
             let (layout, containerd, wrong) = (&layout, &containerd, &wrong);
             scope.spawn(move || {
                 for stack in part {
-                    let found = compare(layout, containerd, stack);
+                    let found = compare(layout, containerd, stack, profile);
                     if !found.is_empty() {
                         wrong.lock().expect("held shortly").push(format!(
                             "{}{}",
