@@ -134,7 +134,7 @@ pub(super) struct Applier {
 impl Applier {
     pub(super) fn new(tree: Tree, detailed: bool) -> Self {
         let mut places = Places::new(detailed);
-        places.grow(tree.len());
+        places.grow(tree.paths());
         places.put(ROOT, Standing::Implied);
         Self {
             tree,
@@ -153,7 +153,7 @@ impl Applier {
     pub(super) fn record(&mut self, layer: usize, seen: &Seen) -> Result<(), Error> {
         let mut current = self.current.take().unwrap_or_else(|| Current::new(layer as u32));
         let registered = current.state.register_name(&mut self.tree, &seen.header);
-        self.places.grow(self.tree.len());
+        self.places.grow(self.tree.paths());
         let registered = registered?;
         if let Registered::Entry(Placed { record: ord, node, .. }) = registered {
             let inode = match seen.header.kind {
@@ -206,7 +206,7 @@ impl Applier {
         let mut current = self.current.take().unwrap_or_else(|| Current::new(layer as u32));
         current.state.complete(&mut self.tree);
         let targets = self.targets(&current)?;
-        self.places.grow(self.tree.len());
+        self.places.grow(self.tree.paths());
         self.apply_marks(&mut current);
         self.apply_entries(&mut current, &targets)?;
         self.settle(&mut current);
@@ -455,7 +455,7 @@ impl Applier {
                 return Ok(false);
             }
             let Some(next) = follow(&mut self.tree, symlink, &to, at)? else { return Ok(false) };
-            self.places.grow(self.tree.len());
+            self.places.grow(self.tree.paths());
             at = next;
         }
         Ok(true)

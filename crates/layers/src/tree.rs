@@ -78,8 +78,8 @@ impl Tree {
         tree
     }
 
-    /// Number of paths, the root among them.
-    pub fn len(&self) -> u32 {
+    /// Number of paths, the root among them: never 0.
+    pub fn paths(&self) -> u32 {
         self.len
     }
 

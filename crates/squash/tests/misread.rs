@@ -32,7 +32,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 /// A layer with a file of its own, one that every layer has, and compressed as `codec` says.
 fn layer(number: u64, gzip: bool) -> (Vec<u8>, Digest) {
     let mut builder = tar::Builder::new(Vec::new());
-    let size = if number % 3 == 0 { 1_500_000 } else { 400_000 };
+    let size = if number.is_multiple_of(3) { 1_500_000 } else { 400_000 };
     for (name, content) in
         [(format!("own-{number}"), noise(number, size)), ("log".to_owned(), noise(99 + number, 300_000))]
     {

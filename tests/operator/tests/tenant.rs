@@ -234,7 +234,8 @@ async fn the_operators_token_makes_workers_and_nothing_else(ground: &Ground) -> 
         change(&mut job);
         job
     };
-    let attempts: [(&str, fn(&mut Value)); 7] = [
+    type Change = fn(&mut Value);
+    let attempts: [(&str, Change); 7] = [
         ("no owner", |job| job["metadata"]["ownerReferences"] = json!([])),
         ("another image", |job| job["spec"]["template"]["spec"]["containers"][0]["image"] = json!("busybox")),
         ("a command", |job| job["spec"]["template"]["spec"]["containers"][0]["command"] = json!(["sh"])),

@@ -36,8 +36,8 @@ struct Files {
 impl Names {
     pub(crate) fn new(tree: &Tree) -> Self {
         let folders = folder_table();
-        let mut found = vec![NOTHING; tree.len() as usize];
-        for node in 1..tree.len() {
+        let mut found = vec![NOTHING; tree.paths() as usize];
+        for node in 1..tree.paths() {
             let above = found[tree.parent(node) as usize];
             let own = folders
                 .get(tree.name(node))

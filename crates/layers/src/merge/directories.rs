@@ -114,7 +114,7 @@ impl Writer<'_> {
     /// Directories that nobody named, what a kept base must lose, and the trailer.
     pub(super) fn finish(&mut self, tree: &Tree, base_layers: u32) -> Result<(), Stop> {
         let mut last: Vec<(Vec<u8>, Kind)> = Vec::new();
-        for node in 1..tree.len() {
+        for node in 1..tree.paths() {
             match tree.standing(node) {
                 Standing::ImpliedDirectory if is_made_above_base(tree, node, base_layers) => {
                     last.push((tree.path(node), Kind::Directory));

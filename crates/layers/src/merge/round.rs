@@ -71,7 +71,7 @@ impl<'a, 'o, S: LayerSource> Round<'a, 'o, S> {
 
     pub(super) fn run(self) -> Result<Ended, Error> {
         let begun = lock(&self.writer).begin_with(self.discoveries);
-        begun.map_err(|stop| stop.without_layer())?;
+        begun.map_err(Stop::without_layer)?;
         let threads = self.options.jobs.clamp(1, self.layers.max(1));
         std::thread::scope(|scope| {
             for _ in 1..threads {
@@ -148,7 +148,7 @@ impl<'a, 'o, S: LayerSource> Round<'a, 'o, S> {
             return Ok(Ended::Again(discoveries.with_directory_attributes(found)));
         }
         let base_layers = self.options.base_layers as u32;
-        writer.finish(&tree, base_layers).map_err(|stop| stop.without_layer())?;
+        writer.finish(&tree, base_layers).map_err(Stop::without_layer)?;
         let wanted = writer.too_late(&tree, base_layers);
         if !wanted.is_empty() {
             return Ok(Ended::Again(discoveries.with_wanted_directories(wanted)));
@@ -165,7 +165,7 @@ impl<'a, 'o, S: LayerSource> Round<'a, 'o, S> {
             writer.warnings.add(Warning { layer: None, path: pattern.into_bytes(), kind });
         }
         let (warnings, more_warnings) = writer.warnings.into_parts();
-        let paths = u64::from(tree.len());
+        let paths = u64::from(tree.paths());
         Ok(Ended::Done(Summary { written: writer.written, paths, warnings, more_warnings, ..summary }))
     }
 }

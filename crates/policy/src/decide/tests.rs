@@ -137,7 +137,7 @@ fn an_image_that_is_too_much_gets_a_job_that_is_paid_for() {
     assert_eq!((start.number, start.is_suspended, start.is_resume), (1, false, false));
     let status = &decision.policies[0].status;
     assert_eq!((status.spent.jobs_this_hour, status.spent.bytes_today), (1, 1000));
-    assert_eq!(status.spent.starting, [start.name.clone()]);
+    assert_eq!(status.spent.starting, std::slice::from_ref(&start.name));
     assert_eq!((status.images.matched, status.images.over_threshold), (1, 1));
     let image = &decision.images[&key()];
     assert_eq!((image.verdict, image.policies[0].reason.as_str()), (Verdict::OverThreshold, "JobRunning"));

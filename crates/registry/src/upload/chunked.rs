@@ -238,7 +238,7 @@ impl<'a> ChunkInFlight<'a> {
         Ok(())
     }
 
-    /// 416. After a request whose outcome is not known it tells that this was taken, wholly or in part. Else our own count
+    /// On status 416. After a request whose outcome is not known it tells that this was taken, wholly or in part. Else our own count
     /// stands: the chunk is sent again, and a server that insists is one that takes no chunks.
     async fn find_offset(&mut self, error: Error, to: u64) -> Result<(), Failure> {
         if self.uncertain {
