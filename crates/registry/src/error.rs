@@ -93,6 +93,9 @@ pub enum ErrorKind {
     /// The bytes are not those of the descriptor.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// A local blob that is shorter than its descriptor says: it stays so, and nothing is gained by reading it again.
+    #[error(transparent)]
+    CutShort(VerifyError),
     /// A manifest, index or config that cannot be used.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -264,7 +267,10 @@ impl Error {
             | ErrorKind::Timeout(_)
             | ErrorKind::UploadLost { .. } => Category::Registry,
             ErrorKind::Verify(VerifyError::Truncated { .. }) => Category::Registry,
-            ErrorKind::Verify(_) | ErrorKind::Document(_) | ErrorKind::Invalid(_) => Category::Image,
+            ErrorKind::Verify(_)
+            | ErrorKind::CutShort(_)
+            | ErrorKind::Document(_)
+            | ErrorKind::Invalid(_) => Category::Image,
             ErrorKind::Internal(_) => Category::Internal,
             ErrorKind::SourceChanged { .. } => Category::SourceChanged,
             ErrorKind::LimitExceeded { .. } => Category::Limit,
@@ -311,7 +317,9 @@ impl Error {
             ErrorKind::Verify(VerifyError::Truncated { .. }) => {
                 "run it again; if it stays, push the image again"
             }
-            ErrorKind::Verify(_) => "the stored blob is corrupt: push the image again",
+            ErrorKind::Verify(_) | ErrorKind::CutShort(_) => {
+                "the stored blob is corrupt: push the image again"
+            }
             ErrorKind::LimitExceeded { .. } => "raise the limit",
             _ => "",
         }

@@ -116,9 +116,10 @@ async fn changed_truncated_and_missing_blobs_are_told_apart() {
     fs::write(&path, &layer[..layer.len() - 1]).unwrap();
     let error = read_layer(&source).await.unwrap_err();
     assert!(
-        matches!(error.kind(), ErrorKind::Verify(VerifyError::Truncated { found: 899_999, .. })),
+        matches!(error.kind(), ErrorKind::CutShort(VerifyError::Truncated { found: 899_999, .. })),
         "{error}"
     );
+    assert_eq!((error.category(), error.is_retryable()), (Category::Image, false));
     fs::write(&path, [&layer[..], b"x"].concat()).unwrap();
     let error = read_layer(&source).await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Verify(VerifyError::TooLong { .. })), "{error}");
@@ -140,6 +141,9 @@ async fn what_is_no_layout_is_said_to_be_none() {
         assert!(matches!(error.category(), Category::Image | Category::Io), "{error}");
     }
     fs::write(&file, [0x1f, 0x8b, 8, 0, 0, 0]).unwrap();
+    let error = from(&format!("docker-archive:{}", file.display())).await.unwrap_err();
+    assert!(error.to_string().contains("the archive's gzip is broken"), "{error}");
+    fs::write(&file, [0x28, 0xb5, 0x2f, 0xfd, 0, 0]).unwrap();
     let error = from(&format!("docker-archive:{}", file.display())).await.unwrap_err();
     assert!(error.to_string().contains("unpack it first"), "{error}");
     let error =

@@ -8,6 +8,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::template::label_values;
 use crate::squash_job::list_atomic;
 
 /// Which images: those that what is selected here uses.
@@ -45,7 +46,7 @@ pub enum SourceKind {
 pub struct LabelSelector {
     /// Labels that must be there with these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16), inner(length(max = 63)))]
+    #[schemars(extend("maxProperties" = 16), transform = label_values)]
     pub match_labels: BTreeMap<String, String>,
     /// Further requirements; all must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::squash_job::{
@@ -30,11 +30,11 @@ pub struct JobTemplate {
 pub struct JobTemplateMetadata {
     /// Labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16), inner(length(max = 63)))]
+    #[schemars(extend("maxProperties" = 16), transform = label_values)]
     pub labels: BTreeMap<String, String>,
     /// Annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16), inner(length(max = 256)))]
+    #[schemars(extend("maxProperties" = 16), transform = annotation_values)]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -111,4 +111,19 @@ pub struct JobTemplateSpec {
     /// Where and with what the worker runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerOverrides>,
+}
+
+/// The values of a map of labels, as long as Kubernetes takes them.
+pub(super) fn label_values(schema: &mut Schema) {
+    bounded_values(schema, 63);
+}
+
+fn annotation_values(schema: &mut Schema) {
+    bounded_values(schema, 256);
+}
+
+fn bounded_values(schema: &mut Schema, most: u32) {
+    if let Some(values) = schema.get_mut("additionalProperties").and_then(serde_json::Value::as_object_mut) {
+        values.insert("maxLength".to_owned(), most.into());
+    }
 }

@@ -36,13 +36,16 @@ pub(crate) enum ClusterCommand {
     #[command(after_help = help::cluster(&["unbloat cancel devbox-today-x7k2p", "unbloat cancel devbox-today-x7k2p --namespace team"]))]
     Cancel(JobArgs),
     /// Show what is known of the images in use: how bloated they are, why, and what a squash gives back
+    #[command(after_help = help::cluster(&["unbloat report --namespace team", "unbloat report registry.example/team/devbox:today --output json"]))]
     Report(ReportArgs),
     /// Show ImageSquashPolicies and what they found
+    #[command(after_help = help::cluster(&["unbloat policies", "unbloat policies --output json"]))]
     Policies(PoliciesArgs),
     /// Let a planned ImageSquashJob go
+    #[command(after_help = help::cluster(&["unbloat approve devbox-today-x7k2p", "unbloat approve devbox-today-x7k2p --namespace team"]))]
     Approve(JobArgs),
     /// Try out an ImageSquashPolicy
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::cluster(&["unbloat policy test policy.yaml", "unbloat policy test - --output json"]))]
     Policy(PolicyCommand),
 }
 

@@ -267,9 +267,12 @@ impl Reading {
         };
         if bytes.is_empty() {
             if let Some(verifier) = self.verifier.take() {
-                // A file that is too short stays so: nothing is gained by reading it again.
                 verifier.finish().map_err(|error| {
-                    self.images.fault(OPERATION, digest, ErrorKind::Invalid(error.to_string()))
+                    let kind = match error {
+                        error @ VerifyError::Truncated { .. } => ErrorKind::CutShort(error),
+                        error => ErrorKind::Verify(error),
+                    };
+                    self.images.fault(OPERATION, digest, kind)
                 })?;
             }
             return Ok(None);
