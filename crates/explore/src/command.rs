@@ -44,7 +44,7 @@ mod tests {
     fn marks_become_options() {
         assert_eq!(
             command(&[(b"var/log/btmp", Mark::Truncate), (b"root/.cache", Mark::Remove)]),
-            "unbloat squash localhost:5000/demo/devbox:bloated localhost:5000/demo/devbox:bloated-flat \\\n    \
+            "unbloat squash localhost:5000/demo/devbox:bloated \\\n    localhost:5000/demo/devbox:bloated-flat \\\n    \
              --remove /root/.cache \\\n    --truncate /var/log/btmp"
         );
     }

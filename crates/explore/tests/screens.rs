@@ -262,7 +262,7 @@ fn marks_become_a_command_when_the_browser_is_left() {
     assert_eq!(
         app.command().as_deref(),
         Some(
-            "unbloat squash registry.example/team/devbox:today registry.example/team/devbox:today-flat \\\n    \
+            "unbloat squash registry.example/team/devbox:today \\\n    registry.example/team/devbox:today-flat \\\n    \
              --remove /etc/passwd \\\n    --remove /usr/lib/python3/app.py \\\n    --truncate /var/log/btmp"
         )
     );

@@ -14,10 +14,17 @@ pub struct SquashCommand {
 }
 
 impl SquashCommand {
-    /// The command, one option a line, with these `--remove` and `--truncate` at its end.
+    /// The command, one option a line, with these `--remove` and `--truncate` at its end. Source and destination share a
+    /// line where a terminal of 80 columns has room for both.
     #[must_use]
     pub fn with<'a>(&self, changes: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-        let mut lines = vec![format!("unbloat squash {} {}", quote(&self.source), quote(&self.destination))];
+        const MOST: usize = 74;
+        let (source, destination) = (quote(&self.source), quote(&self.destination));
+        let first = format!("unbloat squash {source} {destination}");
+        let mut lines = match first.chars().count() <= MOST {
+            true => vec![first],
+            false => vec![format!("unbloat squash {source}"), destination],
+        };
         lines.extend(self.options.iter().map(|option| quote(option)));
         lines.extend(changes.into_iter().map(|(option, pattern)| format!("{option} {}", quote(pattern))));
         lines.join(" \\\n    ")
