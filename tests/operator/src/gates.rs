@@ -77,7 +77,10 @@ impl<'a> Gates<'a> {
         let (source, target) = self.pair(stage);
         json!({
             "source": {"image": format!("{}/slow/app:v1", source.address()), "plainHTTP": true},
-            "target": {"image": format!("{}/slow/{}:flat", target.address(), Self::name(case, stage))},
+            "target": {
+                "image": format!("{}/slow/{}:flat", target.address(), Self::name(case, stage)),
+                "plainHTTP": true,
+            },
         })
     }
 

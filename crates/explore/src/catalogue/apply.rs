@@ -74,6 +74,8 @@ struct Own {
     standing: Vec<(u32, u32)>,
     whiteouts: HashSet<u32, foldhash::fast::RandomState>,
     opaques: HashSet<u32, foldhash::fast::RandomState>,
+    /// Directories that opaque marks make.
+    made: Vec<u32>,
 }
 
 impl Own {
@@ -108,7 +110,12 @@ impl Apply<'_> {
             let node = self.numbers.walked[record.node as usize];
             match record.said {
                 Said::Whiteout => drop(own.whiteouts.insert(node)),
-                Said::Opaque => drop(own.opaques.insert(node)),
+                Said::Opaque => {
+                    own.opaques.insert(node);
+                    if record.stands {
+                        own.made.push(node);
+                    }
+                }
                 Said::Entry(_) => {}
             }
         }
@@ -264,6 +271,12 @@ impl Apply<'_> {
         for (node, _) in &touched {
             self.own.set(*node);
         }
+        for node in std::mem::take(&mut own.made) {
+            self.make(node, &mut touched);
+        }
+        for node in &own.whiteouts {
+            self.make_parents(*node, &mut touched);
+        }
         for at in 0..touched.len() {
             let mut above = touched[at].0;
             while above != ROOT {
@@ -272,8 +285,7 @@ impl Apply<'_> {
                     break;
                 }
                 // A directory that only paths below it speak of.
-                self.own.set(above);
-                touched.push((above, NONE));
+                self.make(above, &mut touched);
             }
         }
         touched.sort_unstable();
@@ -288,6 +300,27 @@ impl Apply<'_> {
                 self.place(own.layer, node, event);
             }
             self.own.clear(node);
+        }
+    }
+
+    /// The layer at hand makes a directory exist without an entry for it.
+    fn make(&mut self, node: u32, touched: &mut Vec<(u32, u32)>) {
+        if node != ROOT && !self.own.get(node) {
+            self.own.set(node);
+            touched.push((node, NONE));
+        }
+    }
+
+    /// A whiteout makes a directory of a lower layer's file or symlink above it, and makes nothing where nothing is
+    /// (`docs/layer-semantics.md#section-3`).
+    fn make_parents(&mut self, whiteout: u32, touched: &mut Vec<(u32, u32)>) {
+        let mut above = whiteout;
+        while above != ROOT {
+            above = self.numbers.parent[above as usize];
+            let event = self.current[above as usize];
+            if self.live.get(above) && event != NONE && !self.events[event as usize].1.sort.is_directory() {
+                self.make(above, touched);
+            }
         }
     }
 

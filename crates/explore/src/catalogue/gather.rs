@@ -141,6 +141,9 @@ impl OwnLayer {
         };
         let mut link = Link::None;
         let mut repeats = false;
+        if placed.subject == Subject::Opaque {
+            self.rules.imply(&all.paths, placed.node, placed.record);
+        }
         if placed.subject == Subject::Entry {
             let (kind, leads_to);
             (kind, link, leads_to) = self.entry(all, &placed, header)?;
@@ -182,13 +185,17 @@ impl OwnLayer {
         })
     }
 
-    /// The layer is at its end: tells which of its entries no later one took away.
+    /// The layer is at its end: tells which of its entries, and of the directories that opaque marks make, no later record
+    /// took away.
     fn finish(&self, all: &mut Gathered, layer: usize) {
         let Gathered { paths, records, .. } = all;
-        let entries = records[layer].iter_mut().filter(|record| matches!(record.said, Said::Entry(_)));
-        for record in entries {
+        for record in &mut records[layer] {
             let standing = self.rules.standing(paths, record.node);
-            record.stands = standing.is_some_and(|entry| entry.record() == record.ord);
+            record.stands = match record.said {
+                Said::Entry(_) => standing.is_some_and(|entry| entry.record() == record.ord),
+                Said::Opaque => standing.is_none() && self.rules.is_implied(paths, record.node),
+                Said::Whiteout => false,
+            };
         }
     }
 }

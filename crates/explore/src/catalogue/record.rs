@@ -120,6 +120,6 @@ pub(crate) struct Record {
     pub(crate) said: Said,
     /// A directory where the same layer had one already.
     pub(crate) repeats: bool,
-    /// No later record of the layer took it away.
+    /// No later record of the layer took away the entry, or the directory that the opaque mark makes.
     pub(crate) stands: bool,
 }
