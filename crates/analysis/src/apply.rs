@@ -20,8 +20,8 @@ use unbloat_layers::NameError;
 use unbloat_layers::layer::{LinkTarget, MAX_SYMLINKS, NodeId, Placed, ROOT, follow};
 use unbloat_layers::tar::{Header, Kind};
 use unbloat_layers::tree::Tree;
-use unbloat_layers::{Error, LayerError, LayerState, Registered, display};
-use unbloat_layers::{Warning, WarningKind, Warnings};
+use unbloat_layers::{Error, LayerError, LayerState, MarkedDirectory, Registered, display};
+use unbloat_layers::{Warning, WarningKind, Warnings, warnings_of_marks};
 
 /// Whiteouts of a layer that are reported.
 const WORST_WHITEOUTS: usize = 5;
@@ -123,6 +123,7 @@ pub(super) struct Applier {
     pub(super) places: Places,
     pub(super) sums: Vec<LayerSums>,
     pub(super) warnings: Warnings,
+    marked: Vec<MarkedDirectory>,
     /// Targets of visible symlinks, by inode.
     symlinks: HashMap<u32, Box<[u8]>>,
     dangling: HashMap<u32, Dangling>,
@@ -141,6 +142,7 @@ impl Applier {
             places,
             sums: Vec::new(),
             warnings: Warnings::default(),
+            marked: Vec::new(),
             symlinks: HashMap::default(),
             dangling: HashMap::default(),
             current: None,
@@ -208,11 +210,13 @@ impl Applier {
         let targets = self.targets(&current)?;
         self.places.grow(self.tree.paths());
         self.apply_marks(&mut current);
+        self.make_marked(&mut current)?;
         self.apply_entries(&mut current, &targets)?;
         self.settle(&mut current);
         for warning in current.state.take_warnings() {
             self.warnings.add(warning);
         }
+        self.marked.extend(current.state.take_marked(&self.tree));
         current.sums.tar_bytes = tar_bytes;
         current.sums.entries = u64::from(current.state.rules().records());
         self.sums.push(current.sums);
@@ -224,7 +228,10 @@ impl Applier {
     ///
     /// # Errors
     /// A visible hard link that leads to nothing: no runtime can unpack the image, and no squash can make it right.
-    pub(super) fn finish(&self) -> Result<(), Error> {
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
+        for warning in warnings_of_marks(&self.tree, std::mem::take(&mut self.marked)) {
+            self.warnings.add(warning);
+        }
         let standing = |(inode, _): &(&u32, &Dangling)| self.places.inode(**inode).names > 0;
         let first = self.dangling.iter().filter(standing).min_by_key(|(_, dangling)| dangling.node);
         let Some((inode, Dangling { node, target, directory })) = first else { return Ok(()) };
@@ -305,6 +312,33 @@ impl Applier {
             }
         }
         keep_worst(&mut current.sums.worst);
+    }
+
+    /// Directories that marks make (`docs/layer-semantics.md#section-3`): an opaque one makes its own, and a whiteout makes one
+    /// of a lower layer's file above it, and nothing where nothing is.
+    fn make_marked(&mut self, current: &mut Current) -> Result<(), Error> {
+        let rules = current.state.rules();
+        let is_made = |node: &NodeId| {
+            rules.standing(&self.tree, *node).is_none() && rules.is_implied(&self.tree, *node)
+        };
+        let mut made: Vec<NodeId> = rules.opaques().filter(is_made).collect();
+        for whiteout in rules.whiteouts() {
+            let mut at = whiteout;
+            while at != ROOT {
+                at = self.tree.parent(at);
+                let is_file = self.standing(at) != Standing::Nothing && !self.places.is_directory(at);
+                if is_file && rules.standing(&self.tree, at).is_none() {
+                    made.push(at);
+                }
+            }
+        }
+        // In the order of paths, whatever that of the rules' sets.
+        made.sort_unstable();
+        for node in made {
+            self.make_directory(current, node)?;
+            self.make_parents(current, node)?;
+        }
+        Ok(())
     }
 
     /// Takes away all below `node`.
@@ -399,23 +433,31 @@ impl Applier {
         while child != ROOT {
             let parent = self.tree.parent(child);
             self.places.list_below(parent, child);
-            if self.places.is_directory(parent) {
+            if !self.make_directory(current, parent)? {
                 return Ok(());
             }
-            if let Standing::Inode(inode) = self.places.place(parent).standing() {
-                // A layer that names the directory, further on in its archive, does not need what the symlink leads to.
-                if current.state.rules().latest(parent).is_none() {
-                    self.warn_of_replaced_symlink(current.layer, parent, inode)?;
-                }
-                let mut tally = Tally::default();
-                self.vacate(current, parent, &mut tally);
-                current.sums.removed.paths += tally.paths;
-                current.sums.removed.bytes += tally.bytes;
-            }
-            self.places.put(parent, Standing::Implied);
             child = parent;
         }
         Ok(())
+    }
+
+    /// Makes `node` a directory, and tells whether it was none.
+    fn make_directory(&mut self, current: &mut Current, node: NodeId) -> Result<bool, Error> {
+        if self.places.is_directory(node) {
+            return Ok(false);
+        }
+        if let Standing::Inode(inode) = self.places.place(node).standing() {
+            // A layer that names the directory, further on in its archive, does not need what the symlink leads to.
+            if current.state.rules().latest(node).is_none() {
+                self.warn_of_replaced_symlink(current.layer, node, inode)?;
+            }
+            let mut tally = Tally::default();
+            self.vacate(current, node, &mut tally);
+            current.sums.removed.paths += tally.paths;
+            current.sums.removed.bytes += tally.bytes;
+        }
+        self.places.put(node, Standing::Implied);
+        Ok(true)
     }
 
     /// A symlink of a lower layer that has to become a directory.

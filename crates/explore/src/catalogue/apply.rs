@@ -291,7 +291,10 @@ impl Apply<'_> {
         touched.sort_unstable();
         for (node, event) in touched {
             if event == NONE {
-                self.imply(own.layer, node);
+                // A file of this layer above it took away what a whiteout would have made a directory.
+                if self.is_directory(self.numbers.parent[node as usize]) {
+                    self.imply(own.layer, node);
+                }
             } else {
                 self.events[event as usize].1.status = self.status(own.layer, node, event);
                 if !self.events[event as usize].1.sort.is_directory() {
@@ -317,16 +320,19 @@ impl Apply<'_> {
         let mut above = whiteout;
         while above != ROOT {
             above = self.numbers.parent[above as usize];
-            let event = self.current[above as usize];
-            if self.live.get(above) && event != NONE && !self.events[event as usize].1.sort.is_directory() {
+            if self.live.get(above) && !self.is_directory(above) {
                 self.make(above, touched);
             }
         }
     }
 
+    fn is_directory(&self, node: u32) -> bool {
+        let event = self.current[node as usize];
+        node == ROOT || (self.live.get(node) && self.events[event as usize].1.sort.is_directory())
+    }
+
     fn imply(&mut self, layer: u16, node: u32) {
-        let before = self.current[node as usize];
-        if self.live.get(node) && self.events[before as usize].1.sort.is_directory() {
+        if self.is_directory(node) {
             return;
         }
         let event = self.events.len() as u32;

@@ -93,6 +93,8 @@ pub struct LayerRules {
     linked_symlinks: LinkedSymlinks,
     /// Directories that paths below them make, with the first record that did, or the latest once there are replacements.
     parents: HashMap<NodeId, u32>,
+    /// Those of them that only marks made so far.
+    parents_by_mark: HashSet<NodeId>,
     whiteouts: HashSet<NodeId>,
     opaques: HashSet<NodeId>,
     /// Directories that a mark in them or below them makes exist, in the layer by itself.
@@ -186,7 +188,7 @@ impl LayerRules {
         if node == ROOT {
             self.implied.clear();
         } else {
-            self.imply_from(paths, paths.parent(node), record);
+            self.imply_from(paths, paths.parent(node), record, false);
         }
         self.entries.insert(node, LocalEntry::new(record, kind, fingerprint));
         let leads_to = leads_to.or_else(|| {
@@ -218,11 +220,11 @@ impl LayerRules {
     /// what it did.
     pub fn imply(&mut self, paths: &impl PathStore, node: NodeId, record: u32) {
         self.replaced_a_file = false;
-        self.imply_from(paths, node, record);
+        self.imply_from(paths, node, record, true);
     }
 
     /// Makes `at` and the paths above it directories.
-    fn imply_from(&mut self, paths: &impl PathStore, mut at: NodeId, record: u32) {
+    fn imply_from(&mut self, paths: &impl PathStore, mut at: NodeId, record: u32, by_mark: bool) {
         self.implied.clear();
         loop {
             let file = self.entries.get(&at).copied().filter(|entry| entry.kind() != EntryKind::Directory);
@@ -231,9 +233,15 @@ impl LayerRules {
                 self.replace_file(at, file);
                 self.entries.remove(&at);
             }
-            if self.has_replacements {
+            let before = self.parents.get(&at).copied();
+            if by_mark && before.is_none() {
+                self.parents_by_mark.insert(at);
+            }
+            // A path says more of its parents than a mark does.
+            let is_news = !by_mark && !self.parents_by_mark.is_empty() && self.parents_by_mark.remove(&at);
+            if self.has_replacements || before.is_none() {
                 self.parents.insert(at, record);
-            } else if *self.parents.entry(at).or_insert(record) != record {
+            } else if before != Some(record) && !is_news {
                 return;
             }
             self.implied.push(at);

@@ -51,7 +51,7 @@ enum Effect {
 
 /// A directory in which a layer has a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct MarkedDirectory {
+pub struct MarkedDirectory {
     pub(crate) layer: u32,
     pub(crate) node: NodeId,
     pub(crate) opaque: bool,
@@ -287,7 +287,7 @@ impl LayerState {
     }
 
     /// Directories that the layer marks and does not have itself: what lower layers have there decides what they are.
-    pub(crate) fn take_marked(&mut self, tree: &Tree) -> Vec<MarkedDirectory> {
+    pub fn take_marked(&mut self, tree: &Tree) -> Vec<MarkedDirectory> {
         let mut marked = std::mem::take(&mut self.marked);
         marked.retain(|mark| {
             let named = self.rules.standing(tree, mark.node).is_some();

@@ -8,15 +8,20 @@ use crate::visibility::Moment;
 use crate::warning::{Warning, WarningKind};
 
 impl Writer<'_> {
-    /// Warns of marks below what is no directory, as far as it can still be told: what later layers did hides it.
     pub(super) fn warn_of_marks(&mut self, tree: &Tree) {
-        for mark in std::mem::take(&mut self.marked) {
-            if let Some(kind) = what_is_marked(tree, mark) {
-                let MarkedDirectory { layer, node, opaque: _ } = mark;
-                self.warnings.add(Warning { layer: Some(layer as usize), path: tree.path(node), kind });
-            }
+        for warning in warnings_of_marks(tree, std::mem::take(&mut self.marked)) {
+            self.warnings.add(warning);
         }
     }
+}
+
+/// Warnings of marks below what is no directory, when all layers are in the tree; as far as it can still be told: what later
+/// layers did hides it.
+pub fn warnings_of_marks(tree: &Tree, marked: Vec<MarkedDirectory>) -> impl Iterator<Item = Warning> {
+    marked.into_iter().filter_map(|mark| {
+        let kind = what_is_marked(tree, mark)?;
+        Some(Warning { layer: Some(mark.layer as usize), path: tree.path(mark.node), kind })
+    })
 }
 
 fn what_is_marked(tree: &Tree, mark: MarkedDirectory) -> Option<WarningKind> {

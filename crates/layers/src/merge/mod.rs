@@ -52,7 +52,8 @@ mod truncation;
 mod writer;
 
 pub use known::{HeaderSink, Known};
-pub use layer_state::{LayerState, Registered};
+pub use layer_state::{LayerState, MarkedDirectory, Registered};
+pub use marks::warnings_of_marks;
 pub use options::Options;
 pub use output::Output;
 pub use source::LayerSource;
