@@ -486,6 +486,18 @@ impl View {
     }
 }
 
+/// A folder that a walk is in.
+struct Folder {
+    /// One past the last path below it.
+    end: u32,
+    /// Bytes of its path.
+    length: usize,
+    /// Whether its path ends with what precedes the last slash of the text.
+    matches: bool,
+    /// Whether it, or a folder above it, holds the text.
+    kept: bool,
+}
+
 /// A text that is looked for.
 struct Matcher {
     text: Vec<u8>,
@@ -510,40 +522,38 @@ impl Matcher {
         let Some(slash) = self.text.iter().rposition(|byte| *byte == b'/') else {
             return self.mark_names(catalogue, present, kept, hits);
         };
-        // A component that the text ends in begins with what follows the text's last slash.
-        let start = &self.text[slash + 1..];
+        // The text ends in a component that begins with what follows its last slash, below a folder whose path ends with what
+        // precedes it: names are compared with the one, and only the paths of folders with the other.
+        let (end_of_folder, start) = (&self.text[..slash], &self.text[slash + 1..]);
         let mut path: Vec<u8> = Vec::new();
-        // For each folder that the walk is in: its end, the length of its path, whether the text is in it.
-        let mut inside: Vec<(u32, usize, bool)> = vec![(catalogue.end(ROOT), 0, false)];
+        // The folders that the walk is in.
+        let mut inside =
+            vec![Folder { end: catalogue.end(ROOT), length: 0, matches: end_of_folder.is_empty(), kept: false }];
         let mut next = ROOT + 1;
         while let Some(node) = present.next(next, catalogue.len() as u32) {
             next = node + 1;
-            while inside.last().is_some_and(|(end, ..)| *end <= node) {
+            while inside.last().is_some_and(|folder| folder.end <= node) {
                 inside.pop();
             }
-            let (_, length, above) = inside.last().copied().unwrap_or_default();
+            let Some(folder) = inside.last() else { return };
+            let (length, above) = (folder.length, folder.kept);
             let name = catalogue.name(node);
-            let is_folder = catalogue.end(node) > node + 1;
-            let may_hit = name.get(..start.len()).is_some_and(|begin| self.is_same(begin, start));
-            if is_folder || may_hit {
-                path.truncate(length);
-                path.push(b'/');
-                path.extend_from_slice(name);
-                if self.any_case {
-                    path[length..].make_ascii_lowercase();
-                }
-            }
-            // What lies before was searched with the folder.
-            let from = (length + 1).saturating_sub(self.text.len());
-            let hit = may_hit && self.finder.find(&path[from..]).is_some();
+            let hit =
+                folder.matches && name.get(..start.len()).is_some_and(|begin| self.is_same(begin, start));
             if hit {
                 hits.set(node);
             }
             if hit || above {
                 kept.set(node);
             }
-            if is_folder {
-                inside.push((catalogue.end(node), path.len(), hit || above));
+            let end = catalogue.end(node);
+            if end > next {
+                path.truncate(length);
+                path.push(b'/');
+                path.extend_from_slice(name);
+                let tail = path.len().checked_sub(end_of_folder.len()).map(|from| &path[from..]);
+                let matches = tail.is_some_and(|tail| self.is_same(tail, end_of_folder));
+                inside.push(Folder { end, length: path.len(), matches, kept: hit || above });
             }
         }
     }
