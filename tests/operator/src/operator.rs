@@ -14,6 +14,8 @@ use crate::binaries::{product_image, product_program};
 
 /// The worker's image on every node.
 pub const WORKER_IMAGE: &str = "unbloat.local/worker:test";
+/// The ConfigMap of certificate authorities that workers may mount.
+pub const CA_CONFIG_MAP: &str = "registry-ca";
 /// Where the operator's own objects live.
 const SYSTEM: &str = "unbloat-system";
 
@@ -61,9 +63,10 @@ impl Ground {
         for plural in ["imagesquashjobs", "imagesquashpolicies", "imagereports"] {
             cluster.apply(&read(&format!("config/crd/unbloat.dev_{plural}.yaml"))?).await?;
         }
-        // The manifest's worker is the one that ships; here it is the test's own.
-        let policy =
-            read("config/admission/policy.yaml")?.replace("ghcr.io/unbloat/worker:0.1.0", WORKER_IMAGE);
+        // The manifest's worker is the one that ships; here it is the test's own, with the test's authorities.
+        let policy = read("config/admission/policy.yaml")?
+            .replace("ghcr.io/unbloat/worker:0.1.0", WORKER_IMAGE)
+            .replace("volume.configMap.name == ''", &format!("volume.configMap.name == '{CA_CONFIG_MAP}'"));
         cluster.apply(&policy).await?;
         for part in [
             "service_account",

@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::{MutexGuard, OnceCell};
 use unbloat_cluster::{Cluster, Error, Image, Look, RegistryOptions, Result};
-use unbloat_operator_tests::{Gates, Ground, Jobs, Layered, Operator, Stage, fresh, reason};
+use unbloat_operator_tests::{CA_CONFIG_MAP, Gates, Ground, Jobs, Layered, Operator, Stage, fresh, reason};
 
 const LONG: Duration = Duration::from_secs(120);
 const NOBODY: u32 = 65532;
@@ -34,17 +34,24 @@ impl Scene {
             Ok::<_, Error>(image)
         });
         let image = image.await?;
-        let changes = json!({
+        let operator = ground.operator(&fresh("operator"), &Self::changes(&ground, &[])).await?;
+        Ok(Self { ground, image, operator })
+    }
+
+    /// The operator's configuration, which asks `registries` by itself.
+    fn changes(ground: &Ground, registries: &[&str]) -> Value {
+        json!({
+            "resolveRegistries": registries,
             "registryCaFiles": [ground.cluster.ca_file()],
             "worker": {
                 "nodeSelector": {"unbloat.dev/squash-node": "true"},
                 "tolerations": [{"key": "unbloat.dev/squash-node", "operator": "Exists", "effect": "NoSchedule"}],
                 "priorityClassName": "squash",
-                "caConfigMap": "registry-ca",
+                "caConfigMap": CA_CONFIG_MAP,
+                // As much asked for as allowed: nobody else has it.
+                "requests": {"cpu": "200m", "memory": "128Mi"},
             },
-        });
-        let operator = ground.operator(&fresh("operator"), &changes).await?;
-        Ok(Self { ground, image, operator })
+        })
     }
 
     async fn end(mut self) -> Result<()> {
@@ -68,7 +75,7 @@ async fn prepare_the_node(ground: &Ground) -> Result<()> {
             "resources": {"requests": {"storage": "1Gi"}}}});
     let authority = std::fs::read_to_string(cluster.ca_file()).expect("the cluster has an authority");
     let authority = json!({"apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"namespace": "team", "name": "registry-ca"}, "data": {"ca.crt": authority}});
+        "metadata": {"namespace": "team", "name": CA_CONFIG_MAP}, "data": {"ca.crt": authority}});
     let mut manifests: Vec<Value> = vec![priority, class, claim, authority];
     for name in ["own", "claimed"] {
         let path = cluster.folder().join(format!("volume-{name}"));
@@ -168,7 +175,7 @@ fn the_volume_is_the_workers(ground: &Ground, name: &str) {
 #[tokio::test]
 async fn registries_with_certificates_of_the_platforms_own_are_trusted_by_operator_and_worker() -> Result<()>
 {
-    let scene = Scene::begin().await?;
+    let mut scene = Scene::begin().await?;
     let (ground, image) = (&*scene.ground, scene.image);
     let login = Some(("alice".to_owned(), "open sesame".to_owned()));
     let options = RegistryOptions { tls: true, login, version_3: true, ..Default::default() };
@@ -181,9 +188,12 @@ async fn registries_with_certificates_of_the_platforms_own_are_trusted_by_operat
     tls["target"] = json!({"image": source.replace(":v1", ":flat"), "pushSecret": secret});
     squashed(ground, "tls", &tls).await?;
 
-    // The operator trusts it too: it sees by itself that there is nothing to do.
+    // The operator trusts it too, where it may ask the registry: it sees by itself that there is nothing to do.
     let open =
         ground.cluster.start_registry("tls", RegistryOptions { tls: true, ..Default::default() }).await?;
+    scene.operator.terminate()?;
+    let changes = Scene::changes(ground, &[&open.host()]);
+    scene.operator = ground.operator(&fresh("operator"), &changes).await?;
     let flat = Layered { layers: 1, step: 100, seed: 52, programs: true }
         .write(&ground.cluster.folder().join("flat"));
     let source = ground.cluster.push(&open, &flat, "team/flat:v1").await?;
