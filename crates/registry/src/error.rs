@@ -304,10 +304,12 @@ impl Error {
                 "check the host name, the port, the network and any proxy"
             }
             ErrorKind::Certificate(_) => {
-                "give its certificate authority, or the certificate itself, with --ca-file"
+                "give its certificate authority, or the certificate itself, with --ca-file; in a cluster, with the operator's \
+                 worker.caConfigMap"
             }
             ErrorKind::NotTls => {
-                "if this registry may be spoken to without encryption, say --plain-http HOST"
+                "if this registry may be spoken to without encryption, say --plain-http HOST; in a cluster, plainHTTP beside \
+                 the image"
             }
             ErrorKind::UploadLost { .. } => "see what the registry and any proxy before it log",
             ErrorKind::Status { status: 413, .. } => {

@@ -143,14 +143,14 @@ async fn every_way_to_have_no_credentials_has_its_reason_and_no_process_shows_th
     let spec = |pull: &[&str], push: Option<&str>| {
         let pull: Vec<Value> = pull.iter().map(|name| json!({"name": name})).collect();
         let mut spec = json!({"source": {"image": closed, "plainHTTP": true, "pullSecrets": pull},
-            "target": {"image": target}, "backoffLimit": 1});
+            "target": {"image": target, "plainHTTP": true}, "backoffLimit": 1});
         if let Some(push) = push {
             spec["target"]["pushSecret"] = json!({"name": push});
         }
         spec
     };
     let open_target = |mut spec: Value| {
-        spec["target"] = json!({"image": format!("{}/team/copy:flat", ground.registry.host())});
+        spec["target"] = json!({"image": format!("{}/team/copy:flat", ground.registry.host()), "plainHTTP": true});
         spec
     };
     ends(ground, "no-secret", &spec(&[], None), "PullUnauthorized", 1).await?;
@@ -233,7 +233,7 @@ async fn a_target_that_refuses_is_said_to() -> Result<()> {
     let options = RegistryOptions { read_only: true, ..RegistryOptions::default() };
     let target = ground.cluster.start_registry("read-only", options).await?;
     let spec = json!({"source": {"image": open, "plainHTTP": true},
-        "target": {"image": format!("{}/team/app:flat", target.host())}});
+        "target": {"image": format!("{}/team/app:flat", target.host()), "plainHTTP": true}});
     ends(ground, "read-only", &spec, "TargetRefused", 1).await?;
     scene.end().await
 }
