@@ -1,6 +1,7 @@
-//! Errors of reading gzip.
+//! Errors of reading gzip, and of writing gzip and zstd.
 
 use crate::inflate::Corruption;
+use std::io;
 use thiserror::Error;
 
 /// Why a gzip stream cannot be read. Offsets are bytes from the start of the compressed stream.
@@ -89,5 +90,61 @@ impl GzipError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         false
+    }
+}
+
+/// Why compressed output cannot be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// A level that does not exist: gzip has 1 to 12, zstd 1 to 19.
+    #[error("there is no compression level {level}")]
+    Level {
+        /// The level asked for.
+        level: u8,
+    },
+    /// An encoder failed. This is a defect of the named library, or a want of memory or threads.
+    #[error("the {encoder} encoder failed")]
+    Encoder {
+        /// Its name.
+        encoder: &'static str,
+        /// What the library says.
+        #[source]
+        cause: EncoderCause,
+    },
+    /// What an encoder made does not decode to what went in. This is a defect.
+    #[error("the encoder's output does not decode to what went in")]
+    Verification,
+    /// The receiver of the output refused it.
+    #[error("writing compressed output")]
+    Output(#[source] io::Error),
+    /// A thread of the encoder is gone.
+    #[error("an encoder thread stopped unexpectedly")]
+    Thread,
+}
+
+/// What a compression library says of its failure.
+pub type EncoderCause = Box<dyn std::error::Error + Send + Sync>;
+
+impl EncodeError {
+    /// Whether the same work, done again, can succeed: when the receiver's error was a passing one.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Output(error) => matches!(
+                error.kind(),
+                io::ErrorKind::Interrupted
+                    | io::ErrorKind::TimedOut
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+            ),
+            Self::Level { .. } | Self::Encoder { .. } | Self::Verification | Self::Thread => false,
+        }
+    }
+
+    /// For `map_err`: a failure of the encoder with this name.
+    pub(crate) fn of<E: Into<EncoderCause>>(encoder: &'static str) -> impl Fn(E) -> Self + Copy {
+        move |cause| Self::Encoder { encoder, cause: cause.into() }
     }
 }

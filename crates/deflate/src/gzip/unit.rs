@@ -1,8 +1,8 @@
 //! One stretch of content, encoded as blocks that can follow any others.
 
-use super::EncodeError;
 use super::effort::{Choice, HIGHEST};
 use crate::block::BlockKind;
+use crate::error::EncodeError;
 use crate::inflate::{END_PADDING, Inflater, OUTPUT_MARGIN, Outcome, Output, WINDOW};
 use std::ops::Range;
 
@@ -65,8 +65,7 @@ fn with_libdeflate(data: &[u8], level: u8) -> Result<Vec<u8>, EncodeError> {
         libdeflater::CompressionLvl::new(i32::from(level)).map_err(|_| EncodeError::Level { level })?;
     let mut compressor = libdeflater::Compressor::new(level);
     let mut bytes = vec![0; compressor.deflate_compress_bound(data.len())];
-    let length =
-        compressor.deflate_compress(data, &mut bytes).map_err(|_| EncodeError::Encoder("libdeflate"))?;
+    let length = compressor.deflate_compress(data, &mut bytes).map_err(EncodeError::of("libdeflate"))?;
     bytes.truncate(length);
     Ok(bytes)
 }
@@ -75,14 +74,13 @@ fn with_zlib(dictionary: &[u8], data: &[u8], level: u8) -> Result<Vec<u8>, Encod
     let level = flate2::Compression::new(u32::from(level.min(9)));
     let mut compressor = flate2::Compress::new(level, false);
     if !dictionary.is_empty() {
-        compressor.set_dictionary(dictionary).map_err(|_| EncodeError::Encoder("zlib"))?;
+        compressor.set_dictionary(dictionary).map_err(EncodeError::of("zlib"))?;
     }
     let mut bytes = Vec::with_capacity(data.len() + data.len() / 8 + 256);
-    let status = compressor.compress_vec(data, &mut bytes, flate2::FlushCompress::Finish);
-    if matches!(status, Ok(flate2::Status::StreamEnd)) {
-        Ok(bytes)
-    } else {
-        Err(EncodeError::Encoder("zlib"))
+    match compressor.compress_vec(data, &mut bytes, flate2::FlushCompress::Finish) {
+        Ok(flate2::Status::StreamEnd) => Ok(bytes),
+        Ok(_) => Err(EncodeError::of("zlib")("the stream was not ended")),
+        Err(error) => Err(EncodeError::of("zlib")(error)),
     }
 }
 
@@ -106,7 +104,7 @@ fn find_blocks(
         let (first_bit, start) = (bit, output.at);
         let outcome = inflater.run(&bytes, &mut bit, &mut output);
         if !matches!(outcome, Ok(Outcome::BlockEnd)) || bit > length * 8 {
-            return Err(EncodeError::Encoder("verification"));
+            return Err(EncodeError::Verification);
         }
         let block = inflater.block();
         if output.at > start {
@@ -117,7 +115,7 @@ fn find_blocks(
         }
     }
     if output.at != content.len() || buffer[history..content.len()] != content[history..] {
-        return Err(EncodeError::Encoder("verification"));
+        return Err(EncodeError::Verification);
     }
     bytes.truncate(length);
     Ok((bytes, blocks))

@@ -1,6 +1,6 @@
 //! Threads that encode, and results that come back in the order of the work.
 
-use super::EncodeError;
+use crate::error::EncodeError;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;

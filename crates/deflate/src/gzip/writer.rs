@@ -1,6 +1,5 @@
 //! The writer: decides what is copied, hands the rest to encoders, and puts both in order.
 
-use super::EncodeError;
 use super::effort::{Effort, LAG};
 use super::queue::ByteQueue;
 use super::unit::{self, DICTIONARY_BELOW, Unit};
@@ -8,6 +7,7 @@ use super::workers::{Pending, Workers};
 use crate::bits::BitWriter;
 use crate::block::{Block, BlockKind};
 use crate::decoder::{ChunkBlocks, MAX_RECORDED_OUTPUT};
+use crate::error::EncodeError;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io;

@@ -1,6 +1,6 @@
 //! One zstd frame, made on several threads.
 
-use crate::gzip::EncodeError;
+use crate::error::EncodeError;
 use ::zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation, OutBuffer};
 use bytes::Bytes;
 use std::io;
@@ -59,7 +59,7 @@ impl<S: FnMut(Bytes) -> io::Result<()>> ZstdWriter<S> {
         if !(1..=19).contains(&options.level) {
             return Err(EncodeError::Level { level: options.level });
         }
-        let failed = |_| EncodeError::Encoder("zstd");
+        let failed = EncodeError::of("zstd");
         let mut encoder = Encoder::new(i32::from(options.level)).map_err(failed)?;
         // Without a worker zstd cuts nothing into jobs, and makes other bytes than with one or more.
         for parameter in [
@@ -82,7 +82,7 @@ impl<S: FnMut(Bytes) -> io::Result<()>> ZstdWriter<S> {
         let mut source = InBuffer::around(data);
         while source.pos() < data.len() {
             let mut target = OutBuffer::around(&mut self.output[..]);
-            self.encoder.run(&mut source, &mut target).map_err(|_| EncodeError::Encoder("zstd"))?;
+            self.encoder.run(&mut source, &mut target).map_err(EncodeError::of("zstd"))?;
             let written = target.pos();
             self.emit(written)?;
         }
@@ -96,7 +96,7 @@ impl<S: FnMut(Bytes) -> io::Result<()>> ZstdWriter<S> {
     pub fn finish(mut self) -> Result<ZstdSummary, EncodeError> {
         loop {
             let mut target = OutBuffer::around(&mut self.output[..]);
-            let left = self.encoder.finish(&mut target, true).map_err(|_| EncodeError::Encoder("zstd"))?;
+            let left = self.encoder.finish(&mut target, true).map_err(EncodeError::of("zstd"))?;
             let written = target.pos();
             self.emit(written)?;
             if left == 0 {
