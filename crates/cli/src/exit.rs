@@ -16,7 +16,7 @@ pub(crate) fn code(ended: anyhow::Result<()>) -> ExitCode {
     if error.is::<CheckFailed>() {
         return ExitCode::from(CHECK_FAILED);
     }
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", text(&error));
     let code = error.chain().find_map(|cause| {
         if let Some(error) = cause.downcast_ref::<unbloat_squash::Error>() {
             return Some(error.exit_code());
@@ -35,6 +35,15 @@ pub(crate) fn code(ended: anyhow::Result<()>) -> ExitCode {
     ExitCode::from(code.unwrap_or(INTERNAL))
 }
 
+/// An error with its causes, each told once: many of ours end with the words of their cause.
+fn text(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text {
+        text if text.is_empty() => cause,
+        text if text.ends_with(&cause) => text,
+        text => format!("{text}: {cause}"),
+    })
+}
+
 /// A panic, of which the lines above tell.
 #[derive(Debug, thiserror::Error)]
 #[error("internal error; please report it with the lines above")]
@@ -44,3 +53,22 @@ pub(crate) struct Internal;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
+
+#[cfg(test)]
+mod tests {
+    use unbloat_squash::{Error, LayerFault};
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let full = std::io::Error::other("no space left");
+        let error = Error::Layer {
+            index: 3,
+            digest: unbloat_oci::Digest::sha256_of(b""),
+            media_type: "tar".into(),
+            source: LayerFault::Stream(Box::new(full)),
+        };
+        let told = super::text(&anyhow::Error::new(error).context("squashing"));
+        assert_eq!(told.matches("no space left").count(), 1, "{told}");
+        assert!(told.starts_with("squashing: layer 3 (") && told.ends_with(": no space left"), "{told}");
+    }
+}

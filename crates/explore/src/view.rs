@@ -527,8 +527,12 @@ impl Matcher {
         let (end_of_folder, start) = (&self.text[..slash], &self.text[slash + 1..]);
         let mut path: Vec<u8> = Vec::new();
         // The folders that the walk is in.
-        let mut inside =
-            vec![Folder { end: catalogue.end(ROOT), length: 0, matches: end_of_folder.is_empty(), kept: false }];
+        let mut inside = vec![Folder {
+            end: catalogue.end(ROOT),
+            length: 0,
+            matches: end_of_folder.is_empty(),
+            kept: false,
+        }];
         let mut next = ROOT + 1;
         while let Some(node) = present.next(next, catalogue.len() as u32) {
             next = node + 1;

@@ -50,8 +50,8 @@ pub use chunk::{Chunk, ChunkSource, Piece};
 pub use error::{BoxError, Error, LayerError, display};
 pub use memory::{MemoryLayers, MemoryStream, flatten};
 pub use merge::{
-    HeaderSink, Known, LayerSource, LayerState, MarkedDirectory, Options, Output, Registered, Summary, Written,
-    merge, warnings_of_marks,
+    HeaderSink, Known, LayerSource, LayerState, MarkedDirectory, Options, Output, Registered, Summary,
+    Written, merge, warnings_of_marks,
 };
 pub use name::{MAX_NAME, NameError};
 #[doc(hidden)]

@@ -44,7 +44,7 @@ pub use document::Document;
 pub use error::DocumentError;
 pub use index::{EntryKind, Index};
 pub use manifest::{AnyManifest, Manifest};
-pub use media_type::{Compression, Family, LayerKind, MediaType, Refusal};
+pub use media_type::{Codec, Family, LayerKind, MediaType, Refusal};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, Target};
 

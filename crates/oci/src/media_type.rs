@@ -57,9 +57,10 @@ pub enum Family {
     Docker,
 }
 
-/// How a layer is compressed, by its label. The bytes themselves decide: readers sniff.
+/// How the bytes of one layer are compressed, by its label. The bytes themselves decide: readers sniff. What a request asks for,
+/// which may be "as it is", is the contract's `Compression`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Compression {
+pub enum Codec {
     /// Plain tar.
     None,
     /// RFC 1952.
@@ -74,7 +75,7 @@ pub struct LayerKind {
     /// OCI or Docker.
     pub family: Family,
     /// Compression by the label.
-    pub compression: Compression,
+    pub codec: Codec,
     /// A foreign or non-distributable layer: it may have to be fetched from its `urls`.
     pub foreign: bool,
 }
@@ -155,14 +156,14 @@ impl Family {
 
     /// Media type of a layer; `None` where the family has none (Docker knows no zstd).
     #[must_use]
-    pub fn layer(self, compression: Compression) -> Option<MediaType> {
-        Some(MediaType::from_static(match (self, compression) {
-            (Self::Oci, Compression::None) => OCI_LAYER,
-            (Self::Oci, Compression::Gzip) => "application/vnd.oci.image.layer.v1.tar+gzip",
-            (Self::Oci, Compression::Zstd) => "application/vnd.oci.image.layer.v1.tar+zstd",
-            (Self::Docker, Compression::None) => DOCKER_LAYER,
-            (Self::Docker, Compression::Gzip) => DOCKER_LAYER_GZIP,
-            (Self::Docker, Compression::Zstd) => return None,
+    pub fn layer(self, codec: Codec) -> Option<MediaType> {
+        Some(MediaType::from_static(match (self, codec) {
+            (Self::Oci, Codec::None) => OCI_LAYER,
+            (Self::Oci, Codec::Gzip) => "application/vnd.oci.image.layer.v1.tar+gzip",
+            (Self::Oci, Codec::Zstd) => "application/vnd.oci.image.layer.v1.tar+zstd",
+            (Self::Docker, Codec::None) => DOCKER_LAYER,
+            (Self::Docker, Codec::Gzip) => DOCKER_LAYER_GZIP,
+            (Self::Docker, Codec::Zstd) => return None,
         }))
     }
 }
@@ -245,13 +246,13 @@ impl MediaType {
             return Err(unknown());
         };
         // Docker writes `.gzip`; some builders wrote OCI's `.gzip` and Docker's `.zstd`, which readers accept.
-        let compression = match suffix {
-            "" => Compression::None,
-            "+gzip" | ".gzip" => Compression::Gzip,
-            "+zstd" | ".zstd" => Compression::Zstd,
+        let codec = match suffix {
+            "" => Codec::None,
+            "+gzip" | ".gzip" => Codec::Gzip,
+            "+zstd" | ".zstd" => Codec::Zstd,
             _ => return Err(unknown()),
         };
-        Ok(LayerKind { family, compression, foreign })
+        Ok(LayerKind { family, codec, foreign })
     }
 
     /// As [`MediaType::layer`], and refuses foreign layers unless they are allowed.
@@ -283,14 +284,12 @@ impl MediaType {
         }
         let kind = self.layer().ok()?;
         if !kind.foreign {
-            return family.layer(kind.compression);
+            return family.layer(kind.codec);
         }
-        match (family, kind.compression) {
-            (Family::Oci, Compression::Gzip) => {
-                Some(Self::new(&format!("{OCI_LAYER_NONDISTRIBUTABLE}+gzip")))
-            }
-            (Family::Oci, Compression::None) => Some(Self::from_static(OCI_LAYER_NONDISTRIBUTABLE)),
-            (Family::Docker, Compression::Gzip) => Some(Self::new(&format!("{DOCKER_FOREIGN}.gzip"))),
+        match (family, kind.codec) {
+            (Family::Oci, Codec::Gzip) => Some(Self::new(&format!("{OCI_LAYER_NONDISTRIBUTABLE}+gzip"))),
+            (Family::Oci, Codec::None) => Some(Self::from_static(OCI_LAYER_NONDISTRIBUTABLE)),
+            (Family::Docker, Codec::Gzip) => Some(Self::new(&format!("{DOCKER_FOREIGN}.gzip"))),
             _ => None,
         }
     }
@@ -329,9 +328,9 @@ mod tests {
 
     #[test]
     fn layers_are_classified_by_family_compression_and_origin() {
-        use Compression::{Gzip, None, Zstd};
+        use Codec::{Gzip, None, Zstd};
         use Family::{Docker, Oci};
-        for (text, family, compression, foreign) in [
+        for (text, family, codec, foreign) in [
             ("application/vnd.oci.image.layer.v1.tar", Oci, None, false),
             ("application/vnd.oci.image.layer.v1.tar+gzip", Oci, Gzip, false),
             ("application/vnd.oci.image.layer.v1.tar+zstd", Oci, Zstd, false),
@@ -340,7 +339,7 @@ mod tests {
             (DOCKER_LAYER, Docker, None, false),
             ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Docker, Gzip, true),
         ] {
-            assert_eq!(layer(text), Ok(LayerKind { family, compression, foreign }), "{text}");
+            assert_eq!(layer(text), Ok(LayerKind { family, codec, foreign }), "{text}");
         }
     }
 

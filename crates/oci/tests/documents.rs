@@ -51,7 +51,7 @@ fn a_manifest_that_is_only_read_keeps_its_bytes() {
 #[test]
 fn kept_layers_and_unknown_fields_keep_their_bytes_when_the_rest_changes() {
     let mut manifest = Manifest::parse(None, manifest_text(",\"x-own\": [1.0, 2e5]").as_bytes()).unwrap();
-    let new = Descriptor::of(Family::Oci.layer(unbloat_oci::Compression::Gzip).unwrap(), b"x");
+    let new = Descriptor::of(Family::Oci.layer(unbloat_oci::Codec::Gzip).unwrap(), b"x");
     manifest.set_layers(vec![manifest.layers()[0].clone(), new]);
     manifest.remove_base_annotations().unwrap();
     manifest.set_annotation("dev.unbloat.source", "s").unwrap();

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use unbloat_oci::{Compression, Descriptor, Family};
+use unbloat_oci::{Codec, Descriptor, Family};
 use unbloat_registry::{Client, ClientOptions, Location, UploadOptions};
 
 #[tokio::main]
@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (count, size, push) = (number(272)?, number(800_000)?, number(80_000_000)?);
     let client = Client::new(ClientOptions::default());
     let (source, destination) = (client.source(&location).await?, client.destination(&location).await?);
-    let media_type = Family::Oci.layer(Compression::Gzip).ok_or("no such layer")?;
+    let media_type = Family::Oci.layer(Codec::Gzip).ok_or("no such layer")?;
 
     let blobs: Vec<Bytes> = (0..count).map(|seed| noise(seed as u64, size)).collect();
     let descriptors: Vec<Descriptor> = stream::iter(blobs)

@@ -73,6 +73,19 @@ impl Location {
             _ => None,
         }
     }
+
+    /// The image with this digest at the same place.
+    #[must_use]
+    pub fn at_digest(&self, digest: &Digest) -> Self {
+        let name = Some(LayoutName::Digest(digest.clone()));
+        match self {
+            Self::Registry(reference) => Self::Registry(reference.with_digest(digest.clone())),
+            Self::OciDir { path, .. } => Self::OciDir { path: path.clone(), name },
+            Self::OciArchive { path, .. } => Self::OciArchive { path: path.clone(), name },
+            // Its images have no digest of their own; a reader takes the one that it names.
+            Self::DockerArchive { .. } => self.clone(),
+        }
+    }
 }
 
 impl FromStr for Location {

@@ -9,12 +9,11 @@ use unbloat_oci::Descriptor;
 use unbloat_registry::{Client, Source};
 
 use crate::diff_ids::DiffIds;
-use crate::error::Error;
+use crate::error::{Error, layer_error};
 use crate::history::parse_platform;
 use crate::image::Image;
 use crate::open::single_of_several;
 use crate::progress::Progress;
-use crate::run::layer_error;
 use crate::source::{Layers, Order};
 
 /// Analyses an image. Each layer is read once, nothing is written.

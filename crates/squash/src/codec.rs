@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use unbloat_deflate::{ChunkBlocks, GzipOptions, GzipWriter, Origin, ZstdOptions, ZstdWriter};
-use unbloat_oci::Compression;
+use unbloat_oci::Codec;
 
+use crate::error::{LevelError, OutputError};
 use crate::output::Segment;
 
 /// Where compressed buffers go.
@@ -15,7 +16,7 @@ pub(crate) type Sink = Box<dyn FnMut(Bytes) -> io::Result<()> + Send>;
 /// How to compress.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    compression: Compression,
+    codec: Codec,
     level: u8,
     threads: usize,
 }
@@ -24,18 +25,18 @@ impl Settings {
     /// Levels are the codec's own: gzip 1 to 12 (default 5, which makes less than zlib's 6), zstd 1 to 19 (default 3).
     ///
     /// # Errors
-    /// A text for people, if there is no such level.
-    pub(crate) fn new(compression: Compression, level: Option<i32>, threads: usize) -> Result<Self, String> {
-        let (default, highest) = match compression {
-            Compression::None => (0, 0),
-            Compression::Gzip => (5, 12),
-            Compression::Zstd => (3, 19),
+    /// There is no such level.
+    pub(crate) fn new(codec: Codec, level: Option<i32>, threads: usize) -> Result<Self, LevelError> {
+        let (default, highest) = match codec {
+            Codec::None => (0, 0),
+            Codec::Gzip => (5, 12),
+            Codec::Zstd => (3, 19),
         };
         let level = level.unwrap_or(default);
-        if compression != Compression::None && !(1..=highest).contains(&level) {
-            return Err(format!("there is no level {level}: {compression:?} has 1 to {highest}"));
+        if codec != Codec::None && !(1..=highest).contains(&level) {
+            return Err(LevelError { codec, level, highest });
         }
-        Ok(Self { compression, level: level as u8, threads })
+        Ok(Self { codec, level: level as u8, threads })
     }
 }
 
@@ -77,42 +78,39 @@ pub(crate) enum Encoder {
 }
 
 impl Encoder {
-    pub(crate) fn new(settings: Settings, sink: Sink) -> Result<Self, String> {
-        let Settings { compression, level, threads } = settings;
-        let text = |error: unbloat_deflate::EncodeError| error.to_string();
-        Ok(match compression {
-            Compression::None => Self::Plain(Plain { sink, buffer: Vec::new() }),
-            Compression::Gzip => {
-                Self::Gzip(Box::new(GzipWriter::new(GzipOptions { level, threads }, sink).map_err(text)?))
-            }
-            Compression::Zstd => {
+    pub(crate) fn new(settings: Settings, sink: Sink) -> Result<Self, OutputError> {
+        let Settings { codec, level, threads } = settings;
+        Ok(match codec {
+            Codec::None => Self::Plain(Plain { sink, buffer: Vec::new() }),
+            Codec::Gzip => Self::Gzip(Box::new(GzipWriter::new(GzipOptions { level, threads }, sink)?)),
+            Codec::Zstd => {
                 let threads = threads as u32;
-                Self::Zstd(Box::new(ZstdWriter::new(ZstdOptions { level, threads }, sink).map_err(text)?))
+                Self::Zstd(Box::new(ZstdWriter::new(ZstdOptions { level, threads }, sink)?))
             }
         })
     }
 
-    pub(crate) fn write(&mut self, segment: Segment) -> Result<(), String> {
-        let text = |error: unbloat_deflate::EncodeError| error.to_string();
+    pub(crate) fn write(&mut self, segment: Segment) -> Result<(), OutputError> {
         match self {
-            Self::Plain(plain) => plain.write(segment).map_err(|error| error.to_string()),
-            Self::Zstd(encoder) => encoder.write(segment.bytes()).map_err(text),
+            Self::Plain(plain) => plain.write(segment)?,
+            Self::Zstd(encoder) => encoder.write(segment.bytes())?,
             Self::Gzip(encoder) => {
                 let origin = segment.piece().and_then(|piece| {
                     let blocks = Arc::clone(piece.chunk().origin.as_ref()?).downcast::<ChunkBlocks>().ok()?;
                     Some(Origin { stream: u64::from(piece.layer()), offset: piece.offset(), blocks })
                 });
-                encoder.write(segment.into_bytes(), origin).map_err(text)
+                encoder.write(segment.into_bytes(), origin)?;
             }
         }
+        Ok(())
     }
 
-    pub(crate) fn finish(self) -> Result<(), String> {
-        let text = |error: unbloat_deflate::EncodeError| error.to_string();
+    pub(crate) fn finish(self) -> Result<(), OutputError> {
         match self {
-            Self::Plain(mut plain) => plain.flush().map_err(|error| error.to_string()),
-            Self::Gzip(encoder) => encoder.finish().map(|_| ()).map_err(text),
-            Self::Zstd(encoder) => encoder.finish().map(|_| ()).map_err(text),
+            Self::Plain(mut plain) => plain.flush()?,
+            Self::Gzip(encoder) => drop(encoder.finish()?),
+            Self::Zstd(encoder) => drop(encoder.finish()?),
         }
+        Ok(())
     }
 }

@@ -9,9 +9,8 @@ use unbloat_layers::{BoxError, LayerError, display};
 use unbloat_oci::Descriptor;
 use unbloat_registry::Source;
 
-use crate::error::Error;
+use crate::error::{Error, layer_error};
 use crate::progress::Progress;
-use crate::run::layer_error;
 use crate::source::Layers;
 use crate::tree::{Node, Tree, parts};
 

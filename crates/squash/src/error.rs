@@ -1,8 +1,14 @@
 //! What can go wrong with a squash, told by what its caller can do about it.
 
+use std::io;
+
 use unbloat_contract::FailureKind;
-use unbloat_oci::Digest;
+use unbloat_deflate::EncodeError;
+use unbloat_layers::{BoxError, LayerError};
+use unbloat_oci::{Codec, Descriptor, Digest};
 use unbloat_registry::{Category, ErrorKind};
+
+use crate::progress::Progress;
 
 /// A failed squash, verification or edit.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +30,7 @@ pub enum Error {
         source: unbloat_oci::DocumentError,
     },
     /// A layer that cannot be read as one.
-    #[error("layer {index} ({digest}, {media_type}): {reason}")]
+    #[error("layer {index} ({digest}, {media_type}): {source}")]
     Layer {
         /// Index, 0 at the lowest.
         index: usize,
@@ -32,17 +38,15 @@ pub enum Error {
         digest: Digest,
         /// Its media type as announced.
         media_type: String,
-        /// What is wrong, from the innermost cause.
-        reason: String,
-        /// The registry's error, when reading the blob failed.
-        #[source]
-        source: Option<Box<unbloat_registry::Error>>,
-        /// A limit was hit, not a fault found.
-        limit: bool,
+        /// What is wrong.
+        source: LayerFault,
     },
     /// The request asks for what cannot be.
     #[error("{0}")]
     Request(String),
+    /// The request asks for a level that the codec does not have.
+    #[error(transparent)]
+    Level(#[from] LevelError),
     /// The image is of a kind that cannot be squashed.
     #[error("{0}")]
     Unsupported(String),
@@ -51,7 +55,7 @@ pub enum Error {
     Verification(String),
     /// Writing the merged layer failed for a reason of ours.
     #[error("the merged layer could not be made: {0}")]
-    Output(String),
+    Output(#[source] OutputError),
     /// It was asked to end.
     #[error("interrupted; nothing was published")]
     Cancelled,
@@ -66,12 +70,10 @@ impl Error {
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Registry(error) => kind_of_registry(error),
-            Self::Location(_) | Self::Request(_) => FailureKind::InvalidSpec,
+            Self::Location(_) | Self::Request(_) | Self::Level(_) => FailureKind::InvalidSpec,
             Self::Document { .. } | Self::Unsupported(_) => FailureKind::InvalidImage,
             Self::Verification(_) => FailureKind::VerifyFailed,
-            Self::Layer { limit: true, .. } => FailureKind::LimitExceeded,
-            Self::Layer { source: Some(error), .. } => kind_of_registry(error),
-            Self::Layer { .. } => FailureKind::InvalidImage,
+            Self::Layer { source, .. } => source.kind(),
             Self::Cancelled => FailureKind::Cancelled,
             Self::Output(_) | Self::Internal(_) => FailureKind::Internal,
         }
@@ -82,7 +84,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Registry(error) => error.is_retryable(),
-            Self::Layer { source: Some(error), .. } => error.is_retryable(),
+            Self::Layer { source: LayerFault::Registry(error), .. } => error.is_retryable(),
             _ => false,
         }
     }
@@ -92,6 +94,88 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         self.kind().exit_code()
     }
+}
+
+/// Why a layer cannot be read as one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerFault {
+    /// Reading the blob failed.
+    #[error(transparent)]
+    Registry(Box<unbloat_registry::Error>),
+    /// Its bytes cannot be decoded: an error of gzip, of zstd, or of what was expected of the content.
+    #[error(transparent)]
+    Stream(BoxError),
+    /// It is no layer, or none that can stand where it does.
+    #[error(transparent)]
+    Entries(LayerError),
+    /// Its media type is of no layer.
+    #[error(transparent)]
+    MediaType(unbloat_oci::Refusal),
+}
+
+impl LayerFault {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Registry(error) => kind_of_registry(error),
+            Self::Entries(LayerError::UnpackedLimit { .. } | LayerError::PathLimit { .. }) => {
+                FailureKind::LimitExceeded
+            }
+            Self::Stream(_) | Self::Entries(_) | Self::MediaType(_) => FailureKind::InvalidImage,
+        }
+    }
+}
+
+impl From<LayerError> for LayerFault {
+    fn from(error: LayerError) -> Self {
+        match error {
+            LayerError::Stream(cause) => cause.downcast().map_or_else(Self::Stream, Self::Registry),
+            error => Self::Entries(error),
+        }
+    }
+}
+
+/// Why the merged layer could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutputError {
+    /// The codec failed, or what takes its output.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// What takes bytes that are not compressed failed.
+    #[error(transparent)]
+    Plain(#[from] io::Error),
+    /// The upload went away; its own error tells why.
+    #[error("the upload stopped")]
+    UploadStopped,
+    /// What the merge hands its bytes to went away; its own error tells why.
+    #[error("the codec or the upload stopped")]
+    Stopped,
+    /// The merge failed for a reason that no layer has.
+    #[error(transparent)]
+    Merge(unbloat_layers::Error),
+    /// Something else that takes the merge's bytes failed.
+    #[error(transparent)]
+    Other(BoxError),
+}
+
+impl OutputError {
+    /// What a merge's output said.
+    pub(crate) fn of(cause: BoxError) -> Self {
+        cause.downcast().map_or_else(Self::Other, |own| *own)
+    }
+}
+
+/// A compression level that there is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no level {level}: {codec:?} has 1 to {highest}")]
+pub struct LevelError {
+    /// Whose levels.
+    pub codec: Codec,
+    /// The one that was asked for.
+    pub level: i32,
+    /// The highest that there is.
+    pub highest: i32,
 }
 
 /// What a caller can do about a registry's error. Its operation tells source from target where both are on one host.
@@ -120,5 +204,26 @@ pub fn kind_of_registry(error: &unbloat_registry::Error) -> FailureKind {
         (Category::Limit, _) => FailureKind::LimitExceeded,
         (Category::Internal, _) => FailureKind::Internal,
         (Category::Io, _) => FailureKind::LocalFile,
+    }
+}
+
+/// The merge's error with the layer's name.
+pub(crate) fn layer_error(error: unbloat_layers::Error, layers: &[Descriptor], progress: &Progress) -> Error {
+    if progress.is_cancelled() {
+        return Error::Cancelled;
+    }
+    let (index, source) = match error {
+        unbloat_layers::Error::Layer { layer, source } => (layer, source),
+        other @ (unbloat_layers::Error::Pattern { .. }
+        | unbloat_layers::Error::PatternUnmatched { .. }
+        | unbloat_layers::Error::TooManyLayers(_)) => return Error::Request(other.to_string()),
+        other => return Error::Output(OutputError::Merge(other)),
+    };
+    let Some(layer) = layers.get(index) else { return Error::Internal(source.to_string()) };
+    Error::Layer {
+        index,
+        digest: layer.digest().clone(),
+        media_type: layer.media_type().to_string(),
+        source: source.into(),
     }
 }

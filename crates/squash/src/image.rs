@@ -1,9 +1,9 @@
 //! One image as it was read: manifest, config, and the checks that come before any layer is read.
 
-use unbloat_oci::{Compression, Descriptor, DocumentError, ImageConfig, Manifest};
+use unbloat_oci::{Codec, Descriptor, DocumentError, ImageConfig, Manifest};
 use unbloat_registry::{Fetched, Source};
 
-use crate::error::Error;
+use crate::error::{Error, LayerFault};
 
 /// A manifest with its config.
 #[derive(Clone, Debug)]
@@ -27,9 +27,7 @@ impl Image {
                 index,
                 digest: layer.digest().clone(),
                 media_type: layer.media_type().to_string(),
-                reason: refusal.to_string(),
-                source: None,
-                limit: false,
+                source: LayerFault::MediaType(refusal),
             });
         }
         let bytes = source.config(manifest.config()).await?;
@@ -46,18 +44,23 @@ impl Image {
         Ok(Self { descriptor: fetched.descriptor.clone(), manifest, config })
     }
 
+    /// An error of its documents.
+    pub(crate) fn wrong(&self, source: DocumentError) -> Error {
+        Error::Document { what: format!("image {}", self.descriptor.digest()), source }
+    }
+
     /// The platform as text, for messages and results.
     pub(crate) fn platform(&self) -> String {
         self.descriptor.platform().cloned().unwrap_or_else(|| self.config.platform()).to_string()
     }
 
     /// The codec that the layers from `kept` up have in common; gzip where they differ.
-    pub(crate) fn common_compression(&self, kept: usize) -> Compression {
+    pub(crate) fn common_codec(&self, kept: usize) -> Codec {
         let mut codecs = self.manifest.layers()[kept..]
             .iter()
             .filter_map(|layer| layer.media_type().layer().ok())
-            .map(|kind| kind.compression);
-        let Some(first) = codecs.next() else { return Compression::Gzip };
-        if codecs.all(|codec| codec == first) { first } else { Compression::Gzip }
+            .map(|kind| kind.codec);
+        let Some(first) = codecs.next() else { return Codec::Gzip };
+        if codecs.all(|codec| codec == first) { first } else { Codec::Gzip }
     }
 }

@@ -18,7 +18,7 @@
 //! use unbloat_registry::{Client, ClientOptions};
 //! use unbloat_squash::{Progress, squash};
 //!
-//! # use unbloat_oci::{Compression, Digest, Family, Manifest};
+//! # use unbloat_oci::{Codec, Digest, Family, Manifest};
 //! # use unbloat_registry::Location;
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,7 +31,7 @@
 //! # for name in [b"a".as_slice(), b"b", b".wh.a"] {
 //! #     let tar = unbloat_layers::tar::empty_files(std::iter::once(name));
 //! #     ids.push(Digest::sha256_of(&tar).to_string());
-//! #     let media_type = Family::Oci.layer(Compression::None).expect("OCI has plain layers");
+//! #     let media_type = Family::Oci.layer(Codec::None).expect("OCI has plain layers");
 //! #     layers.push(to.put_blob(media_type, tar.into()).await?);
 //! # }
 //! # let config = serde_json::json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": ids}});
@@ -49,10 +49,10 @@ mod analyze;
 mod assemble;
 mod base;
 mod cache;
+mod codec;
 mod conflicts;
 mod decode;
 mod diff_ids;
-mod encode;
 mod error;
 mod heap;
 mod history;
@@ -61,19 +61,18 @@ mod listing;
 mod open;
 mod opened;
 mod output;
-mod place;
 mod progress;
 mod rebase;
 mod remove;
-mod run;
 mod source;
+mod squash;
 mod tree;
 mod verify;
 mod windows;
 
 pub use analyze::analyze;
 pub use decode::LayerStream;
-pub use error::{Error, kind_of_registry};
+pub use error::{Error, LayerFault, LevelError, OutputError, kind_of_registry};
 pub use heap::share_one_heap;
 pub use history::{ImageHistory, Step, history};
 pub use listing::Difference;
@@ -81,5 +80,5 @@ pub use opened::OpenedImage;
 pub use progress::Progress;
 pub use rebase::rebase;
 pub use remove::remove;
-pub use run::squash;
+pub use squash::squash;
 pub use verify::{VerifyResult, verify};

@@ -10,11 +10,10 @@ use unbloat_registry::{Client, Location, Source};
 
 use crate::analyze;
 use crate::decode::LayerStream;
-use crate::error::Error;
+use crate::error::{Error, layer_error};
 use crate::history::parse_platform;
 use crate::open::single;
 use crate::progress::Progress;
-use crate::run::layer_error;
 use crate::source::Layers;
 
 /// One image with its layers, 0 at the lowest.

@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use unbloat_layers::{BoxError, Output, Piece};
 use unbloat_oci::{Algorithm, Digest, Hasher};
 
-use crate::encode::{Encoder, Settings};
+use crate::codec::{Encoder, Settings};
+use crate::error::OutputError;
 use crate::progress::Progress;
 
 /// Bytes of a batch, and how many wait: 2 MiB between the merge and the codec.
@@ -62,8 +63,6 @@ enum Message {
     End,
 }
 
-const STOPPED: &str = "the codec or the upload stopped";
-
 /// What the codec's thread hands to the upload.
 pub(crate) enum Compressed {
     /// The next bytes of the blob.
@@ -93,13 +92,13 @@ impl Batches {
         (self.bytes, self.chunks) = (0, 0);
         let batch = std::mem::take(&mut self.batch);
         // The other side tells why it went away.
-        self.sender.send(Message::Batch(batch)).map_err(|_| STOPPED.into())
+        self.sender.send(Message::Batch(batch)).map_err(|_| OutputError::Stopped.into())
     }
 
     /// Says that the stream is whole.
     pub(crate) fn end(mut self) -> Result<(), BoxError> {
         self.flush()?;
-        self.sender.send(Message::End).map_err(|_| STOPPED.into())
+        self.sender.send(Message::End).map_err(|_| OutputError::Stopped.into())
     }
 }
 
@@ -107,7 +106,7 @@ impl Output for Batches {
     fn restart(&mut self) -> Result<(), BoxError> {
         self.batch.clear();
         (self.bytes, self.chunks) = (0, 0);
-        self.sender.send(Message::Restart).map_err(|_| STOPPED.into())
+        self.sender.send(Message::Restart).map_err(|_| OutputError::Stopped.into())
     }
 
     fn fresh(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
@@ -148,7 +147,7 @@ pub(crate) struct Encoded {
 }
 
 /// The codec's thread; its answer is `None` when the stream ended before it was whole.
-pub(crate) type CodecThread = std::thread::JoinHandle<Result<Option<Encoded>, String>>;
+pub(crate) type CodecThread = std::thread::JoinHandle<Result<Option<Encoded>, OutputError>>;
 
 /// Starts the codec's thread. The buffers that it makes come out of the returned receiver.
 pub(crate) fn start(
@@ -168,30 +167,40 @@ struct Sent {
     size: u64,
 }
 
+impl Default for Sent {
+    fn default() -> Self {
+        Self { digest: Hasher::new(Algorithm::Sha256), size: 0 }
+    }
+}
+
+impl Sent {
+    fn count(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+        self.size += bytes.len() as u64;
+    }
+}
+
 /// One blob on its way through the codec.
 struct Blob {
     diff_id: Hasher,
     encoder: Encoder,
-    sent: Arc<Mutex<Option<Sent>>>,
+    sent: Arc<Mutex<Sent>>,
 }
 
 impl Blob {
-    fn new(settings: Settings, buffers: mpsc::Sender<Compressed>) -> Result<Self, String> {
-        let sent = Arc::new(Mutex::new(Some(Sent { digest: Hasher::new(Algorithm::Sha256), size: 0 })));
+    fn new(settings: Settings, buffers: mpsc::Sender<Compressed>) -> Result<Self, OutputError> {
+        let sent = Arc::new(Mutex::new(Sent::default()));
         let counting = Arc::clone(&sent);
         let sink = move |bytes: Bytes| {
-            if let Some(sent) = counting.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-                sent.digest.update(&bytes);
-                sent.size += bytes.len() as u64;
-            }
+            counting.lock().unwrap_or_else(PoisonError::into_inner).count(&bytes);
             let sent = buffers.blocking_send(Compressed::Bytes(bytes));
-            sent.map_err(|_| std::io::Error::other("the upload stopped"))
+            sent.map_err(|_| std::io::Error::other(OutputError::UploadStopped))
         };
         let encoder = Encoder::new(settings, Box::new(sink))?;
         Ok(Self { diff_id: Hasher::new(Algorithm::Sha256), encoder, sent })
     }
 
-    fn write(&mut self, batch: Vec<Segment>) -> Result<(), String> {
+    fn write(&mut self, batch: Vec<Segment>) -> Result<(), OutputError> {
         for segment in batch {
             self.diff_id.update(segment.bytes());
             self.encoder.write(segment)?;
@@ -199,10 +208,10 @@ impl Blob {
         Ok(())
     }
 
-    fn finish(self) -> Result<Encoded, String> {
+    fn finish(self) -> Result<Encoded, OutputError> {
         self.encoder.finish()?;
-        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Sent { digest, size } = sent.ok_or("the codec's count is gone")?;
+        let Sent { digest, size } =
+            std::mem::take(&mut *self.sent.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Encoded { diff_id: self.diff_id.finish(), digest: digest.finish(), size })
     }
 }
@@ -212,7 +221,7 @@ fn encode(
     settings: Settings,
     receiver: &Receiver<Message>,
     buffers: &mpsc::Sender<Compressed>,
-) -> Result<Option<Encoded>, String> {
+) -> Result<Option<Encoded>, OutputError> {
     let mut blob = Blob::new(settings, buffers.clone())?;
     loop {
         match receiver.recv() {
@@ -222,7 +231,7 @@ fn encode(
             Ok(Message::Restart) => {
                 // The old codec's threads end with it, so that nothing of theirs comes behind the word.
                 drop(blob);
-                buffers.blocking_send(Compressed::Restart).map_err(|_| "the upload stopped")?;
+                buffers.blocking_send(Compressed::Restart).map_err(|_| OutputError::UploadStopped)?;
                 blob = Blob::new(settings, buffers.clone())?;
             }
         }
@@ -234,7 +243,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use unbloat_layers::{Chunk, ChunkSource, LayerSource, Options, merge, tar};
-    use unbloat_oci::Compression;
+    use unbloat_oci::Codec;
 
     use super::*;
 
@@ -308,9 +317,9 @@ mod tests {
 
     #[test]
     fn small_files_before_hidden_ones_keep_few_chunks_alive_however_many_layers_there_are() {
-        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+        for codec in [Codec::None, Codec::Gzip, Codec::Zstd] {
             let alive = Arc::new(Alive::default());
-            let settings = Settings::new(compression, None, 1).unwrap();
+            let settings = Settings::new(codec, None, 1).unwrap();
             let (mut batches, mut buffers, thread) = start(settings, &Arc::default());
             // An upload that keeps all that it was given.
             let upload = std::thread::spawn(move || {
@@ -329,7 +338,7 @@ mod tests {
             let kept = upload.join().unwrap();
             assert_eq!(kept.iter().map(|bytes| bytes.len() as u64).sum::<u64>(), encoded.size);
             let most = alive.most.load(Ordering::SeqCst);
-            assert!(most < 100, "{compression:?}: {most} chunks of {LAYERS} layers");
+            assert!(most < 100, "{codec:?}: {most} chunks of {LAYERS} layers");
         }
     }
 }

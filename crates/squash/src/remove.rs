@@ -17,7 +17,7 @@ use bytes::Bytes;
 use unbloat_contract::{Figures, PlatformFigures, RemoveRequest, SquashResult, Stage};
 use unbloat_layers::Patterns;
 use unbloat_layers::tar::{Header, Kind, TRAILER, encode};
-use unbloat_oci::{Compression, Descriptor, Digest, NewLayer};
+use unbloat_oci::{Codec, Descriptor, Digest, NewLayer};
 use unbloat_registry::{Client, Destination, Source, Unchanged};
 
 use crate::assemble::{Assembly, IndexRules, Made, carry};
@@ -239,7 +239,7 @@ async fn place(
         config.append(&new).map_err(|source| Error::Document { what: "config".into(), source })?;
         let media_type = manifest
             .family()
-            .layer(Compression::Gzip)
+            .layer(Codec::Gzip)
             .ok_or_else(|| Error::Internal("a family without gzip layers".into()))?;
         layers.push(destination.put_blob(media_type, gzip(&tar)?).await?);
         manifest.set_layers(layers.clone());
@@ -274,7 +274,7 @@ fn gzip(tar: &[u8]) -> Result<Bytes, Error> {
     let mut gzip =
         flate2::GzBuilder::new().operating_system(255).write(Vec::new(), flate2::Compression::new(6));
     let blob = gzip.write_all(tar).and_then(|()| gzip.finish());
-    blob.map(Bytes::from).map_err(|error| Error::Output(error.to_string()))
+    blob.map(Bytes::from).map_err(|error| Error::Output(error.into()))
 }
 
 #[cfg(test)]

@@ -10,10 +10,9 @@ use unbloat_registry::Source;
 
 use unbloat_contract::Limits;
 
-use crate::error::Error;
+use crate::error::{Error, layer_error};
 use crate::listing::{self, Item, Listing};
 use crate::progress::Progress;
-use crate::run::layer_error;
 use crate::source::Layers;
 
 /// Links on one way; as the kernel's limit.

@@ -9,12 +9,11 @@ use unbloat_oci::Platform;
 use unbloat_registry::{Client, Source};
 
 use crate::diff_ids::DiffIds;
-use crate::error::Error;
+use crate::error::{Error, layer_error};
 use crate::image::Image;
 use crate::listing::{self, Difference, Links, Listing};
 use crate::open::{Wanted, open, parse_platforms};
 use crate::progress::Progress;
-use crate::run::layer_error;
 use crate::source::Layers;
 use crate::tree::plain_options;
 

@@ -65,7 +65,7 @@ async fn published() -> Server {
     for number in 0..LAYERS {
         let gzip = number % 4 != 1;
         let (bytes, diff_id) = layer(number, gzip);
-        let codec = if gzip { unbloat_oci::Compression::Gzip } else { unbloat_oci::Compression::None };
+        let codec = if gzip { unbloat_oci::Codec::Gzip } else { unbloat_oci::Codec::None };
         let media_type = Family::Oci.layer(codec).unwrap();
         layers.push(destination.put_blob(media_type, Bytes::from(bytes)).await.unwrap());
         diff_ids.push(diff_id.to_string());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use unbloat_contract::{Base, RebaseRequest, RemoveRequest, SquashRequest, VerifyRequest};
-use unbloat_oci::{Compression, Descriptor, Digest, Family, Manifest};
+use unbloat_oci::{Codec, Descriptor, Digest, Family, Manifest};
 use unbloat_registry::{Client, ClientOptions, Location, Retry, UploadPolicy};
 use unbloat_registry_server::{LocationForm, Options, Quirk, RangeForm, Server};
 use unbloat_squash::Progress;
@@ -68,7 +68,7 @@ fn layer(name: &str, seed: u64, size: usize) -> Vec<u8> {
 
 async fn push(client: &Client, image: &str, layers: &[Vec<u8>]) {
     let destination = client.destination(&image.parse::<Location>().unwrap()).await.unwrap();
-    let media_type = Family::Oci.layer(Compression::None).unwrap();
+    let media_type = Family::Oci.layer(Codec::None).unwrap();
     let mut descriptors: Vec<Descriptor> = Vec::new();
     for tar in layers {
         descriptors.push(destination.put_blob(media_type.clone(), tar.clone().into()).await.unwrap());

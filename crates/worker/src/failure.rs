@@ -22,6 +22,8 @@ fn of(kind: FailureKind, is_retryable: bool, message: String) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use unbloat_squash::OutputError;
+
     use super::*;
 
     #[test]
@@ -30,7 +32,7 @@ mod tests {
             (Error::Request("x".into()), FailureKind::InvalidSpec, 2, false),
             (Error::Unsupported("x".into()), FailureKind::InvalidImage, 6, false),
             (Error::Verification("x".into()), FailureKind::VerifyFailed, 1, false),
-            (Error::Output("x".into()), FailureKind::Internal, 70, true),
+            (Error::Output(OutputError::Stopped), FailureKind::Internal, 70, true),
             (Error::Internal("x".into()), FailureKind::Internal, 70, true),
             (Error::Cancelled, FailureKind::Cancelled, 130, true),
         ] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
-use unbloat_oci::{Compression, Digest, Family, Manifest};
+use unbloat_oci::{Codec, Digest, Family, Manifest};
 use unbloat_proof::proxy::Proxy;
 use unbloat_proof::registry::{Flavour, Registry};
 use unbloat_registry::{Client, ClientOptions, Location, UploadMode, UploadPolicy};
@@ -45,7 +45,7 @@ async fn push_and_read(client: &Client, reference: &str, seed: u64) -> Result<()
         "history": [{"created_by": "test"}],
     });
     let config = destination.put_blob(Family::Oci.config(), serde_json::to_vec(&config)?.into()).await?;
-    let media_type = Family::Oci.layer(Compression::None).expect("OCI has it");
+    let media_type = Family::Oci.layer(Codec::None).expect("OCI has it");
     let mut layers = Vec::new();
     for length in [LAYER + 77, 1000, 0] {
         layers.push(destination.put_blob(media_type.clone(), noise(seed, length)).await?);

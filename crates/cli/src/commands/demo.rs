@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use unbloat_analysis::{CauseReport, PathReport};
 use unbloat_contract::{AnalyzeRequest, Limits, RemoveRequest, SquashRequest, SquashResult, VerifyRequest};
-use unbloat_oci::{Compression, Descriptor, Digest, Family, Manifest};
+use unbloat_oci::{Codec, Descriptor, Digest, Family, Manifest};
 use unbloat_registry::{Client, Location};
 use unbloat_registry_server::{Options, Server};
 use unbloat_squash::Progress;
@@ -198,7 +198,7 @@ async fn push(client: &Client, image: &str, layers: &[Vec<u8>]) -> anyhow::Resul
     let location: Location = image.parse()?;
     let destination = client.destination(&location).await?;
     let family = Family::Oci;
-    let media_type = family.layer(Compression::Gzip).context("gzip layers")?;
+    let media_type = family.layer(Codec::Gzip).context("gzip layers")?;
     let mut descriptors = Vec::new();
     for tar in layers {
         let mut gzip = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::fast());

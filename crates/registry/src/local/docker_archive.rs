@@ -5,8 +5,8 @@ use std::io;
 
 use serde::Deserialize;
 use unbloat_oci::{
-    Compression, Descriptor, Digest, Family, Hasher, ImageConfig, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES,
-    Manifest, MediaType, Reference,
+    Codec, Descriptor, Digest, Family, Hasher, ImageConfig, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Manifest,
+    MediaType, Reference,
 };
 
 use crate::error::ErrorKind;
@@ -58,9 +58,8 @@ fn is_shuffled(blobs: &Blobs, entry: &Descriptor) -> bool {
     };
     let Some(config) = config_of(&image) else { return false };
     // Only a plain layer's digest is its diffID.
-    let is_plain = |layer: &Descriptor| {
-        layer.media_type().layer().is_ok_and(|kind| kind.compression == Compression::None)
-    };
+    let is_plain =
+        |layer: &Descriptor| layer.media_type().layer().is_ok_and(|kind| kind.codec == Codec::None);
     let mut pairs = image.layers().iter().zip(config.diff_ids());
     pairs.any(|(layer, diff_id)| is_plain(layer) && layer.digest() != diff_id)
 }
@@ -147,11 +146,11 @@ fn choose<'a>(items: &'a [Item], wanted: Option<&Reference>) -> Result<&'a Item,
 }
 
 /// A plain layer's digest is its diffID; that of a compressed one has to be computed.
-fn identify(extent: &Extent, diff_id: &Digest) -> io::Result<(Compression, Digest)> {
+fn identify(extent: &Extent, diff_id: &Digest) -> io::Result<(Codec, Digest)> {
     let compression = match &*extent.read_at(0, 4)? {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd] => Compression::Zstd,
-        _ => return Ok((Compression::None, diff_id.clone())),
+        [0x1f, 0x8b, ..] => Codec::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd] => Codec::Zstd,
+        _ => return Ok((Codec::None, diff_id.clone())),
     };
     let mut hasher = Hasher::default();
     let mut at = 0;

@@ -66,7 +66,7 @@ pub(crate) fn noise(seed: u64, length: usize) -> Bytes {
 }
 
 pub(crate) fn layer_type() -> MediaType {
-    Family::Oci.layer(unbloat_oci::Compression::Gzip).unwrap()
+    Family::Oci.layer(unbloat_oci::Codec::Gzip).unwrap()
 }
 
 pub(crate) fn descriptor(bytes: &Bytes) -> Descriptor {
