@@ -11,4 +11,4 @@ pub use binaries::{are_quick, command, product_image};
 pub use gates::{Gates, Stage};
 pub use image::{Layered, list_tree_script};
 pub use jobs::{Jobs, job, reason};
-pub use operator::{Ground, Operator, CA_CONFIG_MAP, WORKER_IMAGE, fresh};
+pub use operator::{CA_CONFIG_MAP, Ground, Operator, WORKER_IMAGE, fresh};
