@@ -11,7 +11,9 @@ ARG RUNTIME_IMAGE=scratch
 
 FROM ${BUILD_IMAGE} AS build
 ARG CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
-WORKDIR /src
+# Where the sources lie inside: cargo takes a lent `target` for its own only where they have the path that they were built from.
+ARG SOURCE=/src
+WORKDIR ${SOURCE}
 COPY . .
 # Naming the target keeps the flags away from build scripts and macros, which cannot be static.
 RUN target="$(rustc -vV | sed -n 's/^host: //p')" \

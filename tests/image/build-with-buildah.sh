@@ -2,8 +2,8 @@
 # Proves the Dockerfile where no image can be pulled: makes the build image from Debian's packages and the Rust toolchain in
 # use, builds every target with buildah, and writes them as OCI layouts. Needs root, buildah and debootstrap.
 # Usage: build-with-buildah.sh FOLDER [MIRROR]
-# TARGET lends a folder of earlier builds, such as target/image after `cargo xtask image`: then only the project's own crates
-# are built again.
+# TARGET lends a folder of earlier builds, such as target/image after `cargo xtask image`: then nothing is built again, and
+# what is proved is all the rest of the Dockerfile.
 set -eu
 folder=${1:?usage: build-with-buildah.sh FOLDER [MIRROR]}
 mirror=${2:-}
@@ -35,8 +35,8 @@ buildah commit --quiet --rm "$container" localhost/rust-build
 for target in worker operator command; do
 	# Without a daemon there is no cache to share, so cargo's own packages are lent, and what TARGET names.
 	buildah bud --isolation chroot --network host --layers --volume "$cargo_home:$cargo_home" \
-		${TARGET:+--volume "$TARGET:/src/target"} \
-		--build-arg BUILD_IMAGE=localhost/rust-build --target "$target" --tag "localhost/unbloat-$target" "$source"
+		${TARGET:+--volume "$TARGET:$source/target"} \
+		--build-arg BUILD_IMAGE=localhost/rust-build --build-arg "SOURCE=$source" --target "$target" --tag "localhost/unbloat-$target" "$source"
 	rm -rf "$folder/$target"
 	buildah push --quiet "localhost/unbloat-$target" "oci:$folder/$target:latest"
 	size=$(cat "$folder/$target"/blobs/sha256/* | wc -c)

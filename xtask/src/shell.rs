@@ -13,10 +13,22 @@ pub(crate) fn workspace() -> PathBuf {
 }
 
 /// A program in the workspace's root, without standard input.
+///
+/// What cargo tells this program of itself is kept from it: build scripts watch such variables (ring's does), and a cargo that
+/// has them builds half of all crates again after one that has not.
 pub(crate) fn program(name: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(name);
     command.current_dir(workspace()).stdin(Stdio::null());
+    for (variable, _) in std::env::vars_os() {
+        if is_of_this_package(&variable.to_string_lossy()) {
+            command.env_remove(variable);
+        }
+    }
     command
+}
+
+fn is_of_this_package(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| variable.starts_with(start)) || variable == "OUT_DIR"
 }
 
 /// `cargo`, the same that runs this.

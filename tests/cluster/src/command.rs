@@ -6,6 +6,20 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::error::{Error, Result};
 
+/// `cargo`, the same that runs this test, without what it tells the test of its package: build scripts watch such variables
+/// (ring's does), and half of all crates would be built again.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| name.starts_with(start)) || name == "OUT_DIR" {
+            cargo.env_remove(variable);
+        }
+    }
+    cargo
+}
+
 /// Runs a command without input; gives its standard output.
 ///
 /// # Errors

@@ -122,7 +122,7 @@ impl Image {
         if let Some(folder) = std::env::var_os(IMAGES_VARIABLE) {
             return Ok(Self::from_layout(Path::new(&folder).join(name)));
         }
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = crate::command::cargo();
         cargo.args(["xtask", "image", name]).current_dir(WORKSPACE);
         let printed = crate::command::run(cargo).await?;
         let folder = printed.lines().last().and_then(|line| line.split('\t').next_back());

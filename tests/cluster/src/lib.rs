@@ -39,7 +39,7 @@ mod wait;
 
 pub use audit::Write;
 pub use cluster::Cluster;
-pub use command::{run, run_with};
+pub use command::{cargo, run, run_with};
 pub use enclosure::Lifetime;
 pub use error::{Error, Result};
 pub use image::{Image, ImageBuilder, TOOLBOX};

@@ -4,7 +4,6 @@
 //! that a few tests check.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
 
 use flate2::read::GzDecoder;
@@ -79,9 +78,8 @@ fn binary(package: &str) -> PathBuf {
     // Two builds at once would wait for each other with a message on every test's output.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // With the whole workspace's features, as the tests are: else every library would be built once more.
-    let status = Command::new(cargo).args(["build", "--quiet", "--workspace", "--bin", package]).status();
+    let status = unbloat_cluster::cargo().args(["build", "--quiet", "--workspace", "--bin", package]).status();
     assert!(status.is_ok_and(|status| status.success()), "cannot build {package}");
     // The test's own program is target/PROFILE/deps/NAME.
     let own = std::env::current_exe().expect("a process has a program");
