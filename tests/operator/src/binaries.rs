@@ -79,7 +79,8 @@ fn binary(package: &str) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     // With the whole workspace's features, as the tests are: else every library would be built once more.
-    let status = unbloat_cluster::cargo().args(["build", "--quiet", "--workspace", "--bin", package]).status();
+    let status =
+        unbloat_cluster::cargo().args(["build", "--quiet", "--workspace", "--bin", package]).status();
     assert!(status.is_ok_and(|status| status.success()), "cannot build {package}");
     // The test's own program is target/PROFILE/deps/NAME.
     let own = std::env::current_exe().expect("a process has a program");

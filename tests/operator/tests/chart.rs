@@ -35,7 +35,8 @@ async fn the_chart_is_installed_and_upgraded_with_a_running_job() -> Result<()> 
     let way = cluster.tunnel(Entrance::Pods, registry.host().parse().expect("an address"))?;
     way.set(Flow::Slow(50_000));
     let slow_source = source.replace(&registry.host(), &way.address().to_string());
-    let spec = json!({"source": {"image": slow_source, "plainHTTP": true}, "target": {"image": target}});
+    let spec = json!({"source": {"image": slow_source, "plainHTTP": true},
+        "target": {"image": target, "plainHTTP": true}});
     jobs.apply("upgraded", &spec).await?;
     jobs.wait_for_reason("upgraded", "Running", LONG).await?;
     helm(&cluster, "upgrade", &["--set", "config.concurrency.global=3"]).await?;

@@ -150,7 +150,8 @@ async fn every_way_to_have_no_credentials_has_its_reason_and_no_process_shows_th
         spec
     };
     let open_target = |mut spec: Value| {
-        spec["target"] = json!({"image": format!("{}/team/copy:flat", ground.registry.host()), "plainHTTP": true});
+        spec["target"] =
+            json!({"image": format!("{}/team/copy:flat", ground.registry.host()), "plainHTTP": true});
         spec
     };
     ends(ground, "no-secret", &spec(&[], None), "PullUnauthorized", 1).await?;
