@@ -1,7 +1,7 @@
 //! Who may do what.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -52,7 +52,7 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     pub(crate) fn expire_all(&self) {
-        self.grants.lock().expect("no panic while held").clear();
+        self.grants.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -84,7 +84,7 @@ impl Access {
                 let token = headers
                     .get("authorization")
                     .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-                let grants = tokens.grants.lock().expect("no panic while held");
+                let grants = tokens.grants.lock().unwrap_or_else(PoisonError::into_inner);
                 let grant =
                     token.and_then(|token| grants.get(token)).filter(|grant| Instant::now() < grant.until);
                 let enough = grant.is_some_and(|grant| match repository {
@@ -129,7 +129,7 @@ impl Access {
         let number = tokens.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let token = format!("token-{number}");
         let grant = Grant { scopes, until: Instant::now() + *lifetime };
-        tokens.grants.lock().expect("no panic while held").insert(token.clone(), grant);
+        tokens.grants.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), grant);
         let body = json!({"token": token, "expires_in": lifetime.as_secs().max(1)}).to_string();
         reply::with(Response::new(reply::full(body)), &[("content-type", "application/json")], StatusCode::OK)
     }

@@ -1,6 +1,6 @@
 //! Faults on demand: which request fails, and how.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::Method;
@@ -91,7 +91,7 @@ impl Faults {
     /// # Panics
     /// Never: nothing panics while the list is held.
     pub fn add(&self, rule: Rule) {
-        self.rules.lock().expect("no panic while held").push(rule);
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
     }
 
     /// Removes all rules.
@@ -99,12 +99,12 @@ impl Faults {
     /// # Panics
     /// Never.
     pub fn clear(&self) {
-        self.rules.lock().expect("no panic while held").clear();
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The fault of this request; counts it.
     pub(crate) fn take(&self, method: &Method, path: &str) -> Option<Fault> {
-        let mut rules = self.rules.lock().expect("no panic while held");
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         for rule in rules.iter_mut() {
             let matches =
                 rule.method.as_ref().is_none_or(|wanted| wanted == method) && path.contains(&rule.path);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use hyper::body::Incoming as Request;
@@ -162,7 +162,7 @@ impl Server {
     /// Never: nothing panics while the list is held.
     #[must_use]
     pub fn requests(&self) -> Vec<Recorded> {
-        self.state.requests.lock().expect("no panic while held").clone()
+        self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Forgets the requests so far.
@@ -170,7 +170,7 @@ impl Server {
     /// # Panics
     /// Never.
     pub fn forget_requests(&self) {
-        self.state.requests.lock().expect("no panic while held").clear();
+        self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// How often a blob was asked for with GET.
@@ -187,7 +187,7 @@ impl Server {
     /// Never.
     #[must_use]
     pub fn tag(&self, repository: &str, tag: &str) -> Option<Digest> {
-        let store = self.state.store.lock().expect("no panic while held");
+        let store = self.state.store.lock().unwrap_or_else(PoisonError::into_inner);
         store.repositories.get(repository)?.tags.get(tag).cloned()
     }
 
@@ -197,7 +197,7 @@ impl Server {
     /// Never.
     #[must_use]
     pub fn manifest(&self, repository: &str, digest: &Digest) -> Option<Bytes> {
-        let store = self.state.store.lock().expect("no panic while held");
+        let store = self.state.store.lock().unwrap_or_else(PoisonError::into_inner);
         Some(store.repositories.get(repository)?.manifests.get(digest)?.bytes.clone())
     }
 
@@ -207,7 +207,7 @@ impl Server {
     /// Never.
     #[must_use]
     pub fn manifest_count(&self, repository: &str) -> usize {
-        let store = self.state.store.lock().expect("no panic while held");
+        let store = self.state.store.lock().unwrap_or_else(PoisonError::into_inner);
         store.repositories.get(repository).map_or(0, |found| found.manifests.len())
     }
 
@@ -217,7 +217,7 @@ impl Server {
     /// Never.
     #[must_use]
     pub fn has_blob(&self, repository: &str, digest: &Digest) -> bool {
-        self.state.store.lock().expect("no panic while held").blob(repository, digest).is_some()
+        self.state.store.lock().unwrap_or_else(PoisonError::into_inner).blob(repository, digest).is_some()
     }
 
     /// Puts a blob into a repository, without a request.
@@ -232,7 +232,7 @@ impl Server {
         let id = self.state.next_id();
         let mut incoming = Incoming::new(&self.state.options.storage, repository, &id)?;
         incoming.write(bytes)?;
-        self.state.store.lock().expect("no panic while held").commit(incoming, &digest)?;
+        self.state.store.lock().unwrap_or_else(PoisonError::into_inner).commit(incoming, &digest)?;
         Ok(digest)
     }
 
@@ -242,7 +242,7 @@ impl Server {
     /// Never.
     #[must_use]
     pub fn open_uploads(&self) -> usize {
-        self.state.uploads.lock().expect("no panic while held").len()
+        self.state.uploads.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Asks something else of its clients from now on: a password was changed, or has expired.
@@ -250,7 +250,7 @@ impl Server {
     /// # Panics
     /// Never.
     pub fn set_access(&self, access: Access) {
-        *self.state.access.lock().expect("no panic while held") = access;
+        *self.state.access.lock().unwrap_or_else(PoisonError::into_inner) = access;
     }
 
     /// Makes all tokens invalid.
@@ -276,7 +276,7 @@ impl State {
     }
 
     fn access(&self) -> Access {
-        self.access.lock().expect("no panic while held").clone()
+        self.access.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn scheme(&self) -> &'static str {
@@ -314,7 +314,7 @@ impl State {
             form,
             status: answer.as_ref().map_or(0, |response| response.status().as_u16()),
         };
-        self.requests.lock().expect("no panic while held").push(recorded);
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(recorded);
         answer
     }
 
@@ -362,7 +362,7 @@ impl State {
             drain(body).await;
             return Ok(refused);
         }
-        let lock = || self.store.lock().expect("no panic while held");
+        let lock = || self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let response = match (split, method.as_str()) {
             (None, "GET" | "HEAD") if matches!(path.as_str(), "/v2/" | "/v2") => reply::with(
                 reply::full_json("{}"),

@@ -1,6 +1,7 @@
 //! `/v2/NAME/blobs/uploads/[ID]`: sessions, chunks, mounts.
 
 use std::io;
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -51,20 +52,20 @@ pub(crate) async fn begin(
     if let (Some(mount), Some(from)) = (parameter(parameters, "mount"), parameter(parameters, "from"))
         && let Ok(digest) = mount.parse::<Digest>()
     {
-        let mut store = state.store.lock().expect("no panic while held");
+        let mut store = state.store.lock().unwrap_or_else(PoisonError::into_inner);
         if store.blob(from, &digest).is_some() {
             store.repository(repository).blobs.insert(digest.clone());
             return Ok(created(repository, &digest));
         }
     }
     let id = state.next_id();
-    let storage = state.store.lock().expect("no panic while held").storage.clone();
+    let storage = state.store.lock().unwrap_or_else(PoisonError::into_inner).storage.clone();
     let mut incoming = Incoming::new(&storage, repository, &id)?;
     if let Some(digest) = parameter(parameters, "digest") {
         receive(&mut incoming, body, u64::MAX).await?;
         return commit(state, repository, incoming, digest, false);
     }
-    state.uploads.lock().expect("no panic while held").insert(id.clone(), incoming);
+    state.uploads.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), incoming);
     Ok(progress(state, repository, &id, 0, StatusCode::ACCEPTED))
 }
 
@@ -102,7 +103,7 @@ fn commit(
         let message = "provided digest did not match uploaded content";
         return Ok(reply::error(StatusCode::BAD_REQUEST, "DIGEST_INVALID", message));
     }
-    state.store.lock().expect("no panic while held").commit(incoming, &digest)?;
+    state.store.lock().unwrap_or_else(PoisonError::into_inner).commit(incoming, &digest)?;
     Ok(created(repository, &digest))
 }
 
@@ -116,10 +117,10 @@ pub(crate) async fn handle(
     deviation: &Deviation,
 ) -> io::Result<Response<Body>> {
     // The session is taken out while it is worked on: two requests to one session are a client's mistake.
-    let taken = state.uploads.lock().expect("no panic while held").remove(id);
+    let taken = state.uploads.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     let Some(mut incoming) = taken else { return Ok(unknown()) };
     let put_back = |incoming: Incoming| {
-        state.uploads.lock().expect("no panic while held").insert(id.to_owned(), incoming);
+        state.uploads.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), incoming);
     };
     if deviation.lose_session {
         incoming.discard();
@@ -146,7 +147,7 @@ pub(crate) async fn handle(
             }
             let limit = deviation.keep.unwrap_or(u64::MAX);
             if deviation.keep_last_chunk {
-                let storage = state.store.lock().expect("no panic while held").storage.clone();
+                let storage = state.store.lock().unwrap_or_else(PoisonError::into_inner).storage.clone();
                 incoming.discard();
                 incoming = Incoming::new(&storage, repository, id)?;
             }

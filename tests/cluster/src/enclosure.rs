@@ -11,7 +11,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -169,8 +169,8 @@ impl Enclosure {
     /// # Errors
     /// When the folder is still there after a minute: something in it could not be ended.
     pub(crate) fn end(&self) -> Result<()> {
-        drop(self.lifeline.lock().expect("no panic under this lock").take());
-        let mut keeper = self.keeper.lock().expect("no panic under this lock");
+        drop(self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         self.anchor.first.signal(Signal::KILL);
         let deadline = Instant::now() + GONE_WITHIN;
         loop {

@@ -9,7 +9,7 @@ mod upload;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use hyper::Response;
 
@@ -125,7 +125,7 @@ impl Quirks {
 
     /// How often this was asked before now.
     fn count(&self, what: &str, path: &str) -> usize {
-        let mut counts = self.counts.lock().expect("no panic while held");
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(format!("{what} {path}")).or_default();
         *count += 1;
         *count - 1
@@ -133,13 +133,13 @@ impl Quirks {
 
     /// How often this was asked so far.
     fn counted(&self, what: &str, path: &str) -> usize {
-        let counts = self.counts.lock().expect("no panic while held");
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.get(&format!("{what} {path}")).copied().unwrap_or(0)
     }
 
     /// The first value that was given for this.
     fn first(&self, what: &str, path: &str, value: u64) -> u64 {
-        let mut counts = self.counts.lock().expect("no panic while held");
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let value = usize::try_from(value).unwrap_or(usize::MAX);
         *counts.entry(format!("{what} {path}")).or_insert(value) as u64
     }

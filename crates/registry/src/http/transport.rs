@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
@@ -79,7 +79,7 @@ impl Transport {
 
     /// A registry by its name; one for each.
     pub(crate) fn host(&self, name: &str, is_loopback: bool) -> Arc<Host> {
-        let mut hosts = self.hosts.lock().expect("no panic while held");
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let host = hosts.entry(name.to_owned()).or_insert_with(|| {
             Arc::new(Host::new(name, self.options().registries.speech(name, is_loopback)))
         });
@@ -88,7 +88,7 @@ impl Transport {
 
     /// The host that a redirect led to.
     fn elsewhere(&self, url: &Url) -> Arc<Host> {
-        let mut hosts = self.elsewhere.lock().expect("no panic while held");
+        let mut hosts = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
         let host =
             hosts.entry(url.origin().ascii_serialization()).or_insert_with(|| Arc::new(Host::elsewhere(url)));
         Arc::clone(host)
