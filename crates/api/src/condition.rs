@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-pub use unbloat_contract::text::{bounded, sanitize};
+use unbloat_text::bounded;
 
 /// The summary of bounded work: `Unknown` while it runs, then `True` or `False`.
 pub const SUCCEEDED: &str = "Succeeded";

@@ -7,7 +7,9 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::condition::{State, bounded};
+use unbloat_text::bounded;
+
+use crate::condition::State;
 
 /// Condition of a report: manifest and config were read.
 pub const INSPECTED: &str = "Inspected";

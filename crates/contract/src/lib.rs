@@ -34,7 +34,6 @@ pub mod limits;
 pub mod progress;
 pub mod request;
 pub mod shape;
-pub mod text;
 pub mod worker;
 
 pub use failure::{Access, Failure, FailureKind};

@@ -2,12 +2,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use unbloat_api::condition::{State, bounded};
+use unbloat_api::condition::State;
 use unbloat_api::finding::{ANALYZED, INSPECTED, SQUASHABLE, Statement};
 use unbloat_api::image_report::{
     MOST_BYTES, MOST_CAUSES, MOST_PATHS, MOST_PLATFORMS, MOST_USERS, ReportedFailures, ReportedUsers, Verdict,
 };
 use unbloat_api::{Finding, ImageReportSpec, ImageReportStatus};
+use unbloat_text::bounded;
 
 use crate::decide::ImageOutcome;
 use crate::facts::{Facts, Unreadable};

@@ -369,22 +369,7 @@ fn said(message: &str) -> String {
 /// A server's words, fit to be printed: one line, no control characters, bounded.
 pub(crate) fn sanitize(text: &str) -> String {
     const LONGEST: usize = 300;
-    let mut out = String::new();
-    for c in text.chars() {
-        let c = if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}') {
-            ' '
-        } else {
-            c
-        };
-        if c == ' ' && (out.is_empty() || out.ends_with(' ')) {
-            continue;
-        }
-        if out.len() + c.len_utf8() > LONGEST {
-            out.push('…');
-            break;
-        }
-        out.push(c);
-    }
-    out.truncate(out.trim_end().len());
-    out
+    let clean = unbloat_text::sanitize(text);
+    let words: Vec<&str> = clean.split_whitespace().collect();
+    unbloat_text::bounded(&words.join(" "), LONGEST)
 }

@@ -1,4 +1,4 @@
-//! Text in as many columns as there are.
+//! Text in as many columns, or bytes, as there are.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -53,6 +53,20 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
+/// At most `limit` bytes of a text, cut at a character and marked where it was.
+#[must_use]
+pub fn bounded(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    const MARK: &str = " …";
+    let mut end = limit.saturating_sub(MARK.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{MARK}", &text[..end])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +92,12 @@ mod tests {
     #[test]
     fn lines_are_broken_at_blanks() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+    }
+
+    #[test]
+    fn a_long_message_is_cut_at_a_character_and_marked() {
+        let cut = bounded(&"ü".repeat(2000), 1024);
+        assert!(cut.len() <= 1024 && cut.ends_with('…'), "{} bytes", cut.len());
+        assert_eq!(bounded("short", 1024), "short");
     }
 }

@@ -16,12 +16,13 @@
 mod escape;
 mod fit;
 mod number;
+mod sanitize;
 mod shell;
 mod squash_command;
 
 pub use escape::{is_unsafe, printable, terminal};
-pub use fit::{fit, fit_end, wrap};
-pub use number::{bytes_in_column, count, parse_bytes};
+pub use fit::{bounded, fit, fit_end, wrap};
+pub use number::{bytes, bytes_in_column, count, parse_bytes, signed_bytes};
+pub use sanitize::sanitize;
 pub use shell::{pattern, quote};
 pub use squash_command::SquashCommand;
-pub use unbloat_contract::text::bytes;

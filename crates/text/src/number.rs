@@ -1,8 +1,29 @@
 //! Sizes and counts. Machines read the exact fields beside them.
 
-const UNITS: [char; 7] = ['B', 'K', 'M', 'G', 'T', 'P', 'E'];
+/// Bytes with a binary unit, `2.0 GiB`: in the command, its pages, messages, and the columns of `kubectl get`.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    // What would be shown as 1024.0 of a unit is one of the next.
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
 
-/// Bytes in at most six columns, in the units of [`crate::bytes`] by their first letter: `0`, `999B`, `1.2K`, `12.4M`, `999M`.
+/// As [`bytes`], for what can be less than nothing: `-82 B`.
+#[must_use]
+pub fn signed_bytes(count: i64) -> String {
+    let sign = if count < 0 { "-" } else { "" };
+    format!("{sign}{}", bytes(count.unsigned_abs()))
+}
+
+const LETTERS: [char; 7] = ['B', 'K', 'M', 'G', 'T', 'P', 'E'];
+
+/// Bytes in at most six columns, in the units of [`bytes`] by their first letter: `0`, `999B`, `1.2K`, `12.4M`, `999M`.
 #[must_use]
 pub fn bytes_in_column(bytes: u64) -> String {
     if bytes == 0 {
@@ -10,12 +31,12 @@ pub fn bytes_in_column(bytes: u64) -> String {
     }
     let (mut value, mut unit) = (bytes as f64, 0);
     // What would be rounded up to 1000 is shown in the next unit, so that no number is wider than the others.
-    while value >= 999.5 && unit + 1 < UNITS.len() {
+    while value >= 999.5 && unit + 1 < LETTERS.len() {
         value /= 1024.0;
         unit += 1;
     }
     let decimals = usize::from(unit > 0 && value < 99.95);
-    format!("{value:.decimals$}{}", UNITS[unit])
+    format!("{value:.decimals$}{}", LETTERS[unit])
 }
 
 /// A size as people write it: `64MiB`, `1.5G`, `1048576`. K, M, G, T are binary, as Kubernetes' Ki, Mi, Gi, Ti.
@@ -47,6 +68,18 @@ pub fn count(number: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_shown_with_one_digit_after_the_point() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1024), "1.0 KiB");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes((1 << 20) - 1), "1.0 MiB");
+        assert_eq!(bytes(800 << 30), "800.0 GiB");
+        assert_eq!(bytes(u64::MAX), "16.0 EiB");
+        assert_eq!(signed_bytes(-1536), "-1.5 KiB");
+        assert_eq!(signed_bytes(i64::MIN), "-8.0 EiB");
+    }
 
     #[test]
     fn sizes_fit_in_six_columns() {

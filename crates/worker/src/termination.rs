@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use unbloat_contract::SquashResult;
-use unbloat_contract::text::bounded;
 use unbloat_contract::worker::{CONTRACT_VERSION, Outcome, TERMINATION_LIMIT, Termination};
+use unbloat_text::bounded;
 
 /// Bytes of a failure's message, as a condition may have.
 const MESSAGE_LIMIT: usize = 1024;

@@ -11,7 +11,6 @@ use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, ListParams, PostParams};
 use tokio::sync::Semaphore;
-use unbloat_api::condition::{bounded, sanitize};
 use unbloat_api::image_report::{MOST_CAUSES, MOST_PATHS, ReportedCause, ReportedPath};
 use unbloat_api::labels;
 use unbloat_contract::analysis::{AnalysisFigures, PlatformAnalysis};
@@ -22,6 +21,7 @@ use unbloat_contract::worker::{
 use unbloat_contract::{AnalyzeRequest, Limits};
 use unbloat_policy::facts::AnalysisFacts;
 use unbloat_policy::image::ImageKey;
+use unbloat_text::{bounded, sanitize};
 
 use super::metrics::DetectorMetrics;
 use super::state::Shared as SharedState;

@@ -14,7 +14,7 @@ use kube::Resource;
 use kube::core::ObjectMeta;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
-use unbloat_api::condition::bounded;
+use unbloat_text::bounded;
 
 /// Annotations and labels of ours begin with this.
 const OURS: &str = "unbloat.dev/";

@@ -13,8 +13,9 @@ mod follow;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use unbloat_api::condition::{self, SUCCEEDED, bounded, sanitize};
+use unbloat_api::condition::{self, SUCCEEDED};
 use unbloat_api::{ImageSquashJob, ImageSquashJobStatus, Reason};
+use unbloat_text::{bounded, sanitize};
 
 use self::draft::Draft;
 use super::outcome;

@@ -2,7 +2,8 @@
 
 use unbloat_api::ImageSquashJobStatus;
 use unbloat_api::squash_job::{ImageFigures, Progress};
-use unbloat_contract::{Figures, SquashResult, text};
+use unbloat_contract::{Figures, SquashResult};
+use unbloat_text::signed_bytes;
 
 use super::units;
 use super::world::SourceFacts;
@@ -80,9 +81,8 @@ pub(crate) fn columns(status: &mut ImageSquashJobStatus) {
     let (Some(before), Some(after)) = (&status.source, &status.target) else { return };
     let pair = |before: Option<String>, after: Option<String>| Some(format!("{}→{}", before?, after?));
     status.layers = pair(before.layers.map(|n| n.to_string()), after.layers.map(|n| n.to_string()));
-    status.size =
-        pair(before.compressed_bytes.map(text::signed_bytes), after.compressed_bytes.map(text::signed_bytes));
-    status.reclaimed = status.reclaimed_bytes.map(text::signed_bytes);
+    status.size = pair(before.compressed_bytes.map(signed_bytes), after.compressed_bytes.map(signed_bytes));
+    status.reclaimed = status.reclaimed_bytes.map(signed_bytes);
 }
 
 /// The summary of a squash in one line.
@@ -92,9 +92,9 @@ pub(crate) fn squashed_message(result: &SquashResult) -> String {
         "{} now {}, {} are {}: {} reclaimed in {}",
         layers(figures.layers_before, "is", "are"),
         figures.layers_after,
-        text::signed_bytes(signed(figures.compressed_bytes_before)),
-        text::signed_bytes(signed(figures.compressed_bytes_after)),
-        text::signed_bytes(result.reclaimed_bytes),
+        signed_bytes(signed(figures.compressed_bytes_before)),
+        signed_bytes(signed(figures.compressed_bytes_after)),
+        signed_bytes(result.reclaimed_bytes),
         units::seconds(result.duration_seconds.ceil() as i64)
     )
 }

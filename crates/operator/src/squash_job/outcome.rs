@@ -4,9 +4,9 @@
 //! code; then the Job alone. The message comes first because a worker that was told to end (exit 143) may have finished.
 
 use unbloat_api::Reason;
-use unbloat_api::condition::bounded;
 use unbloat_contract::worker::{CONTRACT_VERSION, Outcome, is_readable};
 use unbloat_contract::{FailureKind, exit};
+use unbloat_text::bounded;
 
 use super::world::{AttemptFailure, Ended, JobEnd, Terminated, WorkerJob, WorkerPod};
 

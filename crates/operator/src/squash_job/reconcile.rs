@@ -5,9 +5,10 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action as Requeue;
-use unbloat_api::condition::{self, SUCCEEDED, State, Statement, sanitize};
+use unbloat_api::condition::{self, SUCCEEDED, State, Statement};
 use unbloat_api::squash_job::Failure;
 use unbloat_api::{ImageSquashJob, ImageSquashJobStatus, Reason};
+use unbloat_text::sanitize;
 
 use super::apply::Created;
 use super::build;

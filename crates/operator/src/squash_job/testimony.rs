@@ -5,9 +5,10 @@
 //! can't be true is no result.
 
 use unbloat_api::Reason;
-use unbloat_api::condition::{MESSAGE_LIMIT, bounded, sanitize};
+use unbloat_api::condition::MESSAGE_LIMIT;
 use unbloat_contract::{Figures, SquashResult};
 use unbloat_oci::{Digest, Reference};
+use unbloat_text::{bounded, sanitize};
 
 use super::world::{AttemptFailure, Ended};
 

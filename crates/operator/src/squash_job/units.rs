@@ -1,4 +1,4 @@
-//! Durations for people, in messages. Sizes are `unbloat_contract::text::bytes`, as everywhere.
+//! Durations for people, in messages. Sizes are `unbloat_text::bytes`, as everywhere.
 
 /// Seconds as `4 s`, `3 min 5 s` or `2 h 1 min`.
 pub(crate) fn seconds(seconds: i64) -> String {

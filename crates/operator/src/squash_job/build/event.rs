@@ -5,8 +5,8 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
-use unbloat_api::condition::bounded;
 use unbloat_api::{ImageSquashJob, ImageSquashJobStatus, Reason, labels};
+use unbloat_text::bounded;
 
 use super::fingerprint;
 

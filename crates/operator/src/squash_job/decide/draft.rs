@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use unbloat_api::condition::{self, SOURCE_RESOLVED, SUCCEEDED, State, Statement, bounded};
+use unbloat_api::condition::{self, SOURCE_RESOLVED, SUCCEEDED, State, Statement};
 use unbloat_api::squash_job::{Failure, ImageFigures, WorkerRef};
 use unbloat_api::{ImageSquashJob, ImageSquashJobStatus, Reason};
 use unbloat_oci::Reference;
+use unbloat_text::bounded;
 
 use super::{Action, Attempt, POLL, QUEUE_POLL, Refused, Report, Start, Started, stop};
 use crate::config::Config;

@@ -2,9 +2,9 @@
 
 use k8s_openapi::jiff::Timestamp;
 use unbloat_api::Reason;
-use unbloat_api::condition::sanitize;
 use unbloat_api::squash_job::Progress;
 use unbloat_contract::ProgressReport;
+use unbloat_text::sanitize;
 
 use super::draft::Draft;
 use super::{Action, POLL, PROGRESS_STEP, SCHEDULING_SECONDS, stop};
