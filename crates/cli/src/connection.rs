@@ -10,7 +10,7 @@ use unbloat_registry::{
     Client, ClientOptions, Cloud, Credential, Keyring, Location, Registries, Secret, UploadMode, UploadPolicy,
 };
 
-use crate::exit::Usage;
+use crate::error::Usage;
 
 /// Options for every registry of a command.
 #[derive(Args, Clone, Debug, Default)]

@@ -3,13 +3,9 @@
 use std::process::ExitCode;
 
 use unbloat_contract::FailureKind;
-pub(crate) use unbloat_contract::exit::table;
 use unbloat_contract::exit::{CHECK_FAILED, INTERNAL, USAGE};
 
-/// A check that was asked for says no. What it found is printed already.
-#[derive(Debug, thiserror::Error)]
-#[error("the check failed")]
-pub(crate) struct CheckFailed;
+use crate::error::{CheckFailed, Usage};
 
 pub(crate) fn code(ended: anyhow::Result<()>) -> ExitCode {
     let Err(error) = ended else { return ExitCode::SUCCESS };
@@ -43,16 +39,6 @@ fn text(error: &anyhow::Error) -> String {
         text => format!("{text}: {cause}"),
     })
 }
-
-/// A panic, of which the lines above tell.
-#[derive(Debug, thiserror::Error)]
-#[error("internal error; please report it with the lines above")]
-pub(crate) struct Internal;
-
-/// An argument that parses but makes no sense.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Usage(pub(crate) String);
 
 #[cfg(test)]
 mod tests {

@@ -18,13 +18,12 @@ mod args;
 mod cluster;
 mod commands;
 mod connection;
+mod error;
 mod exit;
-mod help;
 mod progress;
 mod report;
 mod settings;
 mod signals;
-mod values;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -63,6 +62,6 @@ pub fn main() -> ExitCode {
 /// A panic of a command is an error like others: what is temporary goes, and the exit code says whose fault it was.
 async fn run(cli: Cli) -> anyhow::Result<()> {
     signals::start()?;
-    let panicked = |_| Err(exit::Internal.into());
+    let panicked = |_| Err(error::Internal.into());
     AssertUnwindSafe(commands::run(cli)).catch_unwind().await.unwrap_or_else(panicked)
 }

@@ -10,11 +10,12 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use unbloat_api::{ImageSquashJob, labels};
 
-use super::args::{ClusterCommand, GetArgs, JobArgs, LogsArgs, PolicyCommand, RunArgs, Shared};
+use super::Shared;
 use super::connect::Connection;
 use super::error::Error;
 use super::follow::{follow, not_found};
 use super::{job, policies, policy_test, reports, table};
+use crate::args::{ClusterCommand, GetArgs, JobArgs, LogsArgs, PolicyCommand, RunArgs};
 
 /// Runs a command; results go to standard output.
 ///

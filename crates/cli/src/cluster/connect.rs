@@ -6,8 +6,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use unbloat_api::ImageSquashJob;
 
-use super::args::ClusterArgs;
 use super::error::Error;
+use crate::args::ClusterArgs;
 
 /// A cluster and the namespace to work in.
 pub(crate) struct Connection {

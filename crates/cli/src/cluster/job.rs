@@ -4,8 +4,8 @@ use kube::api::ObjectMeta;
 use unbloat_api::squash_job::{Base, SecretRef, Source, Target};
 use unbloat_api::{ImageSquashJob, ImageSquashJobSpec};
 
-use super::args::RunArgs;
 use super::error::Error;
+use crate::args::RunArgs;
 
 /// Names of jobs are at most this long; what is made up leaves room for a suffix of the server's.
 const MADE_UP: usize = 46;
@@ -84,7 +84,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cluster::args::ClusterCommand;
+    use crate::args::ClusterCommand;
 
     #[derive(Parser)]
     struct Command {

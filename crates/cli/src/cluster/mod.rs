@@ -6,7 +6,6 @@
 //!
 //! Invariant: nothing is written but an ImageSquashJob that the user names; `policy test` writes nothing.
 
-mod args;
 mod commands;
 mod connect;
 mod error;
@@ -17,6 +16,16 @@ mod policy_test;
 mod reports;
 mod table;
 
-pub(crate) use args::{ClusterCommand, Shared};
 pub(crate) use commands::run;
 pub(crate) use error::Error;
+
+use crate::settings::ProgressStyle;
+
+/// What the command's shared options say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared {
+    /// Print one JSON object instead of text.
+    pub(crate) json: bool,
+    /// How progress is shown, on standard error.
+    pub(crate) progress: ProgressStyle,
+}

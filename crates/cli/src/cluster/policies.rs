@@ -8,12 +8,13 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use unbloat_api::{ImageSquashJob, ImageSquashPolicy, condition, finding};
 
-use super::args::{JobArgs, PoliciesArgs, Shared};
+use super::Shared;
 use super::commands::print;
 use super::connect::Connection;
 use super::error::Error;
 use super::follow::not_found;
 use super::table;
+use crate::args::{JobArgs, PoliciesArgs};
 
 /// Shows policies.
 pub(super) async fn policies(args: &PoliciesArgs, shared: Shared) -> Result<(), Error> {

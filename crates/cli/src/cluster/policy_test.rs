@@ -26,11 +26,12 @@ use unbloat_policy::image::ImageKey;
 use unbloat_policy::inventory::{Owner, Pod as PodRecord, World};
 use unbloat_policy::job::PolicyJob;
 
-use super::args::{PolicyTestArgs, Shared};
+use super::Shared;
 use super::commands::print;
 use super::connect::Connection;
 use super::error::Error;
 use super::table;
+use crate::args::PolicyTestArgs;
 
 /// Largest file.
 const MOST_BYTES: u64 = 1 << 20;

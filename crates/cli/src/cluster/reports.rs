@@ -11,11 +11,12 @@ use serde_json::json;
 use unbloat_api::image_report::Verdict;
 use unbloat_api::{ImageReport, ImageReportStatus};
 
-use super::args::{ReportArgs, Shared};
+use super::Shared;
 use super::commands::print;
 use super::connect::Connection;
 use super::error::Error;
 use super::table;
+use crate::args::ReportArgs;
 
 /// Shows all, or one.
 pub(super) async fn report(args: &ReportArgs, shared: Shared) -> Result<(), Error> {

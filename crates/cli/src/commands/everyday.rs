@@ -10,7 +10,7 @@ use unbloat_text::terminal;
 use crate::args::{CopyArgs, ImageArgs, TagsArgs};
 use crate::commands::{print, print_json, reserve_output};
 use crate::connection::{Images, Needs};
-use crate::exit::Usage;
+use crate::error::Usage;
 use crate::report::bytes;
 use crate::settings::Settings;
 

@@ -12,7 +12,7 @@ use unbloat_squash::{Error, OpenedImage, Progress};
 use crate::args::ExploreArgs;
 use crate::commands::suggestion::squash_of;
 use crate::connection::{Images, Needs};
-use crate::exit::Usage;
+use crate::error::Usage;
 use crate::progress::watch;
 use crate::settings::Settings;
 

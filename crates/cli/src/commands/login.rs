@@ -1,59 +1,15 @@
 //! `login`, `logout`: credentials into the file where every tool finds them, and out of it.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::path::PathBuf;
 
-use clap::Args;
 use serde::Serialize;
 use unbloat_registry::{Client, ClientOptions, Credential, Keyring, Registries, Secret};
 
+use crate::args::{LoginArgs, LogoutArgs};
 use crate::commands::{print, print_json};
 use crate::connection::Passwords;
-use crate::exit::Usage;
+use crate::error::Usage;
 use crate::settings::Settings;
-
-/// `unbloat login`
-#[derive(Args, Debug)]
-pub(crate) struct LoginArgs {
-    /// The registry (HOST[:PORT])
-    #[arg(value_name = "REGISTRY")]
-    registry: String,
-    /// The user name; asked for on a terminal
-    #[arg(short, long, value_name = "NAME")]
-    username: Option<String>,
-    /// Read the password from standard input
-    #[arg(long, requires = "username")]
-    password_stdin: bool,
-    #[command(flatten)]
-    file: FileArgs,
-    /// The registry speaks plain HTTP
-    #[arg(long)]
-    plain_http: bool,
-    /// Trust this certificate authority, or this very certificate, too (PEM; repeatable)
-    #[arg(long, value_name = "FILE")]
-    ca_file: Vec<PathBuf>,
-    /// Accept any certificate
-    #[arg(long)]
-    insecure_skip_tls_verify: bool,
-}
-
-/// `unbloat logout`
-#[derive(Args, Debug)]
-pub(crate) struct LogoutArgs {
-    /// The registry (HOST[:PORT])
-    #[arg(value_name = "REGISTRY")]
-    registry: String,
-    #[command(flatten)]
-    file: FileArgs,
-}
-
-/// Which file it is about.
-#[derive(Args, Debug)]
-struct FileArgs {
-    /// The file of credentials [default: $REGISTRY_AUTH_FILE, else Docker's config.json]
-    #[arg(long, value_name = "FILE")]
-    authfile: Option<PathBuf>,
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,13 +17,6 @@ struct Done {
     registry: String,
     logged_in: bool,
     file: String,
-}
-
-impl FileArgs {
-    fn path(&self) -> Result<PathBuf, Usage> {
-        let found = self.authfile.clone().or_else(unbloat_registry::login_file);
-        found.ok_or_else(|| Usage("there is no home folder: name the file with --authfile".to_owned()))
-    }
 }
 
 fn registry_name(text: &str) -> Result<String, Usage> {

@@ -16,9 +16,6 @@ use anyhow::Context as _;
 use clap::CommandFactory;
 use unbloat_registry::Location;
 
-pub(crate) use analyze::AnalyzeArgs;
-pub(crate) use login::{LoginArgs, LogoutArgs};
-
 use crate::args::{Cli, Command};
 use crate::cluster::{self, Shared};
 
@@ -34,13 +31,6 @@ previous="${COMP_WORDS[COMP_CWORD-1]}"
 _unbloat unbloat "$current" "$previous"
 if [ "${#COMPREPLY[@]}" -gt 0 ]; then printf '%s\n' "${COMPREPLY[@]}"; fi
 echo ":4""#;
-
-/// Version, and what of the machine the build uses.
-pub(crate) fn version() -> &'static str {
-    use std::sync::OnceLock;
-    static VERSION: OnceLock<String> = OnceLock::new();
-    VERSION.get_or_init(|| format!("{} ({})", env!("CARGO_PKG_VERSION"), unbloat_deflate::backend()))
-}
 
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     let Cli { command, settings } = cli;

@@ -8,7 +8,7 @@ use unbloat_squash::Progress;
 use crate::args::{RebaseArgs, RemoveArgs, SquashArgs};
 use crate::commands::{self, print_json};
 use crate::connection::{Images, Needs};
-use crate::exit::Usage;
+use crate::error::Usage;
 use crate::progress::watch;
 use crate::report;
 use crate::settings::Settings;

@@ -8,7 +8,7 @@ use unbloat_squash::{Difference, Progress};
 use crate::args::VerifyArgs;
 use crate::commands::{print, print_json};
 use crate::connection::{Images, Needs};
-use crate::exit::CheckFailed;
+use crate::error::CheckFailed;
 use crate::progress::watch;
 use crate::settings::Settings;
 use unbloat_text::terminal;

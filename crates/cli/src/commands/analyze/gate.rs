@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use unbloat_analysis::{Analysis, Totals};
 
-use crate::exit::Usage;
+use crate::args::ThresholdArgs;
+use crate::error::Usage;
 use crate::report::{bytes, parse_size};
 
 /// The file that is read where none is named.
@@ -55,6 +56,14 @@ const USUAL: Thresholds = Thresholds {
     min_efficiency: None,
     max_size: None,
 };
+
+impl From<&ThresholdArgs> for Thresholds {
+    fn from(args: &ThresholdArgs) -> Self {
+        let ThresholdArgs { max_layers, max_wasted_bytes, max_wasted_percent, min_efficiency, max_size } =
+            *args;
+        Self { max_layers, max_wasted_bytes, max_wasted_percent, min_efficiency, max_size }
+    }
+}
 
 impl Thresholds {
     /// The options' thresholds over the file's.

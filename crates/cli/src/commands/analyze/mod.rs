@@ -1,6 +1,5 @@
 //! `analyze`: where an image's bytes are, why, and whether that is as it should be.
 
-mod args;
 mod difference;
 mod gate;
 mod lint;
@@ -19,12 +18,11 @@ use unbloat_report::PageFile;
 use unbloat_squash::Progress;
 use unbloat_text::SquashCommand;
 
-pub(crate) use args::AnalyzeArgs;
-
+use crate::args::AnalyzeArgs;
 use crate::commands::suggestion::squash_of;
 use crate::commands::{print, print_json};
 use crate::connection::{Images, Needs};
-use crate::exit::CheckFailed;
+use crate::error::CheckFailed;
 use crate::progress::watch;
 use crate::settings::Settings;
 use gate::{Check, Thresholds};
@@ -46,7 +44,7 @@ pub(crate) async fn analyze(settings: &Settings, args: AnalyzeArgs) -> anyhow::R
     let json = args.json || settings.is_json();
     // Whatever is wrong with the request is told before anything is read.
     let thresholds = match args.ci {
-        true => Some(Thresholds::read(&args.thresholds.thresholds(), args.config.as_ref())?),
+        true => Some(Thresholds::read(&Thresholds::from(&args.thresholds), args.config.as_ref())?),
         false => None,
     };
     let dockerfile = match &args.lint {

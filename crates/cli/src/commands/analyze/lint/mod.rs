@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use unbloat_analysis::{Analysis, CauseReport};
 
-use crate::exit::Usage;
+use crate::error::Usage;
 use crate::report::bytes;
 use dockerfile::instructions;
 use history::align;

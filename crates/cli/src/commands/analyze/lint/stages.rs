@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::dockerfile::Instruction;
 use super::heredoc::unquoted;
-use crate::exit::Usage;
+use crate::error::Usage;
 
 /// Instructions that may make a layer.
 pub(super) const MAKES_A_LAYER: [&str; 4] = ["RUN", "COPY", "ADD", "WORKDIR"];

@@ -1,21 +1,11 @@
-//! Arguments of the commands.
+//! The commands that speak to a cluster, on the command line.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use unbloat_contract::{Compression, Format};
 
-use crate::settings::ProgressStyle;
-use crate::{help, values};
-
-/// What the command's shared options say.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shared {
-    /// Print one JSON object instead of text.
-    pub(crate) json: bool,
-    /// How progress is shown, on standard error.
-    pub(crate) progress: ProgressStyle,
-}
+use super::{help, values};
 
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]

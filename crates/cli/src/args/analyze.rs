@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use unbloat_contract::AnalyzeRequest;
 
-use super::gate::Thresholds;
-use crate::args::LimitArgs;
+use super::limits::LimitArgs;
 use crate::connection::ConnectionArgs;
 
 /// `unbloat analyze`
@@ -65,19 +64,19 @@ pub(crate) struct AnalyzeArgs {
 pub(crate) struct ThresholdArgs {
     /// Most layers
     #[arg(long, value_name = "N", requires = "ci")]
-    max_layers: Option<u64>,
+    pub(crate) max_layers: Option<u64>,
     /// Most wasted bytes, as 100MiB
     #[arg(long, value_name = "SIZE", requires = "ci", value_parser = crate::report::parse_size)]
-    max_wasted_bytes: Option<u64>,
+    pub(crate) max_wasted_bytes: Option<u64>,
     /// Most wasted bytes as a share of the unpacked ones, from 0 to 100
     #[arg(long, value_name = "PERCENT", requires = "ci", value_parser = percent)]
-    max_wasted_percent: Option<f64>,
+    pub(crate) max_wasted_percent: Option<f64>,
     /// Least efficiency, from 0 to 1
     #[arg(long, value_name = "SHARE", requires = "ci", value_parser = share)]
-    min_efficiency: Option<f64>,
+    pub(crate) min_efficiency: Option<f64>,
     /// Most compressed bytes, as 2GiB
     #[arg(long, value_name = "SIZE", requires = "ci", value_parser = crate::report::parse_size)]
-    max_size: Option<u64>,
+    pub(crate) max_size: Option<u64>,
 }
 
 fn within(text: &str, limit: f64) -> Result<f64, String> {
@@ -96,13 +95,6 @@ fn percent(text: &str) -> Result<f64, String> {
 
 fn share(text: &str) -> Result<f64, String> {
     within(text, 1.0)
-}
-
-impl ThresholdArgs {
-    pub(crate) fn thresholds(&self) -> Thresholds {
-        let Self { max_layers, max_wasted_bytes, max_wasted_percent, min_efficiency, max_size } = *self;
-        Thresholds { max_layers, max_wasted_bytes, max_wasted_percent, min_efficiency, max_size }
-    }
 }
 
 impl AnalyzeArgs {

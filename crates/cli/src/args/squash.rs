@@ -1,0 +1,104 @@
+//! `unbloat squash` on the command line.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use unbloat_contract::{Base, Compression, Condition, Format, Limits, Shape, SquashRequest};
+
+use super::limits::LimitArgs;
+use super::values;
+use crate::connection::{ConnectionArgs, TwoPlacesArgs};
+
+/// `unbloat squash`
+#[derive(Args, Debug)]
+pub(crate) struct SquashArgs {
+    /// The image
+    #[arg(value_name = "SRC")]
+    source: String,
+    /// Where the result goes; may be SRC, whose tag is then moved if it still is what was read
+    #[arg(value_name = "DST", required_unless_present = "dry_run", default_value = "")]
+    destination: String,
+    /// Drop this path from the result, with all below it (repeatable; globs: * and ? in a component, ** across)
+    #[arg(long, value_name = "PATH")]
+    remove: Vec<String>,
+    /// Empty this file, keeping its metadata (repeatable; globs)
+    #[arg(long, value_name = "PATH")]
+    truncate: Vec<String>,
+    /// A pattern that matches nothing, or a diffID that is not the layer's, is an error
+    #[arg(long)]
+    strict: bool,
+    /// Keep the lowest N layers as they are
+    #[arg(long, value_name = "N", conflicts_with = "base")]
+    base_layers: Option<usize>,
+    /// Keep the layers that the image has in common with this one
+    #[arg(long, value_name = "IMAGE")]
+    base: Option<String>,
+    /// Squash this platform of an index only (os/arch[/variant]; repeatable)
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Vec<String>,
+    /// Compression of the new layer
+    #[arg(long, value_parser = values::compression(), default_value = "keep")]
+    compression: Compression,
+    /// Compression level, in the codec's own scale: gzip 1 to 12 [default: 5], zstd 1 to 19 [default: 3]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    level: Option<i32>,
+    /// Manifest format of the result
+    #[arg(long, value_parser = values::format(), default_value = "keep")]
+    format: Format,
+    /// Do nothing, and end well, when the image has fewer layers than this
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    if_layers: Option<u32>,
+    /// Do nothing, and end well, when upper layers hide fewer bytes than this, as 100MiB
+    #[arg(long, value_name = "SIZE", value_parser = crate::report::parse_size)]
+    if_wasted: Option<u64>,
+    /// Squash an image that is flat already
+    #[arg(long)]
+    force: bool,
+    /// Tell what would be saved and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Read the result back and prove that it is the same tree before the tag moves
+    #[arg(long)]
+    verify: bool,
+    /// A path below a lower layer's symlink goes through the link instead of replacing it
+    #[arg(long)]
+    follow_symlinked_parents: bool,
+    /// Fetch and merge foreign layers too
+    #[arg(long)]
+    allow_foreign: bool,
+    /// Remember what kept layers hold in this folder, which only you may write to; the next squash above them reads none
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) places: TwoPlacesArgs,
+}
+
+impl SquashArgs {
+    pub(crate) fn request(self) -> SquashRequest {
+        SquashRequest {
+            source: self.source,
+            destination: self.destination,
+            remove: self.remove,
+            truncate: self.truncate,
+            strict: self.strict,
+            base: self.base_layers.map(Base::Layers).or(self.base.map(Base::Image)),
+            shape: Shape::default(),
+            condition: Condition { min_layers: self.if_layers, min_wasted_bytes: self.if_wasted },
+            force: self.force,
+            copy_flat: true,
+            platforms: self.platform,
+            compression: self.compression,
+            level: self.level,
+            format: self.format,
+            verify: self.verify,
+            dry_run: self.dry_run,
+            follow_symlinked_parents: self.follow_symlinked_parents,
+            allow_foreign: self.allow_foreign,
+            limits: Limits { cache: self.cache.clone(), ..self.limits.limits() },
+        }
+    }
+}
