@@ -51,7 +51,7 @@ pub use access::Access;
 #[cfg(feature = "faults")]
 pub use faults::{Fault, Faults, Rule};
 #[cfg(feature = "faults")]
-pub use quirks::{LinkForm, LocationForm, Quirk, RangeForm, RetryForm};
+pub use quirks::{LinkForm, LocationForm, Naming, Quirk, RangeForm, RetryForm};
 pub use record::Recorded;
 pub use server::{Options, Server};
 pub use store::Storage;

@@ -121,10 +121,18 @@ impl Identity {
     /// # Errors
     /// If no key can be made.
     pub fn expired(names: &[&str], authority: bool) -> io::Result<Self> {
+        Self::valid_between(names, authority, (2001, 2002))
+    }
+
+    /// One that signed itself and is valid from the beginning of one year to that of another.
+    ///
+    /// # Errors
+    /// If no key can be made.
+    pub fn valid_between(names: &[&str], authority: bool, years: (i32, i32)) -> io::Result<Self> {
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let mut params = params(names)?;
-        params.not_before = rcgen::date_time_ymd(2001, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+        params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
         if authority {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         }

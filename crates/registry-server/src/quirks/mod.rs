@@ -109,6 +109,23 @@ pub enum Quirk {
     MountLies,
     /// Each connection is closed after one answer.
     CloseConnections,
+    /// Answers are HTTP/1.0, each ended by the end of its connection.
+    OldProtocol,
+    /// A chunk of fewer bytes than these is taken, and what follows it, another chunk, is refused with this status: only the last
+    /// one may be so small, and the server says so nowhere.
+    LeastChunk(u64, u16),
+    /// The first so many commits of each blob are answered with 201, HEAD shows the blob, and a manifest that needs it is refused: by its
+    /// digest, or without a name.
+    MissesSent(usize, Naming),
+}
+
+/// Whether a refusal of a manifest names the blobs that are missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// In its words.
+    Named,
+    /// Only that there are some.
+    Unnamed,
 }
 
 /// The quirks of one server, and what they have counted.
@@ -135,6 +152,13 @@ impl Quirks {
     fn counted(&self, what: &str, path: &str) -> usize {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.get(&format!("{what} {path}")).copied().unwrap_or(0)
+    }
+
+    /// What was counted of this kind, at least once and at most so often.
+    fn counted_at_most(&self, what: &str, most: usize) -> Option<String> {
+        let counts = self.counts.lock().expect("no panic while held");
+        let of_kind = |key: &str| key.strip_prefix(what)?.strip_prefix(' ').map(str::to_owned);
+        counts.iter().filter(|(_, count)| **count <= most).find_map(|(key, _)| of_kind(key))
     }
 
     /// The first value that was given for this.

@@ -1,9 +1,9 @@
 //! Quirks of uploads: which ways are refused, what an answer to a chunk says, where a session goes on, what a commit is worth.
 
 use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Response, StatusCode, Version};
 
-use super::{Quirk, Quirks};
+use super::{Naming, Quirk, Quirks};
 use crate::behaviour::Head;
 use crate::deviation::Deviation;
 use crate::reply::{self, Body};
@@ -97,6 +97,29 @@ pub(super) fn before(quirks: &Quirks, quirk: &Quirk, head: &Head) -> Option<Resp
             let late = quirks.counted("sent", digest) > 0 && quirks.count("late", path) < *times;
             if late { answer(404, "BLOB_UNKNOWN") } else { None }
         }
+        Quirk::LeastChunk(bytes, status) if patch && ranged => {
+            // The count of what was too small: anything after it is refused.
+            let refused = quirks.counted("small", path) > 0;
+            if length(head) < *bytes {
+                quirks.count("small", path);
+            }
+            if refused { answer(*status, "BLOB_UPLOAD_INVALID") } else { None }
+        }
+        Quirk::MissesSent(..) if put && is_session(head) => {
+            let parameters = url::form_urlencoded::parse(query.as_bytes());
+            for (_, digest) in parameters.filter(|(key, _)| key == "digest") {
+                quirks.count("missed", &digest);
+            }
+            None
+        }
+        Quirk::MissesSent(times, naming) if put && path.contains("/manifests/") => {
+            let missed = quirks.counted_at_most("missed", *times)?;
+            let words = match naming {
+                Naming::Named => format!("blob unknown to registry: {missed}"),
+                Naming::Unnamed => "blob unknown to registry".to_owned(),
+            };
+            Some(reply::error(StatusCode::NOT_FOUND, "MANIFEST_BLOB_UNKNOWN", &words))
+        }
         Quirk::MovedUploads(status) if path.contains("/blobs/uploads/") && !query.contains("moved=1") => {
             if head.method == Method::GET || head.method == Method::DELETE {
                 return None;
@@ -164,6 +187,10 @@ pub(super) fn after(
         {
             let status = StatusCode::from_u16(*answer).unwrap_or(StatusCode::GATEWAY_TIMEOUT);
             reply::error(status, "UNKNOWN", "the answer was lost, not the work")
+        }
+        Quirk::OldProtocol => {
+            *response.version_mut() = Version::HTTP_10;
+            response
         }
         Quirk::CloseConnections => reply::with(response, &[("connection", "close")], status),
         Quirk::LocationSays(form) if uploads && response.headers().contains_key(LOCATION) => {
