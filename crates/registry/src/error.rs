@@ -82,8 +82,13 @@ pub enum ErrorKind {
     #[error("network failure: {0}")]
     Network(String),
     /// The server's certificate is not trusted.
-    #[error("the server's certificate is not trusted: {0}")]
-    Certificate(String),
+    #[error("the server's certificate is not trusted: {message}")]
+    Certificate {
+        /// What is wrong with it.
+        fault: CertificateFault,
+        /// The same in the words of the TLS library.
+        message: String,
+    },
     /// What answers does not speak TLS.
     #[error("it does not speak TLS")]
     NotTls,
@@ -143,6 +148,22 @@ pub enum ErrorKind {
     /// A file or folder.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+/// What is wrong with a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CertificateFault {
+    /// Nobody who is trusted has signed it.
+    UnknownAuthority,
+    /// It is for another host.
+    WrongHost,
+    /// Its time is over.
+    Expired,
+    /// Its time has not come; often a clock that is wrong.
+    NotYetValid,
+    /// Anything else.
+    Other,
 }
 
 /// Errors by what a user does about them; a program's exit codes follow it.
@@ -214,7 +235,8 @@ impl Error {
 
     /// A registry missed blobs of a manifest. It has confirmed them before: its store shows them late, several pushed the same
     /// ones at once, or it said so without having them.
-    pub(crate) fn is_about_blobs_of_a_manifest(&self) -> bool {
+    #[must_use]
+    pub fn is_about_blobs_of_a_manifest(&self) -> bool {
         self.operation() == Operation::WritingManifest
             && ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"]
                 .iter()
@@ -255,6 +277,7 @@ impl Error {
     #[must_use]
     pub fn category(&self) -> Category {
         match &self.0.kind {
+            _ if self.is_about_blobs_of_a_manifest() => Category::Registry,
             ErrorKind::Location(_) | ErrorKind::Unsupported(_) | ErrorKind::RefusedAddress => Category::Usage,
             ErrorKind::NotFound { .. } => Category::NotFound,
             ErrorKind::Unauthorized { .. } | ErrorKind::Credentials(_) => Category::Unauthorized,
@@ -262,7 +285,7 @@ impl Error {
             | ErrorKind::Status { .. }
             | ErrorKind::Protocol(_)
             | ErrorKind::Network(_)
-            | ErrorKind::Certificate(_)
+            | ErrorKind::Certificate { .. }
             | ErrorKind::NotTls
             | ErrorKind::Timeout(_)
             | ErrorKind::UploadLost { .. } => Category::Registry,
@@ -297,16 +320,26 @@ impl Error {
     /// What to check, where there is something.
     fn advice(&self) -> &'static str {
         match &self.0.kind {
+            _ if self.is_about_blobs_of_a_manifest() => {
+                "it has confirmed these blobs before: see what the registry and its storage log"
+            }
             ErrorKind::NotFound { .. } => "check the name; a registry may also say this of a private image",
             ErrorKind::Unauthorized { .. } => "log in to this registry or check that the account may do this",
             ErrorKind::RateLimited { .. } => "wait, or log in for a higher limit",
             ErrorKind::Network(_) | ErrorKind::Timeout(_) => {
                 "check the host name, the port, the network and any proxy"
             }
-            ErrorKind::Certificate(_) => {
-                "give its certificate authority, or the certificate itself, with --ca-file; in a cluster, with the operator's \
-                 worker.caConfigMap"
-            }
+            ErrorKind::Certificate { fault, .. } => match fault {
+                CertificateFault::WrongHost => "use a name that is in the certificate",
+                CertificateFault::Expired => {
+                    "the registry needs a new certificate; check this machine's clock too"
+                }
+                CertificateFault::NotYetValid => "check the clocks of this machine and of the registry",
+                CertificateFault::UnknownAuthority | CertificateFault::Other => {
+                    "give its certificate authority, or the certificate itself, with --ca-file; in a cluster, with the \
+                     operator's worker.caConfigMap"
+                }
+            },
             ErrorKind::NotTls => {
                 "if this registry may be spoken to without encryption, say --plain-http HOST; in a cluster, plainHTTP beside \
                  the image"

@@ -65,7 +65,7 @@ pub use auth::{Cloud, Credential, Keyring, login_file};
 pub use client::Client;
 pub use copy::{CopyReport, copy, copy_with_referrers};
 pub use destination::{BlobCopy, Destination, Published, Unchanged};
-pub use error::{Category, Error, ErrorKind};
+pub use error::{Category, CertificateFault, Error, ErrorKind};
 pub use fetched::Fetched;
 pub use http::clients::install_tls_provider;
 pub use http::guard::{Guard, Network, NetworkError};

@@ -5,7 +5,9 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::{client, destination, location, noise, options, publish, server};
-use unbloat_registry::{Category, Client, ClientOptions, Error, ErrorKind, Location, Registries};
+use unbloat_registry::{
+    Category, CertificateFault, Client, ClientOptions, Error, ErrorKind, Location, Registries,
+};
 use unbloat_registry_server::{Authority, Fault, Identity, Options, PlainOnTls, Rule, Server, Tls};
 
 const NAMES: &[&str] = &["127.0.0.1", "localhost"];
@@ -48,7 +50,7 @@ async fn loopback_speaks_plain_http_or_tls_whichever_answers() {
             let location = format!("{host}/a/b:t").parse().unwrap();
             read(&trusting(&[&file]), &location).await.unwrap();
             let error = read(&client(), &location).await.unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::Certificate(_)), "{answer:?}: {error}");
+            assert!(matches!(error.kind(), ErrorKind::Certificate { .. }), "{answer:?}: {error}");
             assert!(error.to_string().contains("--ca-file"), "{error}");
         }
         assert!(server.requests().iter().all(|request| request.path.starts_with("/v2/")));
@@ -72,7 +74,10 @@ async fn a_certificate_that_is_itself_named_is_trusted_and_certificate_errors_ar
         let server = with_tls(&plain, identity.into()).await;
         let location = location(&server, "a/b:t");
         read(&trusting(&[&file]), &location).await.unwrap();
-        assert!(matches!(read(&client(), &location).await.unwrap_err().kind(), ErrorKind::Certificate(_)));
+        assert!(matches!(
+            read(&client(), &location).await.unwrap_err().kind(),
+            ErrorKind::Certificate { .. }
+        ));
     }
     // Being named overrules neither the name nor the time.
     for authority in [true, false] {
@@ -83,7 +88,7 @@ async fn a_certificate_that_is_itself_named_is_trusted_and_certificate_errors_ar
             let file = write(folder.path(), "wrong.pem", &identity.certificate);
             let server = with_tls(&plain, identity.into()).await;
             let error = read(&trusting(&[&file]), &location(&server, "a/b:t")).await.unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::Certificate(_)), "{error}");
+            assert!(matches!(error.kind(), ErrorKind::Certificate { .. }), "{error}");
             assert!(!error.is_retryable());
         }
     }
@@ -93,6 +98,48 @@ async fn a_certificate_that_is_itself_named_is_trusted_and_certificate_errors_ar
     let file = write(folder.path(), "named.pem", &named.certificate);
     let server = with_tls(&plain, shown.into()).await;
     assert!(read(&trusting(&[&file]), &location(&server, "a/b:t")).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_certificate_is_told_by_type_and_in_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = image().await;
+    let authority = Authority::new().unwrap();
+    let file = write(folder.path(), "ca.pem", &authority.certificate());
+    let expired = Identity::expired(NAMES, true).unwrap();
+    let named = write(folder.path(), "expired.pem", &expired.certificate);
+    for (identity, trusted, fault, advice) in [
+        (authority.issue(NAMES).unwrap(), None, CertificateFault::UnknownAuthority, "--ca-file"),
+        (
+            authority.issue(&["other.example"]).unwrap(),
+            Some(&file),
+            CertificateFault::WrongHost,
+            "a name that is in the certificate",
+        ),
+        (expired, Some(&named), CertificateFault::Expired, "clock"),
+        (
+            Identity::valid_between(NAMES, true, (2101, 2102)).unwrap(),
+            Some(&file),
+            CertificateFault::NotYetValid,
+            "clock",
+        ),
+    ] {
+        let named = match fault {
+            CertificateFault::NotYetValid => Some(write(folder.path(), "early.pem", &identity.certificate)),
+            _ => trusted.cloned(),
+        };
+        let server = with_tls(&plain, identity.into()).await;
+        let client = trusting(&named.iter().collect::<Vec<_>>());
+        let error = read(&client, &location(&server, "a/b:t")).await.unwrap_err();
+        let found = match error.kind() {
+            ErrorKind::Certificate { fault, .. } => *fault,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found, fault, "{error}");
+        assert!(error.to_string().contains(advice), "{error}");
+        assert!(!error.is_retryable(), "{error}");
+        assert_eq!(server.requests().len(), 0);
+    }
 }
 
 #[tokio::test]

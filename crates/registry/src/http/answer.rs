@@ -4,11 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
-use rustls::Error as TlsError;
+use rustls::{CertificateError, Error as TlsError};
 use serde::Deserialize;
 use unbloat_oci::Digest;
 
-use crate::error::{Answer, Error, ErrorKind, sanitize};
+use crate::error::{Answer, CertificateFault, Error, ErrorKind, sanitize};
 use crate::operation::Operation;
 
 /// Most bytes of an error's body that are read.
@@ -166,12 +166,29 @@ pub(crate) fn describe(error: &reqwest::Error) -> String {
 /// A failed request by type: a certificate that is not trusted stays so however often it is asked.
 pub(crate) fn failure(error: &reqwest::Error) -> ErrorKind {
     match tls_error(error) {
-        Some(TlsError::InvalidCertificate(_) | TlsError::NoCertificatesPresented) => {
-            ErrorKind::Certificate(describe(error))
+        Some(TlsError::InvalidCertificate(wrong)) => {
+            ErrorKind::Certificate { fault: fault(wrong), message: describe(error) }
+        }
+        Some(TlsError::NoCertificatesPresented) => {
+            ErrorKind::Certificate { fault: CertificateFault::Other, message: describe(error) }
         }
         // What came was no record of TLS.
         Some(TlsError::InvalidMessage(_)) => ErrorKind::NotTls,
         _ => ErrorKind::Network(describe(error)),
+    }
+}
+
+fn fault(wrong: &CertificateError) -> CertificateFault {
+    match wrong {
+        CertificateError::UnknownIssuer => CertificateFault::UnknownAuthority,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            CertificateFault::WrongHost
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => CertificateFault::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            CertificateFault::NotYetValid
+        }
+        _ => CertificateFault::Other,
     }
 }
 

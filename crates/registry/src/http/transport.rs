@@ -314,7 +314,7 @@ impl Transport {
                 match tokio::time::timeout(self.options().timeouts.connect, http.get(probe).send()).await {
                     Ok(Ok(_)) => true,
                     // It does, with a certificate that is not trusted: the request itself shall say so.
-                    Ok(Err(error)) => matches!(failure(&error), ErrorKind::Certificate(_)),
+                    Ok(Err(error)) => matches!(failure(&error), ErrorKind::Certificate { .. }),
                     Err(_) => false,
                 };
             if heard && url.set_scheme(other).is_ok() {
