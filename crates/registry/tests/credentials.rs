@@ -10,7 +10,7 @@ use bytes::Bytes;
 use common::{client, descriptor, destination, location, noise, options, publish, server};
 use unbloat_oci::Digest;
 use unbloat_registry::{Client, ClientOptions, Credential, ErrorKind, Keyring, Secret};
-use unbloat_registry_server::{Access, Options, Quirk, Server};
+use unbloat_registry_server::{Access, Fault, Options, Quirk, Rule, Server};
 
 const PASSWORD: &str = "open-sesame";
 
@@ -285,4 +285,30 @@ async fn a_login_is_tried_before_it_is_kept_and_the_file_is_its_owners() {
         "{text}"
     );
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+}
+
+#[tokio::test]
+async fn a_token_that_ran_out_is_renewed_where_the_registry_says_403_of_it() {
+    let (plain, layer, digest) = image().await;
+    for method in [reqwest::Method::GET, reqwest::Method::PATCH, reqwest::Method::PUT] {
+        let server = with(&plain, token(false), vec![Quirk::RefusedIs403]).await;
+        let rule = Rule::new("a/b/", Fault::ExpireTokens).method(method.clone()).times(2);
+        server.faults().add(rule);
+        let client = known_on(&[&server]);
+        let source = client.source(&location(&server, "a/b:t")).await.unwrap();
+        assert_eq!(source.resolve().await.unwrap().descriptor.digest(), &digest);
+        for _ in 0..2 {
+            assert_eq!(source.blob(&descriptor(&layer)).collect(u64::MAX).await.unwrap(), layer);
+        }
+        let to = client.destination(&location(&server, "a/b:new")).await.unwrap();
+        publish(&to, &[noise(77, 700_000)]).await;
+    }
+    // What is refused at once is not asked for over and over.
+    let server = with(&plain, token(false), vec![Quirk::RefusedIs403]).await;
+    server.faults().add(Rule::new("/manifests/", Fault::Status(403, Vec::new())));
+    let source = known_on(&[&server]).source(&location(&server, "a/b:t")).await.unwrap();
+    let error = source.resolve().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Unauthorized { status: 403, .. }), "{error}");
+    let tokens = server.requests().iter().filter(|request| request.path == "/token").count();
+    assert!(tokens <= 1, "{tokens} tokens");
 }

@@ -107,6 +107,8 @@ struct Issued {
     until: Option<Instant>,
     /// A refusal of it, even one that says 403, need not be the last word: it may have expired, or somebody may be known.
     better: bool,
+    /// The registry has taken it.
+    accepted: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -195,6 +197,19 @@ impl Authentication {
         lock(&self.headers).get(scope).is_some_and(|issued| issued.better)
     }
 
+    /// A request with what was issued for this scope succeeded.
+    pub(crate) fn accepted(&self, scope: &Scope) {
+        if let Some(issued) = lock(&self.headers).get_mut(scope) {
+            issued.accepted = true;
+        }
+    }
+
+    /// Whether what was issued for this scope has been taken before and runs out: a refusal of it, even one that says 403, may
+    /// mean that its time is over.
+    pub(crate) fn may_have_expired(&self, scope: &Scope) -> bool {
+        lock(&self.headers).get(scope).is_some_and(|issued| issued.accepted && issued.until.is_some())
+    }
+
     /// What the registry asked for last.
     pub(crate) fn challenge(&self) -> Option<Challenge> {
         lock(&self.challenge).clone()
@@ -257,7 +272,7 @@ impl Authentication {
                     Ok(Some((header, until))) if failed != Some(&header) => {
                         let nobody = matches!(candidate, Candidate::Anonymous);
                         let better = candidate.renews() || (nobody && rank + 1 < candidates.len());
-                        let issued = Issued { header: header.clone(), rank, until, better };
+                        let issued = Issued { header: header.clone(), rank, until, better, accepted: false };
                         lock(&self.headers).insert(scope.clone(), issued);
                         return Ok(Some(header));
                     }

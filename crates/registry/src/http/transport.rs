@@ -123,7 +123,12 @@ impl Transport {
             }
             let failed = match outcome {
                 Err(kind) => Error::new(host.name(), call.operation, &call.subject, kind),
-                Ok(response) if call.accept.contains(&response.status()) => return Ok(response),
+                Ok(response) if call.accept.contains(&response.status()) => {
+                    if response.status().is_success() && progress.authorization.is_some() {
+                        host.authentication.accepted(call.scope);
+                    }
+                    return Ok(response);
+                }
                 Ok(response) => match self.go_on(host, &call, &mut progress, response).await? {
                     None => continue,
                     Some(error) => error,
@@ -194,7 +199,9 @@ impl Transport {
             && own
             && progress.refusals == 0
             && progress.authorization.is_some()
-            && host.authentication.could_do_better(call.scope);
+            && (host.authentication.could_do_better(call.scope)
+                // Where HEAD is refused, the answer decides nothing anyway.
+                || (call.method != Method::HEAD && host.authentication.may_have_expired(call.scope)));
         if status == StatusCode::UNAUTHORIZED || expired {
             if own {
                 return self.renew(host, host, call, progress, response).await;
