@@ -238,6 +238,19 @@ async fn every_page_of_tags_is_read_in_every_form_of_link() {
 }
 
 #[tokio::test]
+async fn servers_of_the_old_protocol_are_read() {
+    let (plain, layer, blob, digest) = published(LARGE).await;
+    for quirks in [vec![Quirk::OldProtocol], vec![Quirk::OldProtocol, Quirk::NoRanges]] {
+        let server = beside(&plain, quirks).await;
+        server.faults().add(Rule::new("/blobs/", Fault::Truncate(1_000_000)).times(1));
+        let source = source(&client(), &server, "a/b:t").await;
+        assert_eq!(source.current_digest(None).await.unwrap(), Some(digest.clone()));
+        assert_eq!(source.tags().await.unwrap(), ["t"]);
+        assert_eq!(source.blob(&blob).collect(u64::MAX).await.unwrap(), layer);
+    }
+}
+
+#[tokio::test]
 async fn documents_that_break_off_are_asked_for_again() {
     let server = quirky(vec![Quirk::BreakManifests(2)]).await;
     publish(&destination(&client(), &server, "a/b:t").await, &[noise(1, 1000)]).await;

@@ -90,6 +90,11 @@ impl<'a> Pages<'a> {
             let transport = &self.repository.transport;
             let (place, name) = (self.repository.registry(), &self.repository.name);
             match transport.body(place, self.operation, name, response, MAX_PAGE_BYTES).await {
+                Ok(bytes) if breaks_off(&bytes) => {
+                    if !attempts.again(None).await {
+                        return Err(self.fault("the list breaks off".to_owned()));
+                    }
+                }
                 Ok(bytes) => {
                     self.follow(&url, &headers)?;
                     return Ok(Some(bytes));
@@ -99,6 +104,13 @@ impl<'a> Pages<'a> {
             }
         }
     }
+}
+
+/// Whether a page ends before it is complete. Where an answer has no length and ends with its connection, as in HTTP/1.0, nothing else
+/// tells that.
+fn breaks_off(page: &[u8]) -> bool {
+    let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(page);
+    !page.trim_ascii().is_empty() && parsed.is_err_and(|error| error.is_eof())
 }
 
 impl Repository {
