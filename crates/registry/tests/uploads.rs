@@ -15,7 +15,7 @@ use unbloat_registry::{
     UploadPolicy,
 };
 use unbloat_registry_server::{
-    Access, Authority, Fault, LocationForm, Options, Quirk, RangeForm, Recorded, Rule, Server, Tls,
+    Access, Authority, Fault, LocationForm, Naming, Options, Quirk, RangeForm, Recorded, Rule, Server, Tls,
 };
 
 const UPLOADS: &str = "/blobs/uploads/";
@@ -425,6 +425,70 @@ async fn a_body_that_keeps_moving_has_the_time_that_it_takes() {
     upload.abort().await;
 }
 
+#[tokio::test]
+async fn blobs_that_are_missed_after_their_commit_are_sent_again_once() {
+    for naming in [Naming::Named, Naming::Unnamed] {
+        let server = survives(&[Quirk::MissesSent(1, naming)]).await;
+        let commits = of(&server, &Method::PUT);
+        let commits = commits.iter().filter(|request| request.path.contains(UPLOADS)).count();
+        // The config and two layers, each twice, however many are named at once.
+        assert_eq!(commits, 6, "{naming:?}");
+    }
+}
+
+#[tokio::test]
+async fn blobs_that_are_missed_for_ever_end_in_an_error_that_says_so() {
+    for naming in [Naming::Named, Naming::Unnamed] {
+        let server = server_with(&[Quirk::MissesSent(99, naming)]).await;
+        let error = push(&destination(&common::client(), &server, "a/b:t").await, 1).await.unwrap_err();
+        assert!(error.has_code("MANIFEST_BLOB_UNKNOWN"), "{error}");
+        assert_eq!(error.category(), unbloat_registry::Category::Registry);
+        assert!(error.to_string().contains("it has confirmed these blobs before"), "{error}");
+        assert_eq!(server.tag("a/b", "t"), None);
+        assert_eq!(server.open_uploads(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_minimum_of_chunks_that_nobody_told_of_leads_to_a_stream_and_a_larger_chunk_is_taken() {
+    // Amazon's is 5 MiB; here in the measure of these chunks.
+    for status in [400, 405, 416] {
+        let server = survives(&[Quirk::LeastChunk(2 * CHUNK as u64, status)]).await;
+        let streams = of(&server, &Method::PATCH);
+        assert_eq!(streams.iter().filter(|request| request.header("content-range").is_none()).count(), 1);
+        let mut larger = options();
+        larger.upload.chunk_bytes = 2 * CHUNK;
+        let server = survives_with(larger, &[Quirk::LeastChunk(2 * CHUNK as u64, status)]).await;
+        // Two chunks and the rest, which may be smaller.
+        assert_eq!((chunks(&server), of(&server, &Method::PATCH).len()), (3, 3), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_minimum_that_would_not_fit_into_memory_leads_to_a_stream_at_once() {
+    for (least, streams) in [(2 * CHUNK, 0), ((64 << 20) + 1, 1), (usize::MAX, 1)] {
+        let with = Options { min_chunk: Some(least), ..Options::default() };
+        let server = Server::start(with).await.unwrap();
+        let destination = destination(&common::client(), &server, "a/b:t").await;
+        // Two of this size: what was learned of the registry holds for the second.
+        for seed in [1, 2] {
+            let digest = push(&destination, seed).await.unwrap();
+            is_whole(&server, &digest).await;
+        }
+        let patches = of(&server, &Method::PATCH);
+        let streamed = patches.iter().filter(|request| request.header("content-range").is_none()).count();
+        assert_eq!(streamed, 2 * streams, "{least}");
+    }
+}
+
+#[tokio::test]
+async fn servers_of_the_old_protocol_are_written_to() {
+    let server = survives(&[Quirk::OldProtocol]).await;
+    assert_eq!(chunks(&server), 6);
+    survives(&[Quirk::OldProtocol, Quirk::RefuseCoded(411), Quirk::RefuseChunks(2, 411)]).await;
+    survives(&[Quirk::OldProtocol, Quirk::RefuseWhole(405)]).await;
+}
+
 /// A server that answers POST at once and takes each PATCH slowly.
 async fn slow_reader(each: Duration) -> std::net::SocketAddr {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -491,7 +555,7 @@ impl Dice {
 
     fn quirk(&mut self) -> Quirk {
         let status = self.of(&[400, 404, 405, 411, 413, 416, 501]);
-        match self.roll(16) {
+        match self.roll(19) {
             0 => Quirk::RefuseChunks(self.roll(6) as usize, status),
             1 => Quirk::RefuseStreams(status),
             2 => Quirk::RefuseWhole(status),
@@ -518,6 +582,9 @@ impl Dice {
             12 => Quirk::CloseConnections,
             13 => Quirk::HeadOfBlobs(self.of(&[403, 405, 500])),
             14 => Quirk::RefuseCoded(self.of(&[400, 411])),
+            15 => Quirk::LeastChunk(2 * CHUNK as u64, status),
+            16 => Quirk::MissesSent(1, self.of(&[Naming::Named, Naming::Unnamed])),
+            17 => Quirk::OldProtocol,
             _ => Quirk::TooMany(1, unbloat_registry_server::RetryForm::Seconds(0)),
         }
     }

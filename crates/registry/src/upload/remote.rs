@@ -54,10 +54,13 @@ impl RemoteUpload {
         let session = Session::begin(&repository).await?;
         let facts = &repository.host.uploads;
         let wanted = policy.chunk_bytes.min(facts.largest_chunk());
-        let chunk_bytes = wanted.max(session.min_chunk).clamp(1, LARGEST_CHUNK);
-        if session.min_chunk > LARGEST_CHUNK {
+        // A minimum that does not fit into memory is a refusal of chunks; then it is none for what is gathered before a stream.
+        let fits = session.min_chunk <= LARGEST_CHUNK;
+        if !fits {
             facts.refuse(Way::Chunked, Class::Large);
         }
+        let least = if fits || policy.mode == UploadMode::Chunked { session.min_chunk } else { 0 };
+        let chunk_bytes = wanted.max(least).clamp(1, LARGEST_CHUNK);
         let beginnings = repository.transport.options().retry.attempts;
         Ok(Self {
             mode: policy.mode,

@@ -40,7 +40,8 @@ impl Session {
         let url = location(response.url(), &response).map_err(fault)?.or(named).ok_or_else(|| {
             fault(ErrorKind::Protocol("an upload was opened without a usable Location".to_owned()))
         })?;
-        let mut session = Self { repository: repository.clone(), url, min_chunk: 0 };
+        let mut session =
+            Self { repository: repository.clone(), url, min_chunk: repository.host.uploads.least_chunk() };
         session.learn(&response);
         Ok(session)
     }

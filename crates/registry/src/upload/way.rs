@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
+use crate::auth::cloud::Cloud;
 use crate::options::UploadMode;
 
 /// Smallest chunk that is tried after a 413: what is refused below this is refused for something else.
@@ -9,6 +10,9 @@ const SMALLEST_CHUNK: usize = 1 << 20;
 
 /// Just below 4 MiB, a limit that several servers have on a request and not all call by its name.
 const BELOW_FOUR: usize = (4 << 20) - (64 << 10);
+
+/// The smallest part of an upload to S3 but for the last.
+const LEAST_PART: usize = 5 << 20;
 
 /// A way of sending a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub(crate) struct UploadFacts {
     lost: [AtomicU32; 3],
     /// Largest chunk that is taken.
     largest_chunk: AtomicUsize,
+    /// Smallest chunk that is taken, but for the last, where the registry does not say.
+    least_chunk: usize,
 }
 
 impl UploadFacts {
@@ -55,11 +61,19 @@ impl UploadFacts {
     pub(crate) fn of(registry: &str) -> Self {
         // GitHub's answers more than 4 MiB with 416 (oras-project/rust-oci-client issue 35), which costs a request to find out.
         let largest = if registry == "ghcr.io" { BELOW_FOUR } else { usize::MAX };
+        // Amazon's are parts of a multipart upload to S3, which have 5 MiB at least; a smaller one fails when the next comes.
+        let least_chunk = if Cloud::Aws.has_registry(registry) { LEAST_PART } else { 0 };
         Self {
             refused: Default::default(),
             lost: Default::default(),
             largest_chunk: AtomicUsize::new(largest),
+            least_chunk,
         }
+    }
+
+    /// Smallest chunk that is taken by what is known of the registry; its own word counts more.
+    pub(crate) fn least_chunk(&self) -> usize {
+        self.least_chunk
     }
 
     /// The way to send a blob of this class; `None` when each was refused.
@@ -131,6 +145,16 @@ mod tests {
         assert_eq!(way(Class::Large), None);
         facts.forget_refusals(Class::Large);
         assert_eq!(way(Class::Large), Some(Way::Chunked));
+    }
+
+    #[test]
+    fn githubs_and_amazons_sizes_are_known_before_the_first_chunk() {
+        let github = UploadFacts::of("ghcr.io");
+        assert!((github.largest_chunk(), github.least_chunk()) == (BELOW_FOUR, 0) && BELOW_FOUR < 4 << 20);
+        let amazon = UploadFacts::of("123456789012.dkr.ecr.eu-central-1.amazonaws.com");
+        assert_eq!((amazon.largest_chunk(), amazon.least_chunk()), (usize::MAX, 5 << 20));
+        let other = UploadFacts::of("registry.example");
+        assert_eq!((other.largest_chunk(), other.least_chunk()), (usize::MAX, 0));
     }
 
     #[test]
