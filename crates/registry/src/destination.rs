@@ -345,7 +345,13 @@ impl Destination {
         let mut missing: Vec<Digest> = error.named_digests().to_vec();
         if missing.is_empty() {
             for digest in origins::digests_of(manifest) {
-                if repository.presence(&digest).await != Presence::There(self.origins.size(&digest)) {
+                let size = self.origins.size(&digest);
+                let shown = match repository.presence(&digest).await {
+                    // Of what the caller made only the caller knows the size.
+                    Presence::There(found) => size.is_none() || found == size,
+                    Presence::Absent | Presence::Unknown => false,
+                };
+                if !shown {
                     missing.push(digest);
                 }
             }

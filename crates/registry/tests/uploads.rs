@@ -439,7 +439,7 @@ async fn blobs_that_are_missed_after_their_commit_are_sent_again_once() {
 #[tokio::test]
 async fn blobs_that_are_missed_for_ever_end_in_an_error_that_says_so() {
     for naming in [Naming::Named, Naming::Unnamed] {
-        let server = server_with(&[Quirk::MissesSent(99, naming)]).await;
+        let server = server_with(&[Quirk::MissesSent(9, naming)]).await;
         let error = push(&destination(&common::client(), &server, "a/b:t").await, 1).await.unwrap_err();
         assert!(error.has_code("MANIFEST_BLOB_UNKNOWN"), "{error}");
         assert_eq!(error.category(), unbloat_registry::Category::Registry);

@@ -112,6 +112,16 @@ pub(super) fn before(quirks: &Quirks, quirk: &Quirk, head: &Head) -> Option<Resp
             }
             None
         }
+        Quirk::MissesSent(times, _) if query.contains("mount=") => {
+            // What it has from elsewhere it does not miss, however often it is sent.
+            let parameters = url::form_urlencoded::parse(query.as_bytes());
+            for (_, digest) in parameters.filter(|(key, _)| key == "mount") {
+                for _ in 0..=*times {
+                    quirks.count("missed", &digest);
+                }
+            }
+            None
+        }
         Quirk::MissesSent(times, naming) if put && path.contains("/manifests/") => {
             let missed = quirks.counted_at_most("missed", *times)?;
             let words = match naming {
