@@ -186,8 +186,6 @@ pub fn kind_of_registry(error: &unbloat_registry::Error) -> FailureKind {
         (Category::Usage, _) => FailureKind::InvalidSpec,
         (Category::Unauthorized, true) => FailureKind::PushUnauthorized,
         (Category::Unauthorized, false) => FailureKind::PullUnauthorized,
-        // Its store shows late what it took: that passes.
-        (Category::NotFound, true) if error.is_retryable() => FailureKind::RegistryUnavailable,
         // A folder that is not there.
         (Category::NotFound, true) if matches!(error.kind(), ErrorKind::Io(_)) => FailureKind::LocalFile,
         (Category::NotFound, true) => FailureKind::TargetRefused,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use unbloat_contract::{Base, RebaseRequest, RemoveRequest, SquashRequest, VerifyRequest};
 use unbloat_oci::{Codec, Descriptor, Digest, Family, Manifest};
 use unbloat_registry::{Client, ClientOptions, Location, Retry, UploadPolicy};
-use unbloat_registry_server::{LocationForm, Options, Quirk, RangeForm, Server};
+use unbloat_registry_server::{LocationForm, Naming, Options, Quirk, RangeForm, Server};
 use unbloat_squash::Progress;
 
 /// Small, so that a layer of a test has many.
@@ -33,6 +33,10 @@ fn behaviours() -> Vec<Vec<Quirk>> {
         vec![Quirk::MovedUploads(307), Quirk::RefuseChunks(2, 405)],
         vec![Quirk::MountAnswers(500), Quirk::HeadOfBlobs(403)],
         vec![Quirk::MountLies],
+        vec![Quirk::MissesSent(1, Naming::Named)],
+        vec![Quirk::MissesSent(1, Naming::Unnamed), Quirk::RefuseChunks(1, 400)],
+        vec![Quirk::LeastChunk(2 * CHUNK as u64, 400)],
+        vec![Quirk::OldProtocol, Quirk::RefuseCoded(411), Quirk::RefuseChunks(1, 411)],
         vec![Quirk::NoUploadStatus(404), Quirk::CloseConnections],
     ]
 }
@@ -213,4 +217,41 @@ async fn a_registry_that_takes_nothing_has_no_image_afterwards() {
         unbloat_squash::squash(&ground.client, &request, &Arc::new(Progress::default())).await.unwrap_err();
     assert!(error.to_string().contains("405"), "{error}");
     assert_eq!(ground.quirky.tag("squashed/flat", "t"), None);
+}
+
+/// A layer that was made here has no other origin: it is made once more, and a registry that loses it again is the error.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_loses_a_new_layer_gets_it_once_more_and_no_third_time() {
+    for naming in [Naming::Named, Naming::Unnamed] {
+        for verify in [false, true] {
+            let sent = |ground: &Ground| {
+                let commits = ground.quirky.requests().into_iter().filter(|request| {
+                    request.method.as_str() == "PUT"
+                        && request.path.contains("squashed/flat/blobs/uploads/")
+                        && request.status == 201
+                });
+                commits.count()
+            };
+            let squash = async |ground: &Ground| {
+                let request = SquashRequest {
+                    verify,
+                    ..SquashRequest::new(&ground.quirky("source/image"), &ground.quirky("squashed/flat"))
+                };
+                unbloat_squash::squash(&ground.client, &request, &Arc::new(Progress::default())).await
+            };
+            let ground = Ground::new(vec![Quirk::MissesSent(1, naming)]).await;
+            let result = squash(&ground).await.unwrap();
+            assert!(result.warnings.iter().any(|warning| warning.contains("lost a layer")), "{result:?}");
+            assert_eq!(sent(&ground), 4, "layer and config, each twice");
+            ground.is_whole("squashed/flat", &[]).await;
+
+            let ground = Ground::new(vec![Quirk::MissesSent(9, naming)]).await;
+            let error = squash(&ground).await.unwrap_err();
+            assert_eq!(error.exit_code(), 5, "{error}");
+            assert!(error.to_string().contains("it has confirmed these blobs before"), "{error}");
+            assert!(sent(&ground) <= 5, "{} blobs were sent", sent(&ground));
+            assert_eq!(ground.quirky.tag("squashed/flat", "t"), None);
+            assert_eq!(ground.quirky.open_uploads(), 0);
+        }
+    }
 }

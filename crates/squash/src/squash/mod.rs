@@ -23,6 +23,9 @@ use crate::image::Image;
 use crate::open::{Found, Wanted, open, parse_platforms};
 use crate::progress::Progress;
 
+/// How often layers are made again that a registry has lost after it had shown them. One that loses a layer twice will do so again.
+const MADE_AGAIN: u32 = 1;
+
 /// Squashes what `request` names.
 ///
 /// # Guarantees
@@ -56,10 +59,7 @@ pub async fn squash(
     let unchanged = Unchanged { source: &watched, digest };
     match squash.nothing_to_do(&found).await? {
         Some(reason) => squash.leave(&found, reason, &mut result).await?,
-        None => {
-            let made = squash.images(&found).await?;
-            squash.publish(&found, &made, &unchanged, &mut result).await?;
-        }
+        None => result = squash.make_and_publish(&found, &unchanged, &result).await?,
     }
     result.reclaimed_bytes = result.figures.pull_bytes_saved();
     result.bytes_read = source.bytes_read();
@@ -97,6 +97,39 @@ struct Squash<'a> {
 }
 
 impl Squash<'_> {
+    /// Makes every image and publishes the result. A registry that lost a layer which was made here, after it had shown it, gets it
+    /// made and sent once more; what was copied is sent again by its destination.
+    async fn make_and_publish(
+        &self,
+        found: &Found,
+        unchanged: &Unchanged<'_>,
+        begun: &SquashResult,
+    ) -> Result<SquashResult, Error> {
+        let mut more = MADE_AGAIN;
+        let mut lost = Vec::new();
+        loop {
+            let mut result = begun.clone();
+            let outcome = match self.images(found).await {
+                Ok(made) => self.publish(found, &made, unchanged, &mut result).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(()) => {
+                    result.warnings.extend(lost);
+                    return Ok(result);
+                }
+                Err(Error::Registry(error)) if more > 0 && error.is_about_blobs_of_a_manifest() => {
+                    more -= 1;
+                    lost.push(format!(
+                        "{} lost a layer that it had taken: it was made and sent again",
+                        error.place()
+                    ));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Every image, one after the other.
     async fn images(&self, found: &Found) -> Result<Vec<Made>, Error> {
         let mut made = Vec::new();
