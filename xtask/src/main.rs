@@ -13,6 +13,7 @@ mod image;
 mod man;
 mod rbac;
 mod shell;
+mod side_by_side;
 mod steps;
 mod test;
 mod tools;

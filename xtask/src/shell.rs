@@ -7,6 +7,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+/// Variables for a program, with their values.
+pub(crate) type Environment = Vec<(&'static str, PathBuf)>;
+
 /// The workspace's root.
 pub(crate) fn workspace() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{
     cluster, generated, image,
     shell::{cargo, program, quiet, run, workspace},
-    tools,
+    side_by_side, tools,
 };
 
 /// How a step ended when it did not fail.
@@ -64,7 +64,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step::new("proof", "squashed images against independent unpackers and registries", proof)
         .with_a_second_try(),
     Step::new("images", "both images within their limits, without and with the Dockerfile", images),
-    Step::new("cluster", "the operator on a real Kubernetes", on_a_cluster).with_a_second_try(),
+    Step::new("cluster", "the operator on a real Kubernetes", on_a_cluster),
     Step::new("fuzz", "each fuzz target for a short while", fuzz),
 ];
 
@@ -73,6 +73,9 @@ const PROOF: &str = "tests/proof";
 
 /// The crates whose tests need a Kubernetes.
 const CLUSTER: &[&str] = &["tests/cluster", "tests/operator"];
+
+/// Of these, what takes longest, longest first.
+const SLOWEST_ON_A_CLUSTER: &[&str] = &["lifecycle", "failures", "nodes", "policy", "tenant", "chart"];
 
 /// Seconds that each fuzz target runs.
 const FUZZ_SECONDS: u32 = 20;
@@ -140,13 +143,14 @@ fn on_a_cluster() -> Result<Outcome> {
     ensure!(cluster::run(&["build".to_owned()])?, "the commands of tests/cluster could not be built");
     // Nothing is done where the steps before built it.
     ensure!(image::run(&[])?, "the images could not be made");
-    let mut test = tests_of(CLUSTER)?;
-    test.env("UNBLOAT_IMAGES", image::target_folder().join("images"));
-    test.env("UNBLOAT_BIN", image::command()?);
+    let mut environment =
+        vec![("UNBLOAT_IMAGES", image::target_folder().join("images")), ("UNBLOAT_BIN", image::command()?)];
     if from_dockerfile().join("operator").is_dir() {
-        test.env("UNBLOAT_IMAGES_FROM_DOCKERFILE", from_dockerfile());
+        environment.push(("UNBLOAT_IMAGES_FROM_DOCKERFILE", from_dockerfile()));
     }
-    run(&mut test).map(|()| Outcome::Passed)
+    // As cargo would say it to tests that build something.
+    environment.extend(std::env::var_os("CARGO").map(|cargo| ("CARGO", cargo.into())));
+    side_by_side::run(tests_of(CLUSTER)?, &environment, SLOWEST_ON_A_CLUSTER).map(|()| Outcome::Passed)
 }
 
 /// `cargo test` of the integration tests in these folders.
