@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use unbloat_oci::Reference;
 
-use crate::auth::{Credential, login};
+use crate::auth::Credential;
 use crate::destination::{self, Destination};
 use crate::error::{Error, ErrorKind};
-use crate::http::transport::Transport;
 use crate::local::images::LocalImages;
 use crate::local::layout::LayoutWriter;
 use crate::location::Location;
+use crate::login;
 use crate::operation::Operation;
 use crate::options::ClientOptions;
 use crate::remote::Repository;
 use crate::source::{self, Source};
+use crate::transport::Transport;
 
 /// Connections, tokens and credentials, shared by everything that is opened with it. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -9,13 +9,12 @@ use unbloat_oci::{Descriptor, Digest, Family, MediaType, Reference, Target};
 
 use crate::error::{Error, ErrorKind};
 use crate::http::attempts::Attempts;
+use crate::http::attempts::Retry;
 use crate::local::layout::LayoutWriter;
 use crate::location::Location;
 use crate::operation::Operation;
-use crate::options::Retry;
 use crate::origins::{self, Origin, Origins};
-use crate::referrers::merged;
-use crate::remote::lists::referrers_tag;
+use crate::remote::lists::{merged, referrers_tag};
 use crate::remote::reading::READINGS;
 use crate::remote::{Presence, Repository};
 use crate::source::{self, Source};

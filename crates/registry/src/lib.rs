@@ -10,11 +10,15 @@
 //! - a secret is never in an error, a log line or a `Debug` text, and never goes to another host than the one it is for.
 //!
 //! # Where to look
-//! - sending a blob: `upload` (`chunked` asks how far the server got and resumes there, `way` says what comes when a registry
-//!   refuses chunks, `mount` takes a blob from another repository);
+//! - sending a blob: `upload` (`chunked` asks how far the server got and resumes there, `mount` takes a blob from another
+//!   repository); what comes when a registry refuses chunks: `transport::way`;
 //! - reading one, with ranges after a break: `remote::reading`; folders and archives: `local`;
 //! - how often something is tried and how long is waited: `http::attempts`; where a redirect may lead: `http::redirect`;
-//! - whose credentials, and which token: `auth`.
+//! - whose credentials, and which token: `auth`; which request they go with: `transport`.
+//!
+//! From the lowest to the highest, each knowing only those before it: `settings` (how each registry is reached), `http` (one
+//! exchange with one server), `auth`, `transport` (a request until its answer is known), `remote` (one repository), `upload`;
+//! `local` stands beside them, and `source`, `destination`, `copy` and `client` use both.
 //!
 //! # Example
 //! ```
@@ -48,35 +52,43 @@ mod fetched;
 mod http;
 mod local;
 mod location;
+mod login;
 mod operation;
 mod options;
 mod origins;
+mod readings;
 mod referrers;
 mod remote;
 pub mod scratch;
+mod secret;
 mod settings;
 mod source;
 mod stream;
+mod transport;
 mod upload;
+mod upload_policy;
 
-pub use auth::login::{LoginStore, remove_login, store_login};
-pub use auth::secret::Secret;
 pub use auth::{Cloud, Credential, Keyring, login_file};
 pub use client::Client;
 pub use copy::{CopyReport, copy, copy_with_referrers};
 pub use destination::{BlobCopy, Destination, Published, Unchanged};
 pub use error::{Category, CertificateFault, Error, ErrorKind};
 pub use fetched::Fetched;
+pub use http::attempts::Retry;
 pub use http::clients::install_tls_provider;
 pub use http::guard::{Guard, Network, NetworkError};
+pub use http::timeouts::Timeouts;
 pub use location::{LayoutName, Location, LocationError};
+pub use login::{LoginStore, remove_login, store_login};
 pub use operation::Operation;
-pub use options::{ClientOptions, Retry, Timeouts, UploadMode, UploadPolicy};
+pub use options::ClientOptions;
 pub use referrers::Referrers;
+pub use secret::Secret;
 pub use settings::{HostSettings, Registries};
 pub use source::Source;
 pub use stream::{BlobReader, BlobStream};
 pub use upload::{BlobUpload, Remakes, UploadOptions};
+pub use upload_policy::{UploadMode, UploadPolicy};
 
 /// Results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -5,9 +5,8 @@
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
 use serde::Deserialize;
-use unbloat_oci::{Descriptor, Digest, Family, Index, MediaType};
+use unbloat_oci::{Descriptor, Digest, MediaType};
 
 use crate::destination::{BlobCopy, Destination};
 use crate::error::{Error, ErrorKind};
@@ -135,17 +134,4 @@ impl Named {
         }
         Ok(named)
     }
-}
-
-/// The fallback's index with these as well; `None` if it has them all.
-pub(crate) fn merged(existing: Option<&Bytes>, listed: &[Descriptor]) -> Option<Vec<u8>> {
-    let have = existing.and_then(|bytes| Index::parse(None, bytes).ok());
-    let mut entries: Vec<Descriptor> = have.map(|index| index.manifests().to_vec()).unwrap_or_default();
-    let before = entries.len();
-    for descriptor in listed {
-        if !entries.iter().any(|other| other.digest() == descriptor.digest()) {
-            entries.push(descriptor.clone());
-        }
-    }
-    (entries.len() > before).then(|| Index::new(Family::Oci, entries).to_bytes())
 }

@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::credential::{Credential, basic};
 use crate::auth::helper;
-use crate::auth::secret::Secret;
 use crate::error::{Error, ErrorKind};
 use crate::operation::Operation;
+use crate::secret::Secret;
 
 /// Largest credentials file that is read.
 const MAX_FILE_BYTES: u64 = 4 << 20;

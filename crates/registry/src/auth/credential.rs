@@ -1,6 +1,9 @@
 //! One credential.
 
-use crate::auth::secret::Secret;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::secret::Secret;
 
 /// How to prove who one is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,4 +28,9 @@ pub(crate) fn basic(username: &str, password: &str) -> Credential {
     } else {
         Credential::Basic { username: username.to_owned(), password: Secret::new(password) }
     }
+}
+
+/// The `Authorization` header of a user with a password.
+pub(crate) fn basic_header(username: &str, password: &Secret) -> Secret {
+    Secret::new(format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.expose()))))
 }

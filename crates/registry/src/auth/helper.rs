@@ -8,9 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::auth::credential::{Credential, basic};
-use crate::auth::secret::Secret;
 use crate::error::{Error, ErrorKind, sanitize};
 use crate::operation::Operation;
+use crate::secret::Secret;
 
 /// Most bytes that a helper may answer, and say besides.
 const MAX_ANSWER: u64 = 1 << 20;

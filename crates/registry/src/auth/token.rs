@@ -8,16 +8,14 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::auth::challenge::Challenge;
-use crate::auth::credential::Credential;
-use crate::auth::keyring::Candidate;
-use crate::auth::secret::Secret;
+use crate::auth::credential::{Credential, basic_header};
+use crate::auth::keyring::{Candidate, Keyring};
+use crate::auth::registry::Registry;
 use crate::auth::token_server::{self, Realm};
 use crate::error::{Error, ErrorKind};
 use crate::http::clients::Clients;
+use crate::secret::Secret;
 
 /// A token is renewed when less than this is left of it: a request that is under way has to arrive with a valid one.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -76,14 +74,11 @@ fn covers(have: &str, asked: &str) -> bool {
     have_name == name && actions.split(',').all(|action| have_actions.split(',').any(|have| have == action))
 }
 
-/// The registry that asks.
+/// With what a registry's questions are answered.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Registry<'a> {
-    /// As in references.
-    pub(crate) name: &'a str,
-    pub(crate) https: bool,
-    /// Nobody is known there: another host than the one that was named, by way of a redirect.
-    pub(crate) anonymous: bool,
+pub(crate) struct Asking<'a> {
+    pub(crate) clients: &'a Clients,
+    pub(crate) keyring: &'a Keyring,
 }
 
 /// The state of authentication to one registry.
@@ -122,16 +117,16 @@ struct Answered {
 
 /// Asks a candidate for its credential, and how long that is good.
 async fn ask(
-    clients: &Clients,
+    asking: Asking<'_>,
     registry: &Registry<'_>,
     candidate: &Candidate,
 ) -> Result<(Option<Credential>, Option<Duration>), Error> {
     if let Candidate::Cloud(cloud) = candidate {
-        let (credential, lifetime) = cloud.credential(clients, registry).await?;
+        let (credential, lifetime) = cloud.credential(asking.clients, registry).await?;
         return Ok((Some(credential), Some(lifetime)));
     }
-    let options = clients.options();
-    let credential = options.keyring.resolve(candidate, registry.name, options.timeouts.helper).await?;
+    let helper = asking.clients.options().timeouts.helper;
+    let credential = asking.keyring.resolve(candidate, registry.name, helper).await?;
     Ok((credential, None))
 }
 
@@ -152,7 +147,7 @@ impl Authentication {
     /// The `Authorization` header for a scope, if one is known to be needed. Renews one that is about to expire.
     pub(crate) async fn header(
         &self,
-        clients: &Clients,
+        asking: Asking<'_>,
         registry: &Registry<'_>,
         scope: &Scope,
     ) -> Result<Option<Secret>, Error> {
@@ -162,14 +157,14 @@ impl Authentication {
             return Ok(Some(issued.header));
         }
         let rank = lock(&self.headers).get(scope).map_or(0, |issued| issued.rank);
-        self.issue(clients, registry, scope, &challenge, Start::At(rank), None).await
+        self.issue(asking, registry, scope, &challenge, Start::At(rank), None).await
     }
 
     /// After a 401: a header that differs from the one that failed, or `None` when there is nothing left to try. `refusals`
     /// counts those of one request: what was issued since the first is refused although it is new.
     pub(crate) async fn renew(
         &self,
-        clients: &Clients,
+        asking: Asking<'_>,
         registry: &Registry<'_>,
         scope: &Scope,
         challenge: Challenge,
@@ -189,7 +184,7 @@ impl Authentication {
                 if expired && refusals <= 1 { Start::At(issued.rank) } else { Start::Again(issued.rank) }
             }
         };
-        self.issue(clients, registry, scope, &challenge, start, failed).await
+        self.issue(asking, registry, scope, &challenge, start, failed).await
     }
 
     /// Whether there is something to try after a refusal other than a 401.
@@ -225,7 +220,7 @@ impl Authentication {
 
     async fn issue(
         &self,
-        clients: &Clients,
+        asking: Asking<'_>,
         registry: &Registry<'_>,
         scope: &Scope,
         challenge: &Challenge,
@@ -241,7 +236,7 @@ impl Authentication {
         }
         let candidates = match registry.anonymous {
             true => vec![Candidate::Anonymous],
-            false => clients.options().keyring.candidates(registry.name, &scope.repository),
+            false => asking.keyring.candidates(registry.name, &scope.repository),
         };
         let (first, mut again) = match start {
             Start::At(rank) => (rank, false),
@@ -253,7 +248,7 @@ impl Authentication {
         let mut refusal = None;
         for (rank, candidate) in candidates.iter().enumerate().skip(first) {
             loop {
-                let credential = match self.credential(clients, registry, candidate, again).await {
+                let credential = match self.credential(asking, registry, candidate, again).await {
                     Ok(credential) => credential,
                     Err(error) => {
                         tracing::warn!("{error}");
@@ -266,7 +261,7 @@ impl Authentication {
                     break;
                 }
                 match self
-                    .with(clients, registry, challenge, scope, credential.as_ref(), self.until(candidate))
+                    .with(asking, registry, challenge, scope, credential.as_ref(), self.until(candidate))
                     .await
                 {
                     Ok(Some((header, until))) if failed != Some(&header) => {
@@ -299,13 +294,13 @@ impl Authentication {
     /// A candidate's credential. With `again`, a program or a cloud is asked once more, and only an answer that differs counts.
     async fn credential(
         &self,
-        clients: &Clients,
+        asking: Asking<'_>,
         registry: &Registry<'_>,
         candidate: &Candidate,
         again: bool,
     ) -> Result<Option<Credential>, Error> {
         if !candidate.renews() {
-            return Ok(ask(clients, registry, candidate).await?.0);
+            return Ok(ask(asking, registry, candidate).await?.0);
         }
         let key = candidate.name();
         let known = lock(&self.answers).get(&key).cloned();
@@ -315,7 +310,7 @@ impl Authentication {
             }
             Some(known) if again && known.repeated.is_some_and(|at| at.elapsed() < PAUSE) => Ok(None),
             known => {
-                let (credential, lifetime) = ask(clients, registry, candidate).await?;
+                let (credential, lifetime) = ask(asking, registry, candidate).await?;
                 let differs = known.as_ref().is_none_or(|known| credential != known.credential);
                 let answered = Answered {
                     credential: credential.clone(),
@@ -336,7 +331,7 @@ impl Authentication {
     /// The header that a credential gives, and until when it is good.
     pub(crate) async fn with(
         &self,
-        clients: &Clients,
+        asking: Asking<'_>,
         registry: &Registry<'_>,
         challenge: &Challenge,
         scope: &Scope,
@@ -358,7 +353,8 @@ impl Authentication {
                     push: scope.push,
                     repository: &scope.repository,
                 };
-                let (token, lifetime) = token_server::fetch(clients, registry, &realm, credential).await?;
+                let (token, lifetime) =
+                    token_server::fetch(asking.clients, registry, &realm, credential).await?;
                 Ok(Some((bearer(&token), Some(Instant::now() + lifetime))))
             }
         }
@@ -367,10 +363,6 @@ impl Authentication {
 
 fn bearer(token: &Secret) -> Secret {
     Secret::new(format!("Bearer {}", token.expose()))
-}
-
-pub(crate) fn basic_header(username: &str, password: &Secret) -> Secret {
-    Secret::new(format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.expose()))))
 }
 
 #[cfg(test)]

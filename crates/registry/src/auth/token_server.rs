@@ -7,13 +7,14 @@ use serde_json::Value;
 use url::Url;
 
 use crate::auth::credential::Credential;
-use crate::auth::secret::{Secret, redact};
-use crate::auth::token::{Registry, basic_header};
+use crate::auth::credential::basic_header;
+use crate::auth::registry::Registry;
 use crate::error::{Error, ErrorKind};
 use crate::http::answer::{read_bounded, status_error};
 use crate::http::attempts::Attempts;
 use crate::http::clients::{Clients, is_loopback};
 use crate::operation::Operation;
+use crate::secret::{Secret, redact};
 
 /// What the token specification says when `expires_in` is missing; what is zero, negative or no number means no more.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);

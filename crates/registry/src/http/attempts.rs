@@ -3,7 +3,47 @@
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::options::Retry;
+
+/// Backoff between attempts: `base * 2^n`, at most `cap`, a random half of it taken off.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    /// Attempts, the first one included. A blob that made progress starts counting anew.
+    pub attempts: u32,
+    /// First wait.
+    pub base: Duration,
+    /// Longest wait that is our own choice.
+    pub cap: Duration,
+    /// Longest `Retry-After` that is honoured; a server that asks for more gets an error instead of a silent hour.
+    pub longest_retry_after: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 6,
+            base: Duration::from_millis(200),
+            cap: Duration::from_secs(20),
+            longest_retry_after: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Retry {
+    /// How long to wait when a server asked for this: no less, and a little more, so that clients do not come back at once.
+    pub(crate) fn spread(&self, asked: Duration) -> Duration {
+        let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), asked);
+        asked + (asked / 8).min(Duration::from_secs(2)).mul_f64((random >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+
+    /// Wait before attempt `attempt` (1 is the first retry).
+    pub(crate) fn wait(&self, attempt: u32) -> Duration {
+        let full = self.base.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(self.cap);
+        // The hasher's keys are random for each call: enough for spreading clients, and no dependency.
+        let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), attempt);
+        let half = full / 2;
+        half + half.mul_f64((random >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+}
 
 /// The attempts at one thing: a request, a chunk, the next bytes of a blob.
 #[derive(Clone, Copy, Debug)]
@@ -82,5 +122,16 @@ mod tests {
         let mut attempts = Attempts::new(retry(3));
         assert!(!attempts.again(Some(Duration::from_secs(3600))).await);
         assert!(attempts.again(Some(Duration::ZERO)).await);
+    }
+
+    #[test]
+    fn waits_grow_to_the_cap_and_never_exceed_it() {
+        let retry = Retry::default();
+        for attempt in 1..40 {
+            let wait = retry.wait(attempt);
+            assert!(wait <= retry.cap);
+            let full = retry.base.saturating_mul(1 << (attempt - 1).min(16)).min(retry.cap);
+            assert!(wait >= full / 2, "attempt {attempt} waits {wait:?}");
+        }
     }
 }

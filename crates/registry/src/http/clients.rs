@@ -1,6 +1,7 @@
 //! The HTTP library's clients: one for each kind of connection.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::{RequestBuilder, Response, StatusCode};
@@ -9,15 +10,29 @@ use url::Url;
 use crate::error::{Error, ErrorKind};
 use crate::http::answer::{describe, failure, retry_after};
 use crate::http::attempts::Attempts;
-use crate::http::guard::GuardedNames;
-use crate::http::trust::Trust;
+use crate::http::attempts::Retry;
+use crate::http::guard::{Guard, GuardedNames};
+use crate::http::timeouts::Timeouts;
+use crate::http::trust;
 use crate::operation::Operation;
-use crate::options::ClientOptions;
+use crate::settings::Registries;
+use crate::settings::trust::Trust;
+
+/// What connections are made with; a part of the client's options.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    pub(crate) registries: Registries,
+    pub(crate) ca_files: Vec<PathBuf>,
+    pub(crate) insecure_skip_tls_verify: bool,
+    pub(crate) guard: Option<Arc<Guard>>,
+    pub(crate) retry: Retry,
+    pub(crate) timeouts: Timeouts,
+}
 
 /// HTTP clients by kind, with the settings that they are made with.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    options: ClientOptions,
+    options: Connections,
     made: Mutex<HashMap<Kind, reqwest::Client>>,
 }
 
@@ -47,11 +62,11 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 }
 
 impl Clients {
-    pub(crate) fn new(options: ClientOptions) -> Self {
+    pub(crate) fn new(options: Connections) -> Self {
         Self { options, made: Mutex::default() }
     }
 
-    pub(crate) fn options(&self) -> &ClientOptions {
+    pub(crate) fn options(&self) -> &Connections {
         &self.options
     }
 
@@ -99,7 +114,7 @@ impl Clients {
         let named = self.options.registries.named_hosts();
         for host in named.chain([""]) {
             let trust = self.trust(host)?;
-            trust.config().map_err(|kind| Error::new(host, Operation::Connecting, "", kind))?;
+            trust::config(&trust).map_err(|kind| Error::new(host, Operation::Connecting, "", kind))?;
         }
         Ok(())
     }
@@ -123,7 +138,7 @@ impl Clients {
         }
         builder = match &kind.trust {
             None => builder.tls_certs_only([]),
-            Some(trust) => builder.tls_backend_preconfigured(trust.config()?),
+            Some(trust) => builder.tls_backend_preconfigured(trust::config(trust)?),
         };
         builder.build().map_err(|error| ErrorKind::Network(describe(&error)))
     }

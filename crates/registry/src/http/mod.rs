@@ -1,21 +1,19 @@
-//! HTTP as registries speak it: connections, answers, redirects, attempts, and requests with the right credentials.
+//! HTTP as registries speak it: connections, answers, redirects, attempts.
 //!
-//! What happens here: one request at a time, until it has an answer that its caller knows. What does not: which requests make
-//! a pull or a push (`remote`, `upload`), which credentials there are (`auth`).
+//! What happens here: one exchange with one server, and what its answer says. What does not: who we are (`auth`), and requests
+//! with that (`transport`).
 //!
 //! Files from the lowest to the highest; each uses only those before it:
-//! `attempts` (how often, how long), `answer` (statuses, errors, bounded bodies), `guard` (where to, and where not), `trust`
-//! (whose certificates), `clients` (connections), `redirect` (where a `Location` leads), `link` (where a `Link` does), `body`,
-//! `call` (one request), `host` (what is known of one registry), `transport` (sending).
+//! `attempts` (how often, how long), `timeouts`, `answer` (statuses, errors, bounded bodies), `guard` (where to, and where not),
+//! `trust` (whose certificates), `clients` (connections), `redirect` (where a `Location` leads), `link` (where a `Link` does),
+//! `body`.
 
 pub(crate) mod answer;
 pub(crate) mod attempts;
 pub(crate) mod body;
-pub(crate) mod call;
 pub(crate) mod clients;
 pub(crate) mod guard;
-pub(crate) mod host;
 pub(crate) mod link;
 pub(crate) mod redirect;
-pub(crate) mod transport;
+pub(crate) mod timeouts;
 pub(crate) mod trust;

@@ -4,8 +4,8 @@ use reqwest::header::LOCATION;
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
-use crate::auth::secret::redact;
 use crate::error::ErrorKind;
+use crate::secret::redact;
 
 /// More hops than any registry needs.
 const MAX_REDIRECTS: usize = 10;

@@ -4,7 +4,7 @@
 //! is, authority or not, as OpenSSL and Go do: `openssl req -x509` makes certificates that call themselves authorities, which
 //! no server's certificate may be by the book.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::WebPkiServerVerifier;
@@ -16,49 +16,34 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::error::ErrorKind;
+use crate::settings::trust::Trust;
 
-/// What decides about a connection's TLS. Two registries with the same share their connections.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Trust {
-    /// Any certificate will do.
-    pub(crate) anyone: bool,
-    /// Files of further authorities, PEM.
-    pub(crate) authorities: Vec<PathBuf>,
-    /// Who the client is: certificate and key, PEM.
-    pub(crate) client: Option<(PathBuf, PathBuf)>,
-}
-
-impl Trust {
-    /// The TLS settings.
-    pub(crate) fn config(&self) -> Result<ClientConfig, ErrorKind> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| ErrorKind::Network(error.to_string()))?;
-        let mut trusted = Vec::new();
-        for path in &self.authorities {
-            trusted.extend(certificates(path)?);
-        }
-        let verifier: Arc<dyn ServerCertVerifier> = if self.anyone {
-            Arc::new(Anyone(provider))
-        } else {
-            Arc::new(Verifier::new(trusted, provider)?)
-        };
-        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-        let mut config = match &self.client {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let chain = certificates(certificate)?;
-                let private = PrivateKeyDer::from_pem_file(key)
-                    .map_err(|error| local(key, &format!("no PEM key can be read from it: {error}")))?;
-                builder
-                    .with_client_auth_cert(chain, private)
-                    .map_err(|error| local(certificate, &format!("it does not go with its key: {error}")))?
-            }
-        };
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(config)
+/// The TLS settings of a connection.
+pub(crate) fn config(trust: &Trust) -> Result<ClientConfig, ErrorKind> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ErrorKind::Network(error.to_string()))?;
+    let mut trusted = Vec::new();
+    for path in &trust.authorities {
+        trusted.extend(certificates(path)?);
     }
+    let verifier: Arc<dyn ServerCertVerifier> =
+        if trust.anyone { Arc::new(Anyone(provider)) } else { Arc::new(Verifier::new(trusted, provider)?) };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let mut config = match &trust.client {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = certificates(certificate)?;
+            let private = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| local(key, &format!("no PEM key can be read from it: {error}")))?;
+            builder
+                .with_client_auth_cert(chain, private)
+                .map_err(|error| local(certificate, &format!("it does not go with its key: {error}")))?
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 fn local(path: &Path, reason: &str) -> ErrorKind {

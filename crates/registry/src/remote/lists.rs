@@ -2,17 +2,18 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use reqwest::header::{ACCEPT, HeaderMap};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use unbloat_oci::{Descriptor, Digest, Index, Target, media_type};
+use unbloat_oci::{Descriptor, Digest, Family, Index, Target, media_type};
 use url::Url;
 
 use crate::error::{Error, ErrorKind};
-use crate::http::call::Call;
 use crate::http::link::{self, Next};
 use crate::operation::Operation;
 use crate::remote::Repository;
+use crate::transport::call::Call;
 
 /// Pages of one list; a registry that pages for ever is an error.
 const MAX_PAGES: usize = 100_000;
@@ -177,4 +178,17 @@ impl Repository {
 /// The tag under which referrers are listed where there is no API.
 pub(crate) fn referrers_tag(digest: &Digest) -> Target {
     Target::Tag(format!("{}-{}", digest.algorithm().name(), digest.hex()))
+}
+
+/// The fallback's index with these as well; `None` if it has them all.
+pub(crate) fn merged(existing: Option<&Bytes>, listed: &[Descriptor]) -> Option<Vec<u8>> {
+    let have = existing.and_then(|bytes| Index::parse(None, bytes).ok());
+    let mut entries: Vec<Descriptor> = have.map(|index| index.manifests().to_vec()).unwrap_or_default();
+    let before = entries.len();
+    for descriptor in listed {
+        if !entries.iter().any(|other| other.digest() == descriptor.digest()) {
+            entries.push(descriptor.clone());
+        }
+    }
+    (entries.len() > before).then(|| Index::new(Family::Oci, entries).to_bytes())
 }

@@ -7,7 +7,6 @@ mod fetching;
 pub(crate) mod lists;
 mod manifests;
 pub(crate) mod reading;
-pub(crate) mod readings;
 
 use std::sync::Arc;
 
@@ -17,10 +16,10 @@ use url::Url;
 
 use crate::auth::token::Scope;
 use crate::error::{Error, ErrorKind};
-use crate::http::call::Call;
-use crate::http::host::Host;
-use crate::http::transport::Transport;
 use crate::operation::Operation;
+use crate::transport::Transport;
+use crate::transport::call::Call;
+use crate::transport::host::Host;
 
 pub(crate) use blobs::Presence;
 

@@ -14,9 +14,9 @@ use futures::stream;
 use unbloat_oci::{Descriptor, Digest, Verifier, VerifyError};
 
 use super::fetching::Fetching;
-use super::readings::{self, Beginnings, Running, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::http::attempts::Attempts;
+use crate::readings::{self, Beginnings, Running, Shared};
 use crate::remote::Repository;
 use crate::stream::BlobStream;
 

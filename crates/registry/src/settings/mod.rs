@@ -6,14 +6,15 @@
 
 pub(crate) mod certs_dir;
 pub(crate) mod registries_conf;
+pub(crate) mod trust;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
-use crate::http::trust::Trust;
 use registries_conf::{Place, RegistriesConf};
+use trust::Trust;
 
 /// Settings of registries by host.
 #[derive(Clone, Debug, Default)]

@@ -10,10 +10,10 @@ use crate::error::{Error, ErrorKind};
 use crate::http::attempts::Attempts;
 use crate::http::body::Body;
 use crate::remote::Repository;
+use crate::transport::way::Way;
 use crate::upload::failure::{Cause, Failure, cause};
 use crate::upload::filling::range;
 use crate::upload::session::{OPERATION, Session, length};
-use crate::upload::way::Way;
 
 /// How often a server that is elsewhere in the blob is sent the same chunk again.
 const OFFSET_REPEATS: u32 = 2;

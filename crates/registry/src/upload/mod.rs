@@ -4,7 +4,7 @@
 //! making the bytes, and making them again when a registry loses them (their maker does, with [`Remakes`]).
 //!
 //! `remote` chooses the way and changes it; `chunked`, `streaming` and `spool` are the ways; `session` has the requests,
-//! `commit` the last one and what follows it; `way` what was learned of a registry; `mount` sends nothing.
+//! `commit` the last one and what follows it; `mount` sends nothing. What was learned of a registry is in `transport::way`.
 //!
 //! Invariants:
 //! - nothing is a blob before its commit, and no commit is believed before a look;
@@ -21,7 +21,6 @@ mod remote;
 mod session;
 mod spool;
 mod streaming;
-pub(crate) mod way;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

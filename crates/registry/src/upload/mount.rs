@@ -4,10 +4,10 @@ use reqwest::{Method, StatusCode};
 use unbloat_oci::Digest;
 
 use crate::auth::token::Scope;
-use crate::http::call::Call;
 use crate::http::redirect::location;
 use crate::operation::Operation;
 use crate::remote::Repository;
+use crate::transport::call::Call;
 use crate::upload::session::close;
 
 /// Whether the registry took the blob from another repository. It is an optimisation: any answer but 201 means that the blob

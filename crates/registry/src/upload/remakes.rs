@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::http::attempts::Attempts;
-use crate::options::Retry;
+use crate::http::attempts::Retry;
 
 /// Beginnings beyond the attempts at anything else: a registry may refuse two ways, each only after some chunks.
 const WAYS: u32 = 3;

@@ -10,8 +10,8 @@ use unbloat_oci::Digest;
 
 use crate::error::{Error, ErrorKind};
 use crate::http::body::Body;
-use crate::options::UploadMode;
 use crate::remote::Repository;
+use crate::transport::way::{Class, Way};
 use crate::upload::chunked::{ChunkInFlight, Chunked, Stopped};
 use crate::upload::commit::{commit, put_whole};
 use crate::upload::failure::{Cause, Failure, cause};
@@ -19,7 +19,7 @@ use crate::upload::filling::Filling;
 use crate::upload::session::{OPERATION, Session, length};
 use crate::upload::spool::Spool;
 use crate::upload::streaming::Streaming;
-use crate::upload::way::{Class, Way};
+use crate::upload_policy::UploadMode;
 
 /// Most that a server's minimum can make a chunk: memory is bounded whatever it asks for.
 const LARGEST_CHUNK: usize = 64 << 20;

@@ -8,10 +8,10 @@ use url::Url;
 
 use crate::error::{Error, ErrorKind};
 use crate::http::body::Body;
-use crate::http::call::Call;
 use crate::http::redirect::location;
 use crate::operation::Operation;
 use crate::remote::Repository;
+use crate::transport::call::Call;
 
 const MIN_CHUNK: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");

@@ -9,9 +9,9 @@ use url::Url;
 use crate::error::{Error, ErrorKind};
 use crate::http::body::{Body, Queue};
 use crate::remote::Repository;
+use crate::transport::way::Way;
 use crate::upload::failure::{Cause, Failure, cause};
 use crate::upload::session::{OPERATION, Session, close, length};
-use crate::upload::way::Way;
 
 /// Pieces that wait for the network; each is as large as what was written at once.
 const WAITING: usize = 2;

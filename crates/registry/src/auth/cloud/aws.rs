@@ -12,9 +12,9 @@ use serde::Deserialize;
 use super::sigv4::{Keys, Post, sign};
 use super::{Asking, clock, form, path_of, variable};
 use crate::auth::credential::{Credential, basic};
-use crate::auth::secret::Secret;
 use crate::error::Error;
 use crate::http::clients::{Clients, authority};
+use crate::secret::Secret;
 
 /// Where ECS answers `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`.
 const ECS: &str = "http://169.254.170.2";

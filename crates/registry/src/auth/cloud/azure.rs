@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use super::{Asking, form, path_of, variable};
 use crate::auth::credential::Credential;
-use crate::auth::secret::Secret;
-use crate::auth::token::Registry;
+use crate::auth::registry::Registry;
 use crate::error::Error;
 use crate::http::clients::Clients;
+use crate::secret::Secret;
 
 /// What the registry's tokens are for.
 const SCOPE: &str = "https://containerregistry.azure.net/.default";

@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::{Asking, clock, form, path_of, variable};
 use crate::auth::credential::Credential;
-use crate::auth::secret::Secret;
 use crate::error::{Error, ErrorKind};
 use crate::http::clients::Clients;
+use crate::secret::Secret;
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 /// What a token is believed to be good for at least.

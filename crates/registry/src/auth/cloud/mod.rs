@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::auth::credential::Credential;
-use crate::auth::token::Registry;
+use crate::auth::registry::Registry;
 use crate::error::{Error, ErrorKind, sanitize};
 use crate::http::answer::{read_bounded, status_error};
 use crate::http::clients::{Clients, is_loopback};

@@ -3,7 +3,7 @@
 use ring::{digest, hmac};
 
 use super::clock::civil;
-use crate::auth::secret::Secret;
+use crate::secret::Secret;
 
 /// Keys of an identity.
 #[derive(Clone, Debug)]

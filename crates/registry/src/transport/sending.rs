@@ -12,18 +12,19 @@ use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use crate::auth::challenge;
-use crate::auth::secret::Secret;
+use crate::auth::token::Asking;
 use crate::error::{Error, ErrorKind};
 use crate::http::answer::{failure, read_bounded, status_error};
 use crate::http::attempts::Attempts;
 use crate::http::body::Watch;
-use crate::http::call::Call;
-use crate::http::clients::{Clients, is_transient};
-use crate::http::host::Host;
+use crate::http::clients::{Clients, Connections, is_transient};
 use crate::http::redirect::{follows, next_hop};
 use crate::operation::Operation;
 use crate::options::ClientOptions;
-use crate::remote::readings::Readings;
+use crate::readings::Readings;
+use crate::secret::Secret;
+use crate::transport::call::Call;
+use crate::transport::host::Host;
 
 /// Each round uses up one credential; a keyring with more than this for one repository is a mistake.
 const MOST_REFUSALS: u32 = 8;
@@ -31,6 +32,7 @@ const MOST_REFUSALS: u32 = 8;
 /// Connections, and registries by name.
 #[derive(Debug)]
 pub(crate) struct Transport {
+    options: ClientOptions,
     clients: Clients,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
     /// Where redirects led, by origin.
@@ -50,8 +52,17 @@ struct Progress {
 
 impl Transport {
     pub(crate) fn new(options: ClientOptions) -> Self {
+        let connections = Connections {
+            registries: options.registries.clone(),
+            ca_files: options.ca_files.clone(),
+            insecure_skip_tls_verify: options.insecure_skip_tls_verify,
+            guard: options.guard.clone(),
+            retry: options.retry,
+            timeouts: options.timeouts,
+        };
         Self {
-            clients: Clients::new(options),
+            options,
+            clients: Clients::new(connections),
             hosts: Mutex::default(),
             elsewhere: Mutex::default(),
             readings: Readings::default(),
@@ -64,7 +75,12 @@ impl Transport {
     }
 
     pub(crate) fn options(&self) -> &ClientOptions {
-        self.clients.options()
+        &self.options
+    }
+
+    /// With what authentication is done.
+    pub(crate) fn asking(&self) -> Asking<'_> {
+        Asking { clients: &self.clients, keyring: &self.options.keyring }
     }
 
     /// Attempts as the options have them.
@@ -164,10 +180,10 @@ impl Transport {
     /// The credentials of the next request: those of the registry for its own origin. Elsewhere those that anybody gets there.
     async fn authorize(&self, host: &Host, call: &Call<'_>, progress: &mut Progress) -> Result<(), Error> {
         progress.authorization = match host.owns(&progress.url) {
-            true => host.authentication.header(&self.clients, &host.registry(), call.scope).await?,
+            true => host.authentication.header(self.asking(), &host.registry(), call.scope).await?,
             false => {
                 let there = self.elsewhere(&progress.url);
-                there.authentication.header(&self.clients, &there.registry(), call.scope).await?
+                there.authentication.header(self.asking(), &there.registry(), call.scope).await?
             }
         };
         Ok(())
@@ -241,7 +257,7 @@ impl Transport {
         let renewed = there
             .authentication
             .renew(
-                &self.clients,
+                self.asking(),
                 &there.registry(),
                 call.scope,
                 challenge,

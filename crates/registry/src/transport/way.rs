@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use crate::auth::cloud::Cloud;
-use crate::options::UploadMode;
+use crate::upload_policy::UploadMode;
 
 /// Smallest chunk that is tried after a 413: what is refused below this is refused for something else.
 const SMALLEST_CHUNK: usize = 1 << 20;

@@ -7,15 +7,15 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 
 use crate::auth::credential::Credential;
-use crate::auth::secret::Secret;
 use crate::auth::token::Scope;
 use crate::auth::{challenge, config_file, helper};
 use crate::error::{Error, ErrorKind};
 use crate::http::answer::status_error;
-use crate::http::call::Call;
-use crate::http::host::Host;
-use crate::http::transport::Transport;
 use crate::operation::Operation;
+use crate::secret::Secret;
+use crate::transport::Transport;
+use crate::transport::call::Call;
+use crate::transport::host::Host;
 
 /// How long a helper may take to keep a secret.
 const HELPER_TIME: Duration = Duration::from_secs(30);
@@ -55,10 +55,9 @@ pub(crate) async fn verify(transport: &Transport, host: &Host, credential: &Cred
         (StatusCode::OK, None) => challenge::Challenge::Basic,
         (_, None) => return Err(status_error(host.name(), OPERATION, "", response).await),
     };
-    let clients = transport.clients();
     let header = host
         .authentication
-        .with(clients, &host.registry(), &challenge, &scope, Some(credential), None)
+        .with(transport.asking(), &host.registry(), &challenge, &scope, Some(credential), None)
         .await?;
     let Some((header, _)) = header else {
         let reason = "the registry does not take a user name and password".to_owned();

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use url::Url;
 
-use crate::auth::token::{Authentication, Registry};
+use crate::auth::registry::Registry;
+use crate::auth::token::Authentication;
 use crate::http::clients::authority;
 use crate::settings::Speech;
-use crate::upload::way::UploadFacts;
+use crate::transport::way::UploadFacts;
 
 /// One registry: its name, its address, and what was learned of it.
 #[derive(Debug)]
