@@ -232,7 +232,7 @@ pub enum EntryKind {
 impl Change {
     /// Whether the content stays what it was.
     #[must_use]
-    pub fn keeps_content(self) -> bool {
+    pub(crate) fn keeps_content(self) -> bool {
         matches!(self, Self::Metadata | Self::Time | Self::Identical | Self::Linked)
     }
 }

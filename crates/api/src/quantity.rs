@@ -37,6 +37,8 @@ pub fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quantity, D::E
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Quantity>, D::Error> {
+pub(crate) fn read_optional<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Quantity>, D::Error> {
     Ok(Option::<Written>::deserialize(deserializer)?.map(Quantity::from))
 }

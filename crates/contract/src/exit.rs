@@ -12,7 +12,7 @@ pub const INTERRUPTED: u8 = 130;
 pub const TERMINATED: u8 = 143;
 
 /// Each code with its meaning.
-pub const EXIT_CODES: [(u8, &str); 14] = [
+pub(crate) const EXIT_CODES: [(u8, &str); 14] = [
     (0, "done, or nothing to do"),
     (CHECK_FAILED, "a check says no: images differ, a threshold is exceeded"),
     (USAGE, "usage: an argument or a reference cannot be parsed, or asks for what cannot be"),

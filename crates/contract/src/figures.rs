@@ -54,12 +54,6 @@ impl Figures {
     pub fn pull_bytes_saved(&self) -> i64 {
         difference(self.compressed_bytes_before, self.compressed_bytes_after)
     }
-
-    /// What a node's disk no longer holds.
-    #[must_use]
-    pub fn unpacked_bytes_saved(&self) -> i64 {
-        difference(self.unpacked_bytes_before, self.unpacked_bytes_after)
-    }
 }
 
 fn difference(before: u64, after: u64) -> i64 {

@@ -20,10 +20,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Layers of a compact result: few enough for every runtime and registry, enough for what a base and its tools share.
-    pub const COMPACT_LAYERS: u32 = 16;
     /// 4 GiB: below every registry's bound on one upload, the smallest of which is 10 GB.
-    pub const MAX_LAYER_SIZE: u64 = 4 << 30;
+    pub(crate) const MAX_LAYER_SIZE: u64 = 4 << 30;
 
     /// Whether everything above the base becomes one layer.
     #[must_use]

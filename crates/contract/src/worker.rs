@@ -15,7 +15,7 @@ use crate::request::{AnalyzeRequest, SquashRequest};
 /// Version of the three documents.
 pub const CONTRACT_VERSION: u32 = 2;
 /// Oldest version of a progress document or a termination message that this release reads.
-pub const OLDEST_RESULT: u32 = 1;
+pub(crate) const OLDEST_RESULT: u32 = 1;
 /// The spec file, projected from the pod's annotation.
 pub const SPEC_PATH: &str = "/etc/unbloat/spec.json";
 /// Folder with one folder for each secret.

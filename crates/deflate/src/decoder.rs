@@ -18,9 +18,9 @@ const SOFT_END: usize = WINDOW + CHUNK_SIZE;
 
 /// The largest block that is recorded, in uncompressed bytes. zlib, Go and their kin end a block after 16,384 symbols of at
 /// most 258 bytes each, which is 4.2 MB; headers of many small files come near it, other content makes 20 to 200 KiB.
-pub const MAX_RECORDED_OUTPUT: u64 = 16_384 * 258;
+pub(crate) const MAX_RECORDED_OUTPUT: u64 = 16_384 * 258;
 /// The largest block that is recorded, in compressed bytes.
-pub const MAX_RECORDED_COMPRESSED: u64 = 512 * 1024;
+pub(crate) const MAX_RECORDED_COMPRESSED: u64 = 512 * 1024;
 /// A chunk ends early when it has so many blocks, or so many compressed bytes, whatever they make.
 const MAX_BLOCKS: usize = 4096;
 

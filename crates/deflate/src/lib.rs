@@ -50,9 +50,9 @@ mod pool;
 mod zstd;
 
 pub use block::{Block, BlockKind};
-pub use decoder::{Chunk, ChunkBlocks, GzipDecoder, MAX_RECORDED_COMPRESSED, MAX_RECORDED_OUTPUT};
+pub use decoder::{Chunk, ChunkBlocks, GzipDecoder};
 pub use error::{EncodeError, EncoderCause, GzipError};
 pub use gzip::{GzipOptions, GzipSummary, GzipWriter, Origin};
-pub use inflate::{Corruption, WINDOW, backend};
-pub use pool::{BufferPool, CHUNK_SIZE};
+pub use inflate::{Corruption, backend};
+pub use pool::BufferPool;
 pub use zstd::{ZstdDecoder, ZstdError, ZstdOptions, ZstdSummary, ZstdWriter};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Uncompressed bytes in a full chunk, give or take one match: small enough to stay in a core's second-level cache
 /// while it is decoded, summed and looked at, large enough that the 32 KiB of history carried over cost 1 %.
-pub const CHUNK_SIZE: usize = 256 * 1024;
+pub(crate) const CHUNK_SIZE: usize = 256 * 1024;
 
 /// One buffer: the history, a chunk, the hot loop's margin.
 const BUFFER_SIZE: usize = WINDOW + CHUNK_SIZE + OUTPUT_MARGIN;

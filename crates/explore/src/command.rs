@@ -18,7 +18,7 @@ pub type Marks = BTreeMap<Vec<u8>, Mark>;
 
 /// The command with an option for each mark.
 #[must_use]
-pub fn command_with(command: &SquashCommand, marks: &Marks) -> String {
+pub(crate) fn command_with(command: &SquashCommand, marks: &Marks) -> String {
     let option = |mark: Mark| match mark {
         Mark::Remove => "--remove",
         Mark::Truncate => "--truncate",

@@ -34,7 +34,7 @@ mod view;
 
 pub use app::{App, Effect, Image, Layer};
 pub use catalogue::{Catalogue, Content, LayerTotals, Limits, Sort, Status, Version, read};
-pub use command::{Mark, Marks, command_with};
+pub use command::{Mark, Marks};
 pub use extract::{ExtractError, Extraction, copy_content};
 pub use terminal::{Ended, NotATerminal, require_terminal, run};
 pub use view::{Order, Row, Scope, Sign, View};

@@ -128,7 +128,7 @@ impl View {
 
     /// Whether only paths with wasted bytes are shown.
     #[must_use]
-    pub fn only_wasted(&self) -> bool {
+    pub(crate) fn only_wasted(&self) -> bool {
         self.only_wasted
     }
 
@@ -175,7 +175,7 @@ impl View {
 
     /// Whether there is anything below a path to show.
     #[must_use]
-    pub fn has_children(&self, catalogue: &Catalogue, node: u32) -> bool {
+    pub(crate) fn has_children(&self, catalogue: &Catalogue, node: u32) -> bool {
         let mut from = node + 1;
         while let Some(below) = self.present.next(from, catalogue.end(node)) {
             if self.is_wanted(below) {
@@ -236,7 +236,7 @@ impl View {
     }
 
     /// Opens or closes a folder.
-    pub fn set_open(&mut self, catalogue: &Catalogue, node: u32, open: bool) {
+    pub(crate) fn set_open(&mut self, catalogue: &Catalogue, node: u32, open: bool) {
         if !open {
             self.opened_by_filter.clear(node);
         }
@@ -261,7 +261,7 @@ impl View {
     }
 
     /// Opens all folders above a path. Returns its line, when the scope and the filter show it.
-    pub fn reveal(&mut self, catalogue: &Catalogue, node: u32) -> Option<usize> {
+    pub(crate) fn reveal(&mut self, catalogue: &Catalogue, node: u32) -> Option<usize> {
         let mut at = node;
         while at != ROOT {
             at = catalogue.parent(at);
@@ -274,7 +274,7 @@ impl View {
 
     /// The line of a path.
     #[must_use]
-    pub fn line_of(&self, node: u32) -> Option<usize> {
+    pub(crate) fn line_of(&self, node: u32) -> Option<usize> {
         match self.order {
             Order::Name => self.rows.binary_search_by_key(&node, |row| row.node).ok(),
             _ => self.rows.iter().position(|row| row.node == node),

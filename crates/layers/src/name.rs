@@ -98,7 +98,7 @@ pub fn mark(base: &[u8]) -> Result<Mark<'_>, NameError> {
 ///
 /// # Errors
 /// [`NameError::WhiteoutAsDirectory`]: no runtime can show anything below a whiteout, and dropping it would be silent.
-pub fn is_aufs_directory(component: &[u8]) -> Result<bool, NameError> {
+pub(crate) fn is_aufs_directory(component: &[u8]) -> Result<bool, NameError> {
     match mark(component) {
         Ok(Mark::None) => Ok(false),
         Ok(Mark::Aufs) => Ok(true),

@@ -205,7 +205,7 @@ impl Tree {
     }
 
     /// The remove patterns, and those of them that hit `id` or a path above it.
-    pub fn remove_patterns(&self, id: NodeId) -> Vec<usize> {
+    pub(crate) fn remove_patterns(&self, id: NodeId) -> Vec<usize> {
         let mut hits = Vec::new();
         let mut at = id;
         while at != ROOT {
@@ -216,7 +216,7 @@ impl Tree {
     }
 
     /// The truncate patterns that hit `id`.
-    pub fn truncate_patterns(&self, id: NodeId) -> Vec<usize> {
+    pub(crate) fn truncate_patterns(&self, id: NodeId) -> Vec<usize> {
         self.truncate.matches(&self.path(id))
     }
 
@@ -229,15 +229,15 @@ impl Tree {
         self.node(id).flags & INVISIBLE != 0
     }
 
-    pub fn is_removed(&self, id: NodeId) -> bool {
+    pub(crate) fn is_removed(&self, id: NodeId) -> bool {
         self.node(id).flags & REMOVED != 0
     }
 
-    pub fn is_truncated(&self, id: NodeId) -> bool {
+    pub(crate) fn is_truncated(&self, id: NodeId) -> bool {
         self.node(id).flags & TRUNCATED != 0
     }
 
-    pub fn is_file_in_base(&self, id: NodeId) -> bool {
+    pub(crate) fn is_file_in_base(&self, id: NodeId) -> bool {
         self.node(id).flags & FILE_IN_BASE != 0
     }
 
@@ -341,7 +341,7 @@ impl Tree {
     }
 
     /// What the kept base alone has at `id`.
-    pub fn base_standing(&self, id: NodeId) -> Standing {
+    pub(crate) fn base_standing(&self, id: NodeId) -> Standing {
         let Some(base) = &self.base else { return Standing::Absent };
         if self.node(id).flags & INVISIBLE != 0 {
             return Standing::Absent;

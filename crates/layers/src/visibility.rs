@@ -31,7 +31,7 @@ impl Moment {
     }
 
     /// Whether it is an entry, not a mark and not "never".
-    pub fn is_entry(self) -> bool {
+    pub(crate) fn is_entry(self) -> bool {
         self.0 & ((1 << LAYER_SHIFT) - 1) != 0
     }
 

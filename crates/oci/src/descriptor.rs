@@ -99,12 +99,6 @@ impl Descriptor {
         self.document.get("annotations").ok().flatten().unwrap_or_default()
     }
 
-    /// Content that is embedded in the descriptor (base64 of `data`), as written.
-    #[must_use]
-    pub fn has_data(&self) -> bool {
-        self.document.raw("data").is_some()
-    }
-
     /// Changes the media type, and nothing else.
     pub fn set_media_type(&mut self, media_type: MediaType) {
         self.document.set("mediaType", &media_type);
@@ -137,14 +131,6 @@ impl Descriptor {
         annotations.set(key, value);
         self.document.set_raw("annotations", annotations.to_raw());
         Ok(())
-    }
-
-    /// Removes annotations; an empty `annotations` goes too.
-    ///
-    /// # Errors
-    /// [`DocumentError::Invalid`] if the annotations there are no object.
-    pub fn remove_annotations(&mut self, drop: impl Fn(&str) -> bool) -> Result<(), DocumentError> {
-        remove_annotations(&mut self.document, drop)
     }
 
     /// The descriptor as JSON: as it was read, where nothing was changed.

@@ -28,7 +28,7 @@ impl Algorithm {
 
     /// Number of hexadecimal digits.
     #[must_use]
-    pub fn hex_len(self) -> usize {
+    pub(crate) fn hex_len(self) -> usize {
         match self {
             Self::Sha256 => 64,
             Self::Sha512 => 128,
@@ -57,12 +57,6 @@ impl Digest {
     #[must_use]
     pub fn sha256_of(bytes: &[u8]) -> Self {
         Self::from_raw(Algorithm::Sha256, &Sha256::digest(bytes))
-    }
-
-    /// A SHA-256 digest from its 32 raw bytes.
-    #[must_use]
-    pub fn from_sha256(raw: [u8; 32]) -> Self {
-        Self::from_raw(Algorithm::Sha256, &raw)
     }
 
     fn from_raw(algorithm: Algorithm, raw: &[u8]) -> Self {

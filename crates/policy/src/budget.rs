@@ -65,12 +65,12 @@ pub fn check(spent: &Spent, name: &str, bytes: i64, allowance: Allowance) -> Res
 }
 
 /// Whether a job was paid for before the operator was killed.
-pub fn is_paid(spent: &Spent, name: &str) -> bool {
+pub(crate) fn is_paid(spent: &Spent, name: &str) -> bool {
     spent.starting.iter().any(|paid| paid == name)
 }
 
 /// Pays for a job, before it is made. One that is paid for isn't paid for again.
-pub fn pay(spent: &mut Spent, name: &str, bytes: i64, now: Timestamp) {
+pub(crate) fn pay(spent: &mut Spent, name: &str, bytes: i64, now: Timestamp) {
     if is_paid(spent, name) {
         return;
     }
@@ -87,7 +87,7 @@ pub fn seen(spent: &mut Spent, exists: impl Fn(&str) -> bool) {
 }
 
 /// When the account changes by itself next.
-pub fn next_refill(spent: &Spent) -> Option<Timestamp> {
+pub(crate) fn next_refill(spent: &Spent) -> Option<Timestamp> {
     let end = |start: &Option<Time>, length| {
         start.as_ref().and_then(|start| Timestamp::from_second(start.0.as_second() + length).ok())
     };

@@ -73,13 +73,13 @@ impl Inspection {
     }
 
     /// Compressed bytes of all platforms: what a squash reads.
-    pub fn all_bytes(&self) -> i64 {
+    pub(crate) fn all_bytes(&self) -> i64 {
         self.platforms.iter().map(|platform| platform.compressed_bytes).fold(0, i64::saturating_add)
     }
 }
 
 /// Findings that stay true of a digest for ever, whatever a policy says.
-pub fn is_for_ever(finding: Finding) -> bool {
+pub(crate) fn is_for_ever(finding: Finding) -> bool {
     matches!(
         finding,
         Finding::OneLayer

@@ -250,7 +250,7 @@ impl World {
 }
 
 /// Whether labels opt out.
-pub fn opts_out(labels: Option<&BTreeMap<String, String>>) -> bool {
+pub(crate) fn opts_out(labels: Option<&BTreeMap<String, String>>) -> bool {
     labels.and_then(|labels| labels.get(POLICY)).is_some_and(|value| value == POLICY_IGNORE)
 }
 

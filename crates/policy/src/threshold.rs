@@ -49,7 +49,7 @@ impl Limits {
     }
 
     /// Judges. An image of one layer wastes too little to be read for it.
-    pub fn judge(
+    pub(crate) fn judge(
         &self,
         inspection: &Inspection,
         analysis: Option<&AnalysisFacts>,

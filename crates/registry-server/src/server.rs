@@ -252,11 +252,6 @@ impl Server {
     pub fn set_access(&self, access: Access) {
         *self.state.access.lock().unwrap_or_else(PoisonError::into_inner) = access;
     }
-
-    /// Makes all tokens invalid.
-    pub fn expire_tokens(&self) {
-        self.state.tokens.expire_all();
-    }
 }
 
 /// `/v2/NAME/KIND/REST`: names have slashes, kinds do not.

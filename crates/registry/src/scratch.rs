@@ -70,12 +70,12 @@ impl TemporaryFile {
 
     /// The file.
     #[must_use]
-    pub fn as_file(&self) -> &File {
+    pub(crate) fn as_file(&self) -> &File {
         self.file.as_file()
     }
 
     /// The file, to be written to.
-    pub fn as_file_mut(&mut self) -> &mut File {
+    pub(crate) fn as_file_mut(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
 

@@ -52,7 +52,7 @@ impl Progress {
 
     /// Whether it was asked to end.
     #[must_use]
-    pub fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
 

@@ -15,7 +15,7 @@ use hot::{Backend, Cursor, Stop, Tables};
 use thiserror::Error;
 
 /// How far back a match can refer (RFC 1951, 2).
-pub const WINDOW: usize = 32 * 1024;
+pub(crate) const WINDOW: usize = 32 * 1024;
 
 /// Zero bytes to append at the end of the input: more than a block's header and one step of the hot loop take.
 pub(crate) const END_PADDING: usize = 1024;

@@ -152,7 +152,7 @@ impl App {
     }
 
     /// A file is being written, or `None`: it is done, or could not be.
-    pub fn set_extracting(&mut self, progress: Option<String>) {
+    pub(crate) fn set_extracting(&mut self, progress: Option<String>) {
         self.extracting = progress;
     }
 

@@ -260,25 +260,25 @@ impl LayerRules {
 
     /// Whether the last entry put a directory, its own or one of its parents, in the place of a file of this layer.
     #[must_use]
-    pub fn replaced_a_file(&self) -> bool {
+    pub(crate) fn replaced_a_file(&self) -> bool {
         self.replaced_a_file
     }
 
     /// Whether a mark makes the directory `node` exist, in the layer by itself.
     #[must_use]
-    pub fn has_mark_in(&self, node: NodeId) -> bool {
+    pub(crate) fn has_mark_in(&self, node: NodeId) -> bool {
         self.marked.contains(&node)
     }
 
     /// Whether a directory of this layer took the place of a file at `node`.
     #[must_use]
-    pub fn replaced_a_file_at(&self, node: NodeId) -> bool {
+    pub(crate) fn replaced_a_file_at(&self, node: NodeId) -> bool {
         self.replaced_files.contains_key(&node)
     }
 
     /// Whether paths below `node` ever made it a directory.
     #[must_use]
-    pub fn is_parent(&self, node: NodeId) -> bool {
+    pub(crate) fn is_parent(&self, node: NodeId) -> bool {
         self.parents.contains_key(&node)
     }
 
@@ -290,7 +290,7 @@ impl LayerRules {
 
     /// The target of a symlink that this layer made at `node` and that still stands.
     #[must_use]
-    pub fn symlink_at(&self, paths: &impl PathStore, node: NodeId) -> Option<&[u8]> {
+    pub(crate) fn symlink_at(&self, paths: &impl PathStore, node: NodeId) -> Option<&[u8]> {
         let target = self.symlinks.get(&node)?;
         let entry = self.entries.get(&node)?;
         self.stands_since(paths, node, entry.record).then_some(&**target)
@@ -325,7 +325,7 @@ impl LayerRules {
 
     /// Whether record `record` at `node` went when a file took the place of a directory above it, which is a directory again.
     #[must_use]
-    pub fn is_below_replaced_file(&self, paths: &impl PathStore, node: NodeId, record: u32) -> bool {
+    pub(crate) fn is_below_replaced_file(&self, paths: &impl PathStore, node: NodeId, record: u32) -> bool {
         let mut at = node;
         while !self.replaced_files.is_empty() && at != ROOT {
             at = paths.parent(at);
@@ -338,7 +338,7 @@ impl LayerRules {
 
     /// Whether record `record` at `node` is a file that a directory of this layer replaced, or older than one.
     #[must_use]
-    pub fn is_replaced_file(&self, node: NodeId, record: u32) -> bool {
+    pub(crate) fn is_replaced_file(&self, node: NodeId, record: u32) -> bool {
         self.replaced_files.get(&node).is_some_and(|file| *file >= record)
     }
 
@@ -355,13 +355,13 @@ impl LayerRules {
 
     /// Whether the layer whites `node` out.
     #[must_use]
-    pub fn is_whiteout(&self, node: NodeId) -> bool {
+    pub(crate) fn is_whiteout(&self, node: NodeId) -> bool {
         self.whiteouts.contains(&node)
     }
 
     /// Whether the layer makes `node` opaque.
     #[must_use]
-    pub fn is_opaque(&self, node: NodeId) -> bool {
+    pub(crate) fn is_opaque(&self, node: NodeId) -> bool {
         self.opaques.contains(&node)
     }
 

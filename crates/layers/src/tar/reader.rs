@@ -200,7 +200,7 @@ impl<S: ChunkSource> TarReader<S> {
     ///
     /// # Errors
     /// See [`LayerError`].
-    pub fn skip_content(&mut self) -> Result<(), LayerError> {
+    pub(crate) fn skip_content(&mut self) -> Result<(), LayerError> {
         self.sparse = None;
         let stored = std::mem::take(&mut self.stored);
         self.skip(stored)?;

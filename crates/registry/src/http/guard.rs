@@ -108,7 +108,7 @@ impl Guard {
 
     /// Refuses these as well.
     #[must_use]
-    pub fn and_refuses(mut self, networks: impl IntoIterator<Item = Network>) -> Self {
+    pub(crate) fn and_refuses(mut self, networks: impl IntoIterator<Item = Network>) -> Self {
         self.refused.extend(networks);
         self
     }

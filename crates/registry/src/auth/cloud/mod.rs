@@ -47,7 +47,7 @@ pub enum Cloud {
 
 impl Cloud {
     /// Every cloud that this build knows.
-    pub const KNOWN: &'static [Self] = &[
+    pub(crate) const KNOWN: &'static [Self] = &[
         #[cfg(feature = "aws")]
         Self::Aws,
         #[cfg(feature = "gcp")]
@@ -58,7 +58,7 @@ impl Cloud {
 
     /// Whether a registry is one of this cloud, by its name.
     #[must_use]
-    pub fn has_registry(self, registry: &str) -> bool {
+    pub(crate) fn has_registry(self, registry: &str) -> bool {
         let host = registry.split(':').next().unwrap_or_default();
         match self {
             Self::Aws => {
