@@ -35,6 +35,8 @@ pub struct Operator {
     pub program: Program,
     /// Where it serves health and metrics.
     pub address: SocketAddr,
+    /// Where it serves probes alone.
+    pub probes: SocketAddr,
 }
 
 impl Ground {
@@ -106,7 +108,7 @@ impl Ground {
         server: SocketAddr,
     ) -> Result<Operator> {
         static PORT: AtomicU16 = AtomicU16::new(18080);
-        let port = PORT.fetch_add(1, Ordering::Relaxed);
+        let port = PORT.fetch_add(2, Ordering::Relaxed);
         let mut config = json!({
             "worker": {
                 "image": WORKER_IMAGE,
@@ -124,13 +126,15 @@ impl Ground {
         let kubeconfig = self.cluster.kubeconfig_as(SYSTEM, "unbloat-operator", server).await?;
         let program = self.program.display().to_string();
         let (config, kubeconfig) = (file.display().to_string(), kubeconfig.display().to_string());
-        let listen = format!("0.0.0.0:{port}");
+        let (listen, listen_for_probes) = (format!("0.0.0.0:{port}"), format!("0.0.0.0:{}", port + 1));
         let words = [
             program.as_str(),
             "--config",
             &config,
             "--address",
             &listen,
+            "--probe-address",
+            &listen_for_probes,
             "--instance",
             name,
             "--lease-namespace",
@@ -139,7 +143,8 @@ impl Ground {
         let environment = [("KUBECONFIG", kubeconfig.as_str()), ("RUST_BACKTRACE", "1")];
         let program = self.cluster.spawn(name, &words, &environment)?;
         let host = self.cluster.api_address().ip();
-        Ok(Operator { program, address: SocketAddr::new(host, port) })
+        let (address, probes) = (SocketAddr::new(host, port), SocketAddr::new(host, port + 1));
+        Ok(Operator { program, address, probes })
     }
 
     /// Starts an operator that reaches the API server directly.

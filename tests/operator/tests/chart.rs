@@ -23,8 +23,7 @@ async fn the_chart_is_installed_and_upgraded_with_a_running_job() -> Result<()> 
     cluster.restricted_namespace("team").await?;
 
     helm(&cluster, "install", &[]).await?;
-    let rollout = ["rollout", "status", "deployment/unbloat", "--namespace=unbloat-system", "--timeout=90s"];
-    cluster.kubectl(&rollout).await?;
+    rolled_out(&cluster, "unbloat").await?;
 
     let image = Layered { layers: 60, step: 100_000, seed: 41, programs: true }
         .write(&cluster.folder().join("image"));
@@ -40,7 +39,7 @@ async fn the_chart_is_installed_and_upgraded_with_a_running_job() -> Result<()> 
     jobs.apply("upgraded", &spec).await?;
     jobs.wait_for_reason("upgraded", "Running", LONG).await?;
     helm(&cluster, "upgrade", &["--set", "config.concurrency.global=3"]).await?;
-    cluster.kubectl(&rollout).await?;
+    rolled_out(&cluster, "unbloat").await?;
     way.set(Flow::Open);
     let done = jobs.wait_for_end("upgraded", LONG).await?;
     assert_eq!(reason(&done).1, "Squashed", "{:#?}", done.status);
@@ -57,6 +56,24 @@ async fn the_chart_is_installed_and_upgraded_with_a_running_job() -> Result<()> 
     cluster.check_parts()
 }
 
+/// Waits until all replicas of a deployment are its newest ones and available; as `kubectl rollout status`, with what the pods
+/// say when it takes too long.
+async fn rolled_out(cluster: &Cluster, name: &str) -> Result<()> {
+    let get = ["get", "deployment", name, "--namespace=unbloat-system", "--output=json"];
+    cluster
+        .wait_for("unbloat-system", &format!("{name} to be rolled out"), LONG, async || {
+            let deployment: Value = serde_json::from_str(&cluster.kubectl(&get).await?).expect("JSON");
+            let status = &deployment["status"];
+            let wanted = &deployment["spec"]["replicas"];
+            let is_there = status["observedGeneration"] == deployment["metadata"]["generation"]
+                && ["replicas", "updatedReplicas", "availableReplicas"]
+                    .iter()
+                    .all(|count| &status[count] == wanted);
+            Ok(if is_there { Look::Done(()) } else { Look::NotYet(status.to_string()) })
+        })
+        .await
+}
+
 /// The same from `config/`, as kustomize makes it.
 async fn without_helm(cluster: &Cluster, source: &str, target: &str) -> Result<()> {
     let folder = format!("{}/../../config/default", env!("CARGO_MANIFEST_DIR"));
@@ -68,9 +85,7 @@ async fn without_helm(cluster: &Cluster, source: &str, target: &str) -> Result<(
         text.replace(&shipped, &format!("unbloat.local/{name}:test"))
     };
     cluster.apply(&local(&local(&manifests, "operator"), "worker")).await?;
-    let rollout =
-        ["rollout", "status", "deployment/unbloat-operator", "--namespace=unbloat-system", "--timeout=90s"];
-    cluster.kubectl(&rollout).await?;
+    rolled_out(cluster, "unbloat-operator").await?;
     let jobs = Jobs::of(cluster, "team").await?;
     let spec = json!({"source": {"image": source, "plainHTTP": true}, "target": {"image": target},
         "worker": {"resources": {"cpu": "200m", "memory": "128Mi"}}});

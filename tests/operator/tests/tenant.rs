@@ -5,69 +5,73 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use serde_json::{Value, json};
+use tokio::sync::{MutexGuard, OnceCell};
 use unbloat_cluster::{Entrance, Flow, Result, TOOLBOX};
-use unbloat_operator_tests::{Ground, Jobs, Layered, WORKER_IMAGE, job, reason};
+use unbloat_operator_tests::{Ground, Jobs, Layered, Operator, WORKER_IMAGE, fresh, job, reason};
 
 const LONG: Duration = Duration::from_secs(120);
 /// A victim's job takes some seconds; with a machine that does other things too, this is far too long still.
 const USUAL: Duration = Duration::from_secs(45);
 
-#[tokio::test]
-async fn a_tenant_can_neither_stop_nor_steer_nor_forge_anothers_squash() -> Result<()> {
-    let ground = Ground::start().await?;
-    let limits = json!({"concurrency": {"global": 8, "perNamespace": 4}});
-    let mut operator = ground.operator("operator-a", &limits).await?;
-    for namespace in ["victim", "evil", "evil-b"] {
-        ground.cluster.restricted_namespace(namespace).await?;
+/// What each test has: the shared ground for itself, an operator, and an image that a victim squashes.
+struct Scene {
+    ground: MutexGuard<'static, Ground>,
+    operator: Operator,
+    source: &'static str,
+}
+
+impl Scene {
+    async fn begin() -> Result<Self> {
+        static SOURCE: OnceCell<String> = OnceCell::const_new();
+        let ground = Ground::shared().await?;
+        let limits = json!({"concurrency": {"global": 8, "perNamespace": 4}});
+        let operator = ground.operator(&fresh("operator"), &limits).await?;
+        let source = SOURCE.get_or_try_init(async || {
+            for namespace in ["victim", "evil", "evil-b"] {
+                ground.cluster.restricted_namespace(namespace).await?;
+            }
+            let image = Layered { layers: 3, step: 1000, seed: 3, programs: false }
+                .write(&ground.cluster.folder().join("image"));
+            ground.cluster.push(&ground.registry, &image, "team/app:v1").await
+        });
+        let source = source.await?;
+        Ok(Self { ground, operator, source })
     }
-    let image = Layered { layers: 3, step: 1000, seed: 3, programs: false }
-        .write(&ground.cluster.folder().join("image"));
-    let source = ground.cluster.push(&ground.registry, &image, "team/app:v1").await?;
-    let victim = Victim { ground: &ground, source: &source };
-    victim.ends("alone").await?;
 
-    an_object_that_cannot_be_read_ends_alone(&ground, &victim).await?;
-    labels_hold_no_place(&ground, &victim).await?;
-    a_result_from_another_namespace_is_nobodys(&ground, &source).await?;
-    a_job_made_in_advance_is_not_adopted(&ground, &source).await?;
-    registries_that_never_answer_leave_a_place(&ground, &victim).await?;
-    the_operators_token_makes_workers_and_nothing_else(&ground).await?;
-
-    assert!(operator.program.ended().is_none(), "the operator ended:\n{}", operator.log());
-    operator.terminate()?;
-    ground.cluster.check_parts()
-}
-
-struct Victim<'a> {
-    ground: &'a Ground,
-    source: &'a str,
-}
-
-impl Victim<'_> {
     /// An honest job ends well in its usual time.
-    async fn ends(&self, name: &str) -> Result<()> {
+    async fn victim_ends(&self, name: &str) -> Result<()> {
         let jobs = Jobs::of(&self.ground.cluster, "victim").await?;
         let start = Instant::now();
-        jobs.apply(name, &spec(self.ground, self.source, name)).await?;
+        jobs.apply(name, &spec(&self.ground, self.source, name)).await?;
         let done = jobs.wait_for_end(name, LONG).await?;
         assert_eq!(reason(&done).1, "Squashed", "{name}: {:#?}", done.status);
         assert!(start.elapsed() < USUAL, "{name}: {:?}", start.elapsed());
         Ok(())
     }
+
+    /// The operator has survived, and ends as it is asked to.
+    async fn end(mut self) -> Result<()> {
+        assert!(self.operator.program.ended().is_none(), "the operator ended:\n{}", self.operator.log());
+        self.operator.terminate()?;
+        self.ground.cluster.check_parts()
+    }
 }
 
 fn spec(ground: &Ground, source: &str, name: &str) -> Value {
     let target = format!("{}/victim/{name}:flat", ground.registry.host());
-    json!({"source": {"image": source, "plainHTTP": true}, "target": {"image": target}})
+    json!({"source": {"image": source, "plainHTTP": true}, "target": {"image": target, "plainHTTP": true}})
 }
 
 /// As if it was stored by a release whose schema had no maximum.
-async fn an_object_that_cannot_be_read_ends_alone(ground: &Ground, victim: &Victim<'_>) -> Result<()> {
+#[tokio::test]
+async fn an_object_that_cannot_be_read_ends_alone() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
     let path =
         "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/ttlSecondsAfterFinished/maximum";
     let definition = ["patch", "crd", "imagesquashjobs.unbloat.dev", "--type=json", "--patch"];
     let patch = |patch: Value| [&definition[..], &[&*patch.to_string().leak()]].concat();
-    let mut large = job("evil", "large", &spec(ground, victim.source, "large"));
+    let mut large = job("evil", "large", &spec(ground, scene.source, "large"));
     large["spec"]["ttlSecondsAfterFinished"] = json!(3_000_000_000_u64);
     let refused = ground.cluster.apply(&large.to_string()).await.expect_err("it has a maximum").to_string();
     assert!(refused.contains("ttlSecondsAfterFinished"), "{refused}");
@@ -88,10 +92,11 @@ async fn an_object_that_cannot_be_read_ends_alone(ground: &Ground, victim: &Vict
         assert!(start.elapsed() < LONG, "it has no reason");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    victim.ends("beside-unreadable").await?;
+    scene.victim_ends("beside-unreadable").await?;
     ground.cluster.kubectl(&["delete", "isj", "large", "--namespace=evil"]).await?;
     let maximum = json!([{"op": "add", "path": path, "value": 2_147_483_647}]);
-    ground.cluster.kubectl(&patch(maximum)).await.map(drop)
+    ground.cluster.kubectl(&patch(maximum)).await?;
+    scene.end().await
 }
 
 /// A pod of a tenant that calls itself a worker's.
@@ -111,21 +116,27 @@ fn forged(name: &str, uid: &str, attempt: &str, command: &str) -> Value {
     })
 }
 
-async fn labels_hold_no_place(ground: &Ground, victim: &Victim<'_>) -> Result<()> {
+#[tokio::test]
+async fn labels_hold_no_place() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
     for number in 0..8 {
         let mut pod = forged(&format!("label-{number}"), "no-such-uid", "1", "sleep 3600");
         pod["spec"]["nodeSelector"] = json!({"no": "such-node"});
         ground.cluster.apply(&pod.to_string()).await?;
     }
-    victim.ends("beside-labels").await?;
+    scene.victim_ends("beside-labels").await?;
     ground
         .cluster
         .kubectl(&["delete", "pods", "--all", "--namespace=evil", "--grace-period=0", "--force"])
-        .await
-        .map(drop)
+        .await?;
+    scene.end().await
 }
 
-async fn a_result_from_another_namespace_is_nobodys(ground: &Ground, source: &str) -> Result<()> {
+#[tokio::test]
+async fn a_result_from_another_namespace_is_nobodys() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let (ground, source) = (&*scene.ground, scene.source);
     let jobs = Jobs::of(&ground.cluster, "victim").await?;
     let mut suspended = spec(ground, source, "robbed");
     suspended["suspend"] = json!(true);
@@ -148,10 +159,13 @@ async fn a_result_from_another_namespace_is_nobodys(ground: &Ground, source: &st
     let reference = status.target.unwrap_or_default().reference.unwrap_or_default();
     assert!(reference.starts_with(&ground.registry.host()), "{reference}");
     assert!(status.reclaimed_bytes.unwrap_or(0) < 1_000_000_000);
-    Ok(())
+    scene.end().await
 }
 
-async fn a_job_made_in_advance_is_not_adopted(ground: &Ground, source: &str) -> Result<()> {
+#[tokio::test]
+async fn a_job_made_in_advance_is_not_adopted() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let (ground, source) = (&*scene.ground, scene.source);
     let jobs = Jobs::of(&ground.cluster, "evil").await?;
     let registry: SocketAddr = ground.registry.host().parse().expect("a registry has an address");
     let way = ground.cluster.tunnel(Entrance::Pods, registry)?;
@@ -189,35 +203,66 @@ async fn a_job_made_in_advance_is_not_adopted(ground: &Ground, source: &str) -> 
     assert_eq!(status.source.unwrap_or_default().digest.as_deref(), Some(pulled.trim()));
     let left = ground.cluster.kubectl(&["get", "jobs", "--namespace=evil", "--output=name"]).await?;
     assert!(!left.contains(&next), "{left}");
-    Ok(())
+    drop(way);
+    scene.end().await
 }
 
-async fn registries_that_never_answer_leave_a_place(ground: &Ground, victim: &Victim<'_>) -> Result<()> {
+#[tokio::test]
+async fn registries_that_never_answer_leave_a_place() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
     let registry: SocketAddr = ground.registry.host().parse().expect("a registry has an address");
     let dead = ground.cluster.tunnel(Entrance::Pods, registry)?;
     dead.set(Flow::Frozen);
     for namespace in ["evil", "evil-b"] {
         let jobs = Jobs::of(&ground.cluster, namespace).await?;
         for number in 0..4 {
-            let mut spec = spec(ground, victim.source, "never");
+            let mut spec = spec(ground, scene.source, "never");
             spec["source"]["image"] = json!(format!("{}/team/app:v1", dead.address()));
             spec["activeDeadlineSeconds"] = json!(2_592_000);
             jobs.apply(&format!("holds-{number}"), &spec).await?;
         }
         jobs.wait_for_reason("holds-0", "Running", LONG).await?;
     }
-    victim.ends("beside-holders").await?;
+    scene.victim_ends("beside-holders").await?;
     for namespace in ["evil", "evil-b"] {
         let namespace = format!("--namespace={namespace}");
         ground.cluster.kubectl(&["delete", "isj", "--all", &namespace]).await?;
     }
-    Ok(())
+    drop(dead);
+    scene.end().await
 }
 
-async fn the_operators_token_makes_workers_and_nothing_else(ground: &Ground) -> Result<()> {
-    let server = ground.cluster.api_address();
-    let kubeconfig = ground.cluster.kubeconfig_as("unbloat-system", "unbloat-operator", server).await?;
-    let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
+/// Connections that ask for nothing, as anybody in the cluster's network can hold them.
+#[tokio::test]
+async fn connections_that_say_nothing_keep_no_probe_from_its_answer() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        // What is refused at once holds nothing.
+        held.extend(ground.cluster.connect(scene.operator.address).await.ok());
+    }
+    let answer = tokio::time::timeout(Duration::from_secs(5), async {
+        loop {
+            match ground.get(scene.operator.probes, "/livez").await {
+                Ok(answer) if answer.starts_with("HTTP/1.1 200") => return,
+                _ => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    });
+    assert!(answer.await.is_ok(), "200 idle connections keep a probe from its answer");
+    scene.victim_ends("beside-idle-connections").await?;
+    drop(held);
+    scene.end().await
+}
+
+#[tokio::test]
+async fn the_operators_token_makes_workers_and_nothing_else() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
+    // The API server takes it for the operator, with its rights and by its admission policy.
+    let as_the_operator = "--as=system:serviceaccount:unbloat-system:unbloat-operator";
     let owner = json!([{"apiVersion": "unbloat.dev/v1alpha1", "kind": "ImageSquashJob", "name": "x", "uid": "x",
         "controller": true}]);
     let stolen = |change: fn(&mut Value)| {
@@ -253,12 +298,12 @@ async fn the_operators_token_makes_workers_and_nothing_else(ground: &Ground) -> 
         let file = ground.cluster.folder().join("stolen.json");
         std::fs::write(&file, job.to_string()).expect("a folder of the test's own");
         let file = format!("--filename={}", file.display());
-        ground.cluster.kubectl(&["create", &kubeconfig, &file, "--dry-run=server"]).await
+        ground.cluster.kubectl(&["create", as_the_operator, &file, "--dry-run=server"]).await
     };
     create(stolen(|_| {})).await?;
     for (name, change) in attempts {
         let refused = create(stolen(change)).await.expect_err(name).to_string();
         assert!(refused.contains("ValidatingAdmissionPolicy"), "{name}: {refused}");
     }
-    Ok(())
+    scene.end().await
 }
