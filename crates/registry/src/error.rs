@@ -1,5 +1,6 @@
 //! What can go wrong between here and an image, in one type that says where, doing what, and what to check.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -318,8 +319,8 @@ impl Error {
     }
 
     /// What to check, where there is something.
-    fn advice(&self) -> &'static str {
-        match &self.0.kind {
+    fn advice(&self) -> Cow<'static, str> {
+        let words = match &self.0.kind {
             _ if self.is_about_blobs_of_a_manifest() => {
                 "it has confirmed these blobs before: see what the registry and its storage log"
             }
@@ -341,8 +342,13 @@ impl Error {
                 }
             },
             ErrorKind::NotTls => {
-                "if this registry may be spoken to without encryption, say --plain-http HOST; in a cluster, plainHTTP beside \
-                 the image"
+                // The name is the option's value as it stands: a port belongs to it.
+                let place = &self.0.place;
+                return format!(
+                    "if this registry may be spoken to without encryption, say --plain-http {place}; in a cluster, plainHTTP beside \
+                     the image"
+                )
+                .into();
             }
             ErrorKind::UploadLost { .. } => "see what the registry and any proxy before it log",
             ErrorKind::Status { status: 413, .. } => {
@@ -357,7 +363,8 @@ impl Error {
             }
             ErrorKind::LimitExceeded { .. } => "raise the limit",
             _ => "",
-        }
+        };
+        words.into()
     }
 }
 
@@ -372,7 +379,7 @@ impl fmt::Display for Error {
             write!(f, " {subject}")?;
         }
         write!(f, " at {place}: {kind}")?;
-        match self.advice() {
+        match &*self.advice() {
             "" => Ok(()),
             advice => write!(f, "; {advice}"),
         }

@@ -209,7 +209,7 @@ async fn registries_conf_certs_d_and_proxies_are_what_users_have() {
     let (address, _) = socks(plain.host()).await;
     set("ALL_PROXY", &format!("socks5h://{address}"));
     let error = read(&from_files().unwrap(), "reg.test:5000/team/a:t").await.unwrap_err();
-    assert!(error.to_string().contains("--plain-http"), "{error}");
+    assert!(error.to_string().contains("--plain-http "), "{error}");
     assert!(!error.is_retryable());
     // Where registries.conf calls it insecure, plain HTTP will do, and a certificate that nobody knows.
     write(
