@@ -9,7 +9,7 @@ pub struct SquashCommand {
     pub source: String,
     /// A place for the result.
     pub destination: String,
-    /// Options that reading the image needed, as `--plain-http`, one word each.
+    /// Options that reading the image needed, as `--plain-http=HOST`, one word each.
     pub options: Vec<String>,
 }
 
@@ -40,12 +40,12 @@ mod tests {
         let command = SquashCommand {
             source: "localhost:5000/demo/devbox:bloated".into(),
             destination: "oci:a folder:flat".into(),
-            options: vec!["--platform=linux/arm64".into(), "--plain-http".into()],
+            options: vec!["--platform=linux/arm64".into(), "--plain-http=localhost:5000".into()],
         };
         assert_eq!(
             command.with([("--remove", "/root/.cache/*"), ("--truncate", "/var/log/btmp")]),
             "unbloat squash localhost:5000/demo/devbox:bloated 'oci:a folder:flat' \\\n    \
-             --platform=linux/arm64 \\\n    --plain-http \\\n    --remove '/root/.cache/*' \\\n    --truncate /var/log/btmp"
+             --platform=linux/arm64 \\\n    --plain-http=localhost:5000 \\\n    --remove '/root/.cache/*' \\\n    --truncate /var/log/btmp"
         );
     }
 }

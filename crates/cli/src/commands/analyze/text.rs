@@ -249,7 +249,11 @@ mod tests {
     }
 
     fn squash() -> SquashCommand {
-        SquashCommand { source: "a".into(), destination: "b c".into(), options: vec!["--plain-http".into()] }
+        SquashCommand {
+            source: "a".into(),
+            destination: "b c".into(),
+            options: vec!["--plain-http=a".into()],
+        }
     }
 
     #[test]
@@ -274,7 +278,7 @@ mod tests {
                 assert!(line.width() <= width, "{} columns: {line}", line.width());
                 assert!(!line.chars().any(char::is_control) && !line.contains('\u{202e}'), "{line:?}");
             }
-            let command = "  unbloat squash a 'b c' \\\n      --plain-http \\\n      --truncate '/a b' \\\n      --remove '/x/*'";
+            let command = "  unbloat squash a 'b c' \\\n      --plain-http=a \\\n      --truncate '/a b' \\\n      --remove '/x/*'";
             assert!(text.ends_with(command), "{text}");
         }
     }
