@@ -30,15 +30,27 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts a registry and waits until it takes connections.
+    /// Starts a registry that asks nobody who they are, and waits until it takes connections.
     pub fn start(flavour: Flavour) -> Result<Self> {
+        Self::configured(flavour, fast_folder()?, "")
+    }
+
+    /// Starts a registry for one user, whose line of a htpasswd file (bcrypt) this is.
+    pub fn start_for(flavour: Flavour, user: &str) -> Result<Self> {
         let folder = fast_folder()?;
+        let file = folder.path().join("htpasswd");
+        fs::write(&file, user)?;
+        let access = format!("auth:\n  htpasswd:\n    realm: proof\n    path: {}\n", file.display());
+        Self::configured(flavour, folder, &access)
+    }
+
+    fn configured(flavour: Flavour, folder: tempfile::TempDir, more: &str) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let config = folder.path().join("config.yml");
         let text = format!(
             "version: 0.1\nlog:\n  level: warn\n  formatter: text\n  accesslog:\n    disabled: false\n\
              storage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n  cache:\n    blobdescriptor: inmemory\n\
-             http:\n  addr: 127.0.0.1:{port}\n  secret: of-no-importance\n",
+             http:\n  addr: 127.0.0.1:{port}\n  secret: of-no-importance\n{more}",
             folder.path().join("storage").display()
         );
         fs::write(&config, text)?;
