@@ -53,6 +53,8 @@ pub(crate) struct State {
     behaviour: Behaviour,
     requests: Mutex<Vec<Recorded>>,
     ids: AtomicU64,
+    /// In every session's name: a late request to another server that had this port before finds nothing here.
+    mark: u64,
 }
 
 /// A running server; it stops when dropped.
@@ -90,16 +92,19 @@ impl Server {
         let listener = TcpListener::bind(("127.0.0.1", options.port)).await?;
         #[cfg(feature = "faults")]
         let acceptor = options.tls.as_ref().map(crate::tls::Acceptor::new).transpose()?;
+        let address = listener.local_addr()?;
         let state = Arc::new(State {
             behaviour: Behaviour::new(&options),
             access: Mutex::new(options.access.clone()),
             options,
             store,
             uploads: Mutex::default(),
-            address: listener.local_addr()?,
+            address,
             tokens: Tokens::default(),
             requests: Mutex::default(),
             ids: AtomicU64::new(1),
+            // The hasher's keys are random for each call.
+            mark: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), address.port()),
         });
         let serving = Arc::clone(&state);
         let task = tokio::spawn(async move {
@@ -267,7 +272,7 @@ fn split_path(path: &str) -> Option<(&str, &str, &str)> {
 
 impl State {
     pub(crate) fn next_id(&self) -> String {
-        format!("{:08}", self.ids.fetch_add(1, Ordering::Relaxed))
+        format!("{:016x}-{:08}", self.mark, self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
     fn access(&self) -> Access {
