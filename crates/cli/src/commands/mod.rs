@@ -54,8 +54,10 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => demo::demo(&settings, args).await,
         Command::Completions { kubectl: true, .. } => print(KUBECTL_COMPLETION),
         Command::Completions { shell, kubectl: false } => {
-            clap_complete::generate(shell, &mut Cli::command(), "unbloat", &mut std::io::stdout());
-            Ok(())
+            // The generator ends the process where a reader has seen enough.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "unbloat", &mut script);
+            print(String::from_utf8_lossy(&script).trim_end())
         }
         Command::Man { folder } => {
             // The version that is shown to users names the machine's codecs, which a page must not.
