@@ -13,7 +13,8 @@
 //! - Content is never copied: a [`Piece`] is a part of the decoder's own buffer.
 //!
 //! # Where to look
-//! - which name is a whiteout or an opaque mark: [`name`]; what a record or a mark does within its layer: [`layer`];
+//! - which name is a whiteout or an opaque mark: [`name`]; what a record or a mark does within its layer: [`layer`], where
+//!   `rules` judges a whiteout;
 //! - whether something hides something else: `visibility`, as a comparison of moments, over the events that `tree` keeps;
 //! - who reads which layer, and what is written when: `merge::scheduler`, `merge::writer`; hard links: `merge::hard_links`;
 //! - the rules by number: `docs/layer-semantics.md`.

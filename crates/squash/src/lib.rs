@@ -11,6 +11,12 @@
 //! - memory is bounded by [`Limits::memory_bytes`](unbloat_contract::Limits::memory_bytes) and the number of paths; disk is
 //!   used only for a registry that takes a blob in one piece, and where the request names a cache.
 //!
+//! # Where to look
+//! - whether a squash has anything to do, and what becomes of an image: `squash::plan`; the new layer, and making it again when
+//!   a registry lost it: `squash::encode`; config and manifest: `squash::place`; reading it back: `squash::prove`;
+//! - which layers are kept: `base`; a layer on its way in: `source` and `decode`; out: `output` and `codec`;
+//! - which failure is whose fault, and whether a retry helps: [`Error::kind`].
+//!
 //! # Example
 //! ```
 //! use std::sync::Arc;
