@@ -7,6 +7,7 @@ mod admission;
 mod analysis;
 mod bench;
 mod cluster;
+mod comments;
 mod definitions;
 mod generated;
 mod image;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    cluster, generated, image,
+    cluster, comments, generated, image,
     shell::{cargo, program, quiet, run, workspace},
     side_by_side, tools,
 };
@@ -48,7 +48,7 @@ impl Step {
 /// Every step. Cheap ones that fail often stand first.
 pub(crate) const STEPS: &[Step] = &[
     Step::new("tools", "install what the checks need", install),
-    Step::new("fmt", "the sources are formatted", fmt),
+    Step::new("fmt", "the sources are formatted, their comments too", fmt),
     Step::new("clippy", "no lint complains", clippy),
     Step::new("generated", "generated files are what would be generated", drift),
     Step::new("ground", "the commands of the tests' own Kubernetes are built", ground),
@@ -85,7 +85,8 @@ fn install() -> Result<Outcome> {
 }
 
 fn fmt() -> Result<Outcome> {
-    run(cargo().args(["fmt", "--all", "--check"])).map(|()| Outcome::Passed)
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    comments::check(&workspace()).map(|()| Outcome::Passed)
 }
 
 fn clippy() -> Result<Outcome> {
