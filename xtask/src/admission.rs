@@ -1,6 +1,8 @@
-//! What the operator's own account may write, checked by the API server: a stolen token makes workers of ours and nothing else.
+//! What the operator's own account may write, checked by the API server: a stolen token makes workers of ours
+//! and nothing else.
 //!
-//! One text for the manifests and the chart; the account, the image and the ConfigMap of authorities are filled in.
+//! One text for the manifests and the chart; the account, the image and the ConfigMap of authorities are
+//! filled in.
 
 use anyhow::Result;
 

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: builds what is measured, optimised, and hands over to the measuring program of `tests/proof`.
+//! `cargo xtask bench`: builds what is measured, optimised, and hands over to the measuring program of
+//! `tests/proof`.
 
 use anyhow::Result;
 

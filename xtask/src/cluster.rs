@@ -1,5 +1,5 @@
-//! `cargo xtask cluster`: hands over to the proving ground's own command, which this crate must not depend on: a Kubernetes
-//! client takes minutes to build, and every other chore would wait for it.
+//! `cargo xtask cluster`: hands over to the proving ground's own command, which this crate must not depend
+//! on: a Kubernetes client takes minutes to build, and every other chore would wait for it.
 
 use std::process::Stdio;
 

@@ -1,4 +1,5 @@
-//! Files that are made from the custom resources' types: their definitions, and the tables of the documentation.
+//! Files that are made from the custom resources' types: their definitions, and the tables of the
+//! documentation.
 
 use std::fmt::Write as _;
 

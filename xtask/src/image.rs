@@ -1,7 +1,9 @@
-//! `cargo xtask image`: the images of the worker and the operator as OCI layouts, without a daemon and without root.
+//! `cargo xtask image`: the images of the worker and the operator as OCI layouts, without a daemon and
+//! without root.
 //!
-//! What the Dockerfile says and what is said here is the same image: one static program, certificates, user 65532. The
-//! same sources and compiler give the same digest: no clock, no owner, no order of a folder is in it.
+//! What the Dockerfile says and what is said here is the same image: one static program, certificates,
+//! user 65532. The same sources and compiler give the same digest: no clock, no owner, no order of a folder
+//! is in it.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -31,7 +33,8 @@ const PRODUCTS: [Product; 2] = [
     Product { name: "operator", package: "unbloat-operator", limit_mib: 20.0 },
 ];
 
-/// The package of the command, which is compiled with both images: the same crates with the same features are compiled once.
+/// The package of the command, which is compiled with both images: the same crates with the same features are
+/// compiled once.
 const COMMAND: &str = "unbloat";
 
 /// What was asked for.

@@ -1,7 +1,7 @@
 //! Chores of the workspace: checks, generated files, benches. No product code.
 //!
-//! What happens here: one command a chore; `test` prepares a machine and runs everything that can fail. What does not:
-//! building anything that a user gets.
+//! What happens here: one command a chore; `test` prepares a machine and runs everything that can fail. What
+//! does not: building anything that a user gets.
 
 mod admission;
 mod analysis;

@@ -23,7 +23,8 @@ const fn rule(
     Rule { group, resources, verbs, why }
 }
 
-/// What the operator may do in the namespaces that it works in. It reads no secrets there: workers mount them.
+/// What the operator may do in the namespaces that it works in. It reads no secrets there: workers mount
+/// them.
 const OPERATOR: &[Rule] = &[
     rule(
         "unbloat.dev",

@@ -17,8 +17,8 @@ pub(crate) fn workspace() -> PathBuf {
 
 /// A program in the workspace's root, without standard input.
 ///
-/// What cargo tells this program of itself is kept from it: build scripts watch such variables (ring's does), and a cargo that
-/// has them builds half of all crates again after one that has not.
+/// What cargo tells this program of itself is kept from it: build scripts watch such variables (ring's does),
+/// and a cargo that has them builds half of all crates again after one that has not.
 pub(crate) fn program(name: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(name);
     command.current_dir(workspace()).stdin(Stdio::null());

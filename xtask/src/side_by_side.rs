@@ -1,8 +1,9 @@
 //! Test programs that wait for the most part, two at a time.
 //!
-//! `cargo test` runs one test program after the other. Those that have a Kubernetes of their own wait for kubelets, leases and
-//! back-offs most of the time, so two of them share the machine well. One that fails is tried once more, alone, and told: a
-//! kubelet may be slow on a busy machine, and a fault of ours fails again.
+//! `cargo test` runs one test program after the other. Those that have a Kubernetes of their own wait for
+//! kubelets, leases and back-offs most of the time, so two of them share the machine well. One that fails is
+//! tried once more, alone, and told: a kubelet may be slow on a busy machine, and a fault of ours fails
+//! again.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -34,8 +35,8 @@ struct Ended {
     took: Duration,
 }
 
-/// Builds what `build` (a `cargo test` with its choice of tests) names and runs it. `slowest` names the programs that begin
-/// first, so that none of them is left alone at the end.
+/// Builds what `build` (a `cargo test` with its choice of tests) names and runs it. `slowest` names the
+/// programs that begin first, so that none of them is left alone at the end.
 pub(crate) fn run(mut build: Command, environment: &Environment, slowest: &[&str]) -> Result<()> {
     let mut programs = built(&quiet(build.args(["--no-run", "--message-format=json"]))?)?;
     let rank = |program: &TestProgram| {

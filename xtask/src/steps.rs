@@ -30,8 +30,8 @@ pub(crate) struct Step {
     pub(crate) about: &'static str,
     /// Runs it.
     pub(crate) run: fn() -> Result<Outcome>,
-    /// Whether a failure is tried once more, and told: for what waits for programs of others (a kubelet, a browser) that
-    /// a busy machine keeps from answering in time.
+    /// Whether a failure is tried once more, and told: for what waits for programs of others (a kubelet, a
+    /// browser) that a busy machine keeps from answering in time.
     pub(crate) again: bool,
 }
 
@@ -256,7 +256,8 @@ fn fuzz() -> Result<Outcome> {
                 "--",
                 &limit,
                 "-seed=1",
-                // The C library keeps what ends a thread until the thread is gone, which joining a scope does not wait for.
+                // The C library keeps what ends a thread until the thread is gone, which joining a scope does
+                // not wait for.
                 "-detect_leaks=0",
                 "-rss_limit_mb=2048",
                 "-timeout=20",

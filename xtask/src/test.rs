@@ -1,4 +1,5 @@
-//! `cargo xtask test`: every check, one after the other, on a machine that has nothing but Rust, Go and a C compiler.
+//! `cargo xtask test`: every check, one after the other, on a machine that has nothing but Rust, Go and a C
+//! compiler.
 
 use std::time::{Duration, Instant};
 

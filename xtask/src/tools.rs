@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 
 use crate::shell::{program, quiet, run, which, workspace};
 
-/// Debian packages: unpackers, registries, packers, what a Kubernetes node calls, a terminal and a browser to look at what is shown.
+/// Debian packages: unpackers, registries, packers, what a Kubernetes node calls, a terminal and a browser to
+/// look at what is shown.
 const PACKAGES: [&str; 28] = [
     "buildah",
     "busybox-static",

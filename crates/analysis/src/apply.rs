@@ -1,11 +1,11 @@
 //! Applies layers one after the other, lowest first, and keeps count of what each adds and hides.
 //!
-//! What a record means within its layer is the merge's own [`LayerState`], told as for a layer whose names are read first. What
-//! it does to lower layers is looked up in the tree as it stands, not in the latest events that the merge keeps: those tell
-//! that something is hidden, not since when and by what.
+//! What a record means within its layer is the merge's own [`LayerState`], told as for a layer whose names
+//! are read first. What it does to lower layers is looked up in the tree as it stands, not in the latest
+//! events that the merge keeps: those tell that something is hidden, not since when and by what.
 //!
-//! A layer is applied when it is at its end: first its whiteouts and opaque marks, which act on lower layers only, then its
-//! entries in the order of the archive.
+//! A layer is applied when it is at its end: first its whiteouts and opaque marks, which act on lower layers
+//! only, then its entries in the order of the archive.
 
 use std::hash::BuildHasher;
 
@@ -26,8 +26,8 @@ use unbloat_layers::{Warning, WarningKind, Warnings, warnings_of_marks};
 /// Whiteouts of a layer that are reported.
 const WORST_WHITEOUTS: usize = 5;
 
-/// Zeros are worth a word in large files, and in these of any size: one record for each user number, most of which nobody has
-/// (lastlog(8), faillog(5)).
+/// Zeros are worth a word in large files, and in these of any size: one record for each user number, most of
+/// which nobody has (lastlog(8), faillog(5)).
 const RECORDS_BY_USER: [&[u8]; 3] = [b"lastlog", b"faillog", b"tallylog"];
 
 /// A whiteout and what it hides.
@@ -227,7 +227,8 @@ impl Applier {
     /// All layers were applied.
     ///
     /// # Errors
-    /// A visible hard link that leads to nothing: no runtime can unpack the image, and no squash can make it right.
+    /// A visible hard link that leads to nothing: no runtime can unpack the image, and no squash can make it
+    /// right.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         for warning in warnings_of_marks(&self.tree, std::mem::take(&mut self.marked)) {
             self.warnings.add(warning);
@@ -291,7 +292,8 @@ impl Applier {
     }
 
     fn apply_marks(&mut self, current: &mut Current) {
-        // A parent is always older than its children, so a whiteout of it comes first and has all that it hides.
+        // A parent is always older than its children, so a whiteout of it comes first and has all that it
+        // hides.
         let whiteouts = current.state.rules().whiteouts().map(|node| (node, false));
         let mut marks: Vec<_> =
             whiteouts.chain(current.state.rules().opaques().map(|node| (node, true))).collect();
@@ -314,8 +316,8 @@ impl Applier {
         keep_worst(&mut current.sums.worst);
     }
 
-    /// Directories that marks make (`docs/layer-semantics.md#section-3`): an opaque one makes its own, and a whiteout makes one
-    /// of a lower layer's file above it, and nothing where nothing is.
+    /// Directories that marks make (`docs/layer-semantics.md#section-3`): an opaque one makes its own, and a
+    /// whiteout makes one of a lower layer's file above it, and nothing where nothing is.
     fn make_marked(&mut self, current: &mut Current) -> Result<(), Error> {
         let rules = current.state.rules();
         let is_made = |node: &NodeId| {
@@ -447,7 +449,8 @@ impl Applier {
             return Ok(false);
         }
         if let Standing::Inode(inode) = self.places.place(node).standing() {
-            // A layer that names the directory, further on in its archive, does not need what the symlink leads to.
+            // A layer that names the directory, further on in its archive, does not need what the symlink
+            // leads to.
             if current.state.rules().latest(node).is_none() {
                 self.warn_of_replaced_symlink(current.layer, node, inode)?;
             }
@@ -567,7 +570,8 @@ impl Applier {
         old.kind() == new.kind() && old.bytes() == new.bytes() && old.print == new.print
     }
 
-    /// In what two inodes of equal content differ. `names` are the further names that the layer gives to the new one.
+    /// In what two inodes of equal content differ. `names` are the further names that the layer gives to the
+    /// new one.
     fn difference(&self, old: u32, new: u32, names: &[NodeId]) -> Change {
         let (before, after) = (self.places.inode(old), self.places.inode(new));
         let is_new = |name: &NodeId| self.standing(*name) != Standing::Inode(old);

@@ -24,8 +24,8 @@ pub struct Comparison {
     pub paths: Vec<PathChange>,
     /// How many there are, of which `paths` may list but the first.
     pub paths_total: u64,
-    /// Of the first image's lowest layer, the share of bytes in paths that the second one's has in the same size; where the two
-    /// layers differ. Near 1, the bases differ by their patch level only.
+    /// Of the first image's lowest layer, the share of bytes in paths that the second one's has in the same
+    /// size; where the two layers differ. Near 1, the bases differ by their patch level only.
     pub base_likeness: Option<f64>,
 }
 

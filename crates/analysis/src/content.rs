@@ -1,8 +1,10 @@
-//! What is kept of a file's content: 96 bits of a digest to tell equal content, how much of it is zeros, how well it compressed.
+//! What is kept of a file's content: 96 bits of a digest to tell equal content, how much of it is zeros, how
+//! well it compressed.
 //!
-//! XXH3-128 (the `xxhash-rust` crate) and no cryptographic hash: it runs at memory speed also without vector instructions
-//! chosen at build time, where BLAKE3 would cost as much as inflating. Somebody who makes two files collide gets wrong
-//! advice about them and nothing else: no byte is ever counted or dropped because of this digest.
+//! XXH3-128 (the `xxhash-rust` crate) and no cryptographic hash: it runs at memory speed also without vector
+//! instructions chosen at build time, where BLAKE3 would cost as much as inflating. Somebody who makes two
+//! files collide gets wrong advice about them and nothing else: no byte is ever counted or dropped because of
+//! this digest.
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -37,8 +39,8 @@ impl<S: ChunkSource> Gauged<S> {
         Self { stream, start: (0, 0), end: (0, 0) }
     }
 
-    /// Compressed bytes up to `offset`, which lies in the latest chunk or at its end. Inside a chunk they are taken to be
-    /// spread evenly.
+    /// Compressed bytes up to `offset`, which lies in the latest chunk or at its end. Inside a chunk they are
+    /// taken to be spread evenly.
     fn compressed_at(&self, offset: u64) -> u64 {
         let (length, bytes) = (self.end.0 - self.start.0, self.end.1.saturating_sub(self.start.1));
         let inside = offset.saturating_sub(self.start.0).min(length);
@@ -137,8 +139,8 @@ fn parts(digest: u128) -> [u32; 3] {
     [digest as u32, (digest >> 32) as u32, (digest >> 64) as u32]
 }
 
-/// How many bytes of content one compressed byte stands for, on a logarithmic scale of 16 steps to the factor of two: what
-/// an estimate needs, in one byte a file.
+/// How many bytes of content one compressed byte stands for, on a logarithmic scale of 16 steps to the factor
+/// of two: what an estimate needs, in one byte a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ratio(u8);
 

@@ -1,9 +1,9 @@
-//! The records of all layers in the order in which they are applied, lowest layer first, while threads read the layers side
-//! by side.
+//! The records of all layers in the order in which they are applied, lowest layer first, while threads read
+//! the layers side by side.
 //!
-//! Threads take layers from the lowest up. The *front* is the layer that is being applied; what others read meanwhile waits,
-//! and who reads too far ahead waits too, so that memory is bounded whatever the layers hold. Nothing waits but names:
-//! content is looked at where it is decoded.
+//! Threads take layers from the lowest up. The *front* is the layer that is being applied; what others read
+//! meanwhile waits, and who reads too far ahead waits too, so that memory is bounded whatever the layers
+//! hold. Nothing waits but names: content is looked at where it is decoded.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -234,7 +234,8 @@ impl<'a, S: LayerSource> Feed<'a, S> {
                 return Ok(batch);
             }
             if let Some((failed, error)) = state.failed.take() {
-                // Layers below it are still being read and may fail as well; the lowest is what a user is told of.
+                // Layers below it are still being read and may fail as well; the lowest is what a user is
+                // told of.
                 if failed == layer {
                     return Err(error.at(failed));
                 }
@@ -248,7 +249,8 @@ impl<'a, S: LayerSource> Feed<'a, S> {
     }
 }
 
-/// Keeps the consumer from waiting for a thread that is no more; the panic itself goes on when threads are joined.
+/// Keeps the consumer from waiting for a thread that is no more; the panic itself goes on when threads are
+/// joined.
 struct StopOnPanic<'a, 'b, S: LayerSource>(&'a Feed<'b, S>);
 
 impl<S: LayerSource> Drop for StopOnPanic<'_, '_, S> {

@@ -1,17 +1,21 @@
 //! Where an image's bytes are, which of them nobody can see, why, and what would help.
 //!
 //! # Expected flow
-//! Threads read the layers side by side, each blob once, and hand on names and a digest of each content ([`feed`]). One thread
-//! applies them in order, lowest layer first ([`apply`]), with the merge's own reading of each layer. What is left is turned
-//! into an [`Analysis`] ([`report`]), with a cause for every path that wastes bytes ([`causes`]).
+//! Threads read the layers side by side, each blob once, and hand on names and a digest of each content
+//! ([`feed`]). One thread applies them in order, lowest layer first ([`apply`]), with the merge's own reading
+//! of each layer. What is left is turned into an [`Analysis`] ([`report`]), with a cause for every path that
+//! wastes bytes ([`causes`]).
 //!
 //! # Guarantees
-//! - Wasted bytes are exact: the content of regular files in all layers, less that of the inodes that the merged image shows.
-//! - Content is never held. Memory is bounded by the number of paths, whatever the number and the size of the layers.
+//! - Wasted bytes are exact: the content of regular files in all layers, less that of the inodes that the
+//!   merged image shows.
+//! - Content is never held. Memory is bounded by the number of paths, whatever the number and the size of the
+//!   layers.
 //! - The result depends on the layers and the options alone, never on threads.
 //!
 //! # Errors
-//! Those of a merge, for the same layers; only links that a merge of the same image would repair lead nowhere in neither.
+//! Those of a merge, for the same layers; only links that a merge of the same image would repair lead nowhere
+//! in neither.
 //!
 //! # Example
 //! ```
@@ -63,7 +67,8 @@ use report::Reporter;
 pub struct AnalysisOptions {
     /// Paths to list, the worst first; `None` lists all of them, in memory too.
     pub top: Option<usize>,
-    /// Keep what each layer did to each path, with mode, owner and link target; without it only as far as memory is bounded.
+    /// Keep what each layer did to each path, with mode, owner and link target; without it only as far as
+    /// memory is bounded.
     pub detailed: bool,
     /// Threads that read layers.
     pub jobs: usize,
@@ -109,7 +114,8 @@ pub struct LayerFacts {
     pub created: Option<String>,
 }
 
-/// Analyses the layers of `source`, of which there are as many as `facts` tells of. They are opened from the lowest up.
+/// Analyses the layers of `source`, of which there are as many as `facts` tells of. They are opened from the
+/// lowest up.
 ///
 /// The result's `estimate.seconds` is 0: how long a squash takes is for the caller to say, who has a clock.
 ///

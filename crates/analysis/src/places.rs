@@ -1,7 +1,8 @@
 //! What is kept of each path and of each inode while layers are applied.
 //!
-//! A path costs a [`Place`] of 40 bytes beside its node in the tree, an inode 40 bytes while something shows it, and every
-//! entry after a path's first one 24 bytes, or nothing where it only repeats what the layer before did.
+//! A path costs a [`Place`] of 40 bytes beside its node in the tree, an inode 40 bytes while something shows
+//! it, and every entry after a path's first one 24 bytes, or nothing where it only repeats what the layer
+//! before did.
 
 use super::chunked::Chunked;
 use super::content::Ratio;
@@ -427,8 +428,9 @@ impl Places {
         (version.attributes != NONE).then(|| self.attributes.get(version.attributes))
     }
 
-    /// Drops the versions of the paths that waste least when there are too many for the memory that is promised. All counts
-    /// stay exact; a path that loses its versions and still ends among the worst says so.
+    /// Drops the versions of the paths that waste least when there are too many for the memory that is
+    /// promised. All counts stay exact; a path that loses its versions and still ends among the worst says
+    /// so.
     pub(super) fn prune(&mut self) {
         let bound = VERSION_BYTES + VERSION_BYTES_PER_PATH * self.places.len() as usize;
         if self.detailed || self.versions.bytes() <= bound {

@@ -188,7 +188,8 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Whether `node` is the bytecode of a Python source that the image shows (PEP 3147): Python makes it again.
+    /// Whether `node` is the bytecode of a Python source that the image shows (PEP 3147): Python makes it
+    /// again.
     fn is_compiled(&self, node: NodeId) -> bool {
         let tree = &self.applier.tree;
         let name = tree.name(node);

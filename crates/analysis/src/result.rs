@@ -1,7 +1,9 @@
-//! What an analysis found: one type for the command's JSON, the page, the terminal browser and the operator's reports.
+//! What an analysis found: one type for the command's JSON, the page, the terminal browser and the operator's
+//! reports.
 //!
-//! Sizes are bytes. A path begins with `/`, so that it can be given to `--remove` and `--truncate` as it stands. Names come
-//! from the image, and an image can hold any name: whoever shows one escapes it for where it is shown.
+//! Sizes are bytes. A path begins with `/`, so that it can be given to `--remove` and `--truncate` as it
+//! stands. Names come from the image, and an image can hold any name: whoever shows one escapes it for where
+//! it is shown.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,8 @@ pub struct Analysis {
     pub layers: Vec<LayerReport>,
     /// The image as a whole.
     pub totals: Totals,
-    /// Paths, the one with the most wasted bytes first; then by total bytes, then by name. As many as were asked for.
+    /// Paths, the one with the most wasted bytes first; then by total bytes, then by name. As many as were
+    /// asked for.
     pub paths: Vec<PathReport>,
     /// Paths that the image's layers name, of which `paths` may list but the worst.
     pub paths_total: u64,
@@ -28,7 +31,8 @@ pub struct Analysis {
     pub causes: Vec<CauseReport>,
     /// Equal content that several visible files hold, the costliest first.
     pub duplicates: Vec<DuplicateReport>,
-    /// Secrets that were deleted or replaced but can still be read in a lower layer. Names only, never content.
+    /// Secrets that were deleted or replaced but can still be read in a lower layer. Names only, never
+    /// content.
     pub risks: Vec<RiskReport>,
     /// What a squash would save.
     pub estimate: Estimate,
@@ -68,7 +72,8 @@ pub struct LayerReport {
     pub changed: Tally,
     /// Those of `changed` whose content is what it replaced: only owner, mode, time or attributes differ.
     pub metadata_only: Tally,
-    /// What lower layers showed and this layer hides by a whiteout, an opaque mark or a file in the place of a directory.
+    /// What lower layers showed and this layer hides by a whiteout, an opaque mark or a file in the place of
+    /// a directory.
     pub removed: Tally,
     /// Content of lower layers that the image shows no more since this layer.
     pub hides_bytes: u64,
@@ -116,7 +121,8 @@ pub struct Totals {
     pub merged_bytes: u64,
     /// Content that it does not show: `unpackedBytes - mergedBytes`.
     pub wasted_bytes: u64,
-    /// Content that it does show and that need not be there: `removableBytes` of all causes but equal content.
+    /// Content that it does show and that need not be there: `removableBytes` of all causes but equal
+    /// content.
     #[serde(default)]
     pub removable_bytes: u64,
     /// `mergedBytes / unpackedBytes`; 1 for an image without content.
@@ -138,13 +144,15 @@ pub struct PathReport {
     pub path_hex: Option<String>,
     /// Entries of this path, in all layers; whiteouts do not count.
     pub copies: u32,
-    /// Content of all of them. Content belongs to the path whose entry brought it: further hard links have none.
+    /// Content of all of them. Content belongs to the path whose entry brought it: further hard links have
+    /// none.
     pub total_bytes: u64,
     /// What of that content the image does not show.
     pub wasted_bytes: u64,
     /// The layers that have an entry of this path, lowest first.
     pub layers: Vec<u32>,
-    /// `layers` and `versions` lack some: there were too many for the memory that is promised. All counts are exact.
+    /// `layers` and `versions` lack some: there were too many for the memory that is promised. All counts are
+    /// exact.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shortened: bool,
     /// Why it wastes bytes: `cause` of one of [`Analysis::causes`].
@@ -207,7 +215,8 @@ pub enum Change {
     Time,
     /// It replaces something by what it was: the layer need not have it.
     Identical,
-    /// It replaces something by the same content because the layer gives it another name: a hard link needs its file beside it.
+    /// It replaces something by the same content because the layer gives it another name: a hard link needs
+    /// its file beside it.
     Linked,
 }
 
@@ -249,7 +258,8 @@ pub struct CauseReport {
     pub paths: u64,
     /// Content that the image does not show because of it: what a squash gives back.
     pub wasted_bytes: u64,
-    /// Content that the image does show and that need not be there: what `--remove` or another build gives back.
+    /// Content that the image does show and that need not be there: what `--remove` or another build gives
+    /// back.
     pub removable_bytes: u64,
     /// What to do.
     pub advice: String,

@@ -14,8 +14,8 @@ pub const SQUASH_JOB_UID: &str = "unbloat.dev/squash-job-uid";
 pub const SQUASH_JOB: &str = "unbloat.dev/squash-job";
 /// Number of the attempt, from 1.
 pub const ATTEMPT: &str = "unbloat.dev/attempt";
-/// Annotation of a worker pod that carries its [`WorkerSpec`](unbloat_contract::worker::WorkerSpec); projected into a
-/// file, so that a squash needs no ConfigMap.
+/// Annotation of a worker pod that carries its [`WorkerSpec`](unbloat_contract::worker::WorkerSpec);
+/// projected into a file, so that a squash needs no ConfigMap.
 pub const WORKER_SPEC: &str = "unbloat.dev/worker-spec";
 /// Annotation of a worker's Job with a fingerprint of the configuration that it was made with.
 pub const WORKER_CONFIG: &str = "unbloat.dev/worker-config";
@@ -23,7 +23,8 @@ pub const WORKER_CONFIG: &str = "unbloat.dev/worker-config";
 pub const SQUASH_POLICY: &str = "unbloat.dev/squash-policy";
 /// Uid of that policy.
 pub const SQUASH_POLICY_UID: &str = "unbloat.dev/squash-policy-uid";
-/// First 40 hex digits of the SHA-256 of repository and digest: the image that an ImageSquashJob or ImageReport is about.
+/// First 40 hex digits of the SHA-256 of repository and digest: the image that an ImageSquashJob or
+/// ImageReport is about.
 pub const IMAGE: &str = "unbloat.dev/image";
 /// On a pod, workload, devbox or namespace: [`POLICY_IGNORE`] keeps policies away from it.
 pub const POLICY: &str = "unbloat.dev/policy";

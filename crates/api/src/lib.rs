@@ -1,11 +1,11 @@
 //! The custom resources of `unbloat.dev`: types, defaults, rules, conditions and reasons.
 //!
-//! What happens here: the shape of each resource, the schema and CEL rules that the API server enforces, the reasons a
-//! condition may carry. What does not: no client, no decision, no registry; what operator and worker tell each other is
-//! `unbloat-contract`.
+//! What happens here: the shape of each resource, the schema and CEL rules that the API server enforces, the
+//! reasons a condition may carry. What does not: no client, no decision, no registry; what operator and
+//! worker tell each other is `unbloat-contract`.
 //!
-//! Invariants: every string and list of a resource is bounded; a field that a running squash depends on is immutable, and
-//! the refusal names it; a reason is one of [`Reason`] and says what to do.
+//! Invariants: every string and list of a resource is bounded; a field that a running squash depends on is
+//! immutable, and the refusal names it; a reason is one of [`Reason`] and says what to do.
 //!
 //! # Example
 //! ```

@@ -1,6 +1,7 @@
 //! Quantities as people write them: `"2"`, `500m`, and plain numbers.
 //!
-//! The schema takes both; the library's type takes no positive integers from JSON. For `#[serde(deserialize_with = …)]`.
+//! The schema takes both; the library's type takes no positive integers from JSON. For
+//! `#[serde(deserialize_with = …)]`.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::{Deserialize, Deserializer};

@@ -137,8 +137,8 @@ impl Reason {
         self.kind() == Kind::Retried
     }
 
-    /// The failure that the same squash would end with at a command line, and so its exit code; `None` of a reason that is
-    /// no failure.
+    /// The failure that the same squash would end with at a command line, and so its exit code; `None` of a
+    /// reason that is no failure.
     pub fn failure(self) -> Option<FailureKind> {
         Some(match self {
             Reason::InvalidReference | Reason::InvalidSpec | Reason::OverrideNotAllowed => {

@@ -1,4 +1,5 @@
-//! How registries are reached: the options of every command that reads or writes an image, and the client that they make.
+//! How registries are reached: the options of every command that reads or writes an image, and the client
+//! that they make.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,13 +17,15 @@ use crate::error::Usage;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Registry options")]
 pub(crate) struct ConnectionArgs {
-    /// Speak plain HTTP to this registry, and to no other (HOST[:PORT]; repeatable). On loopback whichever answers is spoken
+    /// Speak plain HTTP to this registry, and to no other (HOST[:PORT]; repeatable). On loopback whichever
+    /// answers is spoken
     #[arg(long, value_name = "HOST", value_parser = host)]
     pub(crate) plain_http: Vec<String>,
     /// Trust this certificate authority, or this very certificate, too (PEM; repeatable)
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Vec<PathBuf>,
-    /// Trust the *.crt of this folder and show its *.cert with *.key (repeatable); as in certs.d/HOST of Docker and containers
+    /// Trust the *.crt of this folder and show its *.cert with *.key (repeatable); as in certs.d/HOST of
+    /// Docker and containers
     #[arg(long, value_name = "DIR")]
     pub(crate) cert_dir: Vec<PathBuf>,
     /// Accept any certificate
@@ -31,15 +34,16 @@ pub(crate) struct ConnectionArgs {
     /// Read credentials from this file (Docker's or containers' format) before the usual places
     #[arg(long, value_name = "FILE")]
     pub(crate) authfile: Option<PathBuf>,
-    /// Log in with this user name, before all other credentials. Where a command names several registries it goes to the first
-    /// that refuses what else is known, and to no other
+    /// Log in with this user name, before all other credentials. Where a command names several registries it
+    /// goes to the first that refuses what else is known, and to no other
     #[arg(long, value_name = "NAME", requires = "password_stdin")]
     pub(crate) username: Option<String>,
     /// Read passwords from standard input, a line for each user name given
     #[arg(long)]
     pub(crate) password_stdin: bool,
-    /// Log in with the identity that this machine, pod or service account has in this cloud. Without the option the identities whose
-    /// variables are set are used, for the registries of their cloud only (repeatable)
+    /// Log in with the identity that this machine, pod or service account has in this cloud. Without the
+    /// option the identities whose variables are set are used, for the registries of their cloud only
+    /// (repeatable)
     #[arg(long, value_enum, value_name = "CLOUD")]
     pub(crate) cloud_identity: Vec<CloudArg>,
     /// How blobs larger than a chunk go to a registry
@@ -153,13 +157,16 @@ pub(crate) struct TwoPlacesArgs {
     /// Log in to SRC's registry with this user name
     #[arg(long, value_name = "NAME", requires = "password_stdin", conflicts_with = "username")]
     pub(crate) src_username: Option<String>,
-    /// Log in to DST's registry with this user name; its password is the second line where SRC has a user name too
+    /// Log in to DST's registry with this user name; its password is the second line where SRC has a user
+    /// name too
     #[arg(long, value_name = "NAME", requires = "password_stdin", conflicts_with = "username")]
     pub(crate) dest_username: Option<String>,
-    /// Log in to SRC's registry with this (other users of this machine may see it: --src-username keeps the password from them)
+    /// Log in to SRC's registry with this (other users of this machine may see it: --src-username keeps the
+    /// password from them)
     #[arg(long, value_name = "NAME:PASSWORD", conflicts_with_all = ["username", "src_username"])]
     pub(crate) src_creds: Option<String>,
-    /// Log in to DST's registry with this (other users of this machine may see it: --dest-username keeps the password from them)
+    /// Log in to DST's registry with this (other users of this machine may see it: --dest-username keeps the
+    /// password from them)
     #[arg(long, value_name = "NAME:PASSWORD", conflicts_with_all = ["username", "dest_username"])]
     pub(crate) dest_creds: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! `unbloat`: finds and repairs bloated container images from the command line.
 //!
-//! What happens here: arguments become requests, progress becomes a bar, results become text or JSON, errors become exit
-//! codes. What does not: anything that the worker needs as well, which is in the `squash` crate.
+//! What happens here: arguments become requests, progress becomes a bar, results become text or JSON, errors
+//! become exit codes. What does not: anything that the worker needs as well, which is in the `squash` crate.
 //!
 //! # Example
 //! ```
@@ -59,7 +59,8 @@ pub fn main() -> ExitCode {
     signals::code(&ended).unwrap_or_else(|| exit::code(ended))
 }
 
-/// A panic of a command is an error like others: what is temporary goes, and the exit code says whose fault it was.
+/// A panic of a command is an error like others: what is temporary goes, and the exit code says whose fault
+/// it was.
 async fn run(cli: Cli) -> anyhow::Result<()> {
     signals::start()?;
     let panicked = |_| Err(error::Internal.into());

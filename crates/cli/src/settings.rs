@@ -48,7 +48,8 @@ impl Settings {
     }
 }
 
-/// Our own lines on standard error; those of libraries only where everything is asked for. No colours go into a file.
+/// Our own lines on standard error; those of libraries only where everything is asked for. No colours go into
+/// a file.
 pub(crate) fn start_logging(verbose: u8) {
     let default = match verbose {
         0 => "unbloat=warn",

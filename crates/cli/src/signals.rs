@@ -1,10 +1,10 @@
-//! SIGINT and SIGTERM: every command ends within a second, publishes nothing more, leaves nothing temporary behind, and says
-//! by its exit code which signal it was.
+//! SIGINT and SIGTERM: every command ends within a second, publishes nothing more, leaves nothing temporary
+//! behind, and says by its exit code which signal it was.
 //!
 //! # Expected flow
-//! At the first signal the work that is going on is told to stop ([`Progress::cancel`]) and has a moment to end by itself; what
-//! is just being published can end well. After that moment the process ends whatever its threads do. A second signal does not
-//! wait.
+//! At the first signal the work that is going on is told to stop ([`Progress::cancel`]) and has a moment to
+//! end by itself; what is just being published can end well. After that moment the process ends whatever its
+//! threads do. A second signal does not wait.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};

@@ -1,4 +1,5 @@
-//! Exit codes of the command and of the worker: the one table, from which help, manual pages and documents are made.
+//! Exit codes of the command and of the worker: the one table, from which help, manual pages and documents
+//! are made.
 
 /// A check that was asked for says no.
 pub const CHECK_FAILED: u8 = 1;

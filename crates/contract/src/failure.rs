@@ -88,7 +88,8 @@ impl FailureKind {
         }
     }
 
-    /// The failure that a process ended with; `None` of a code that the table does not have, or that is no failure.
+    /// The failure that a process ended with; `None` of a code that the table does not have, or that is no
+    /// failure.
     #[must_use]
     pub fn of_exit_code(code: u8) -> Option<Self> {
         match code {
@@ -98,8 +99,8 @@ impl FailureKind {
         }
     }
 
-    /// Whether another attempt of a worker may fare better, where nothing more is known. A worker is tried anew elsewhere
-    /// when its disk or it itself failed; a person at a command line gains nothing by that.
+    /// Whether another attempt of a worker may fare better, where nothing more is known. A worker is tried
+    /// anew elsewhere when its disk or it itself failed; a person at a command line gains nothing by that.
     #[must_use]
     pub fn is_retried(self) -> bool {
         matches!(
@@ -121,7 +122,8 @@ pub struct Failure {
     pub reason: FailureKind,
     /// What happened, where, and what to do.
     pub message: String,
-    /// Whether another attempt may fare better; a worker may know better than [`FailureKind::is_retried`] does.
+    /// Whether another attempt may fare better; a worker may know better than [`FailureKind::is_retried`]
+    /// does.
     pub retryable: bool,
     /// Digest of the source, where it was resolved: the next attempt reads the same image.
     #[serde(default, skip_serializing_if = "Option::is_none")]

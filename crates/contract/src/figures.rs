@@ -14,7 +14,8 @@ pub struct Figures {
     pub layers_before: u64,
     /// Layers of the result.
     pub layers_after: u64,
-    /// The source's layers as stored, in bytes; of an archive with plain layers, as the result's codec would store them.
+    /// The source's layers as stored, in bytes; of an archive with plain layers, as the result's codec would
+    /// store them.
     pub compressed_bytes_before: u64,
     /// The result's layers as stored, in bytes.
     pub compressed_bytes_after: u64,

@@ -1,8 +1,8 @@
 //! What the parts tell each other: what is asked for, how far it is, what came of it, why it failed.
 //!
-//! What happens here: types that are written and read as JSON, and the arithmetic that belongs to them. What does not: I/O,
-//! parsing of image references, anything of Kubernetes or of the engine. So the operator can ask for a squash without being
-//! able to do one.
+//! What happens here: types that are written and read as JSON, and the arithmetic that belongs to them. What
+//! does not: I/O, parsing of image references, anything of Kubernetes or of the engine. So the operator can
+//! ask for a squash without being able to do one.
 //!
 //! Invariants:
 //! - a thing has one type: command, engine, worker and operator use the same request, figures and exit codes;

@@ -50,7 +50,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Part that is done, 0 to 100. Reading is what takes the time; the last tenth is for what comes after it.
+    /// Part that is done, 0 to 100. Reading is what takes the time; the last tenth is for what comes after
+    /// it.
     #[must_use]
     pub fn percent(&self) -> u8 {
         if self.stage == Stage::Finished {

@@ -1,6 +1,7 @@
 //! What is asked for: the typed requests that the command, the worker's spec file and tests share.
 //!
-//! Images are named as locations: `HOST/REPO:TAG`, `…@sha256:…`, `oci:DIR[:TAG]`, `oci-archive:FILE`, `docker-archive:FILE`.
+//! Images are named as locations: `HOST/REPO:TAG`, `…@sha256:…`, `oci:DIR[:TAG]`, `oci-archive:FILE`,
+//! `docker-archive:FILE`.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,8 @@ pub struct SquashRequest {
     /// Paths or globs whose regular files are kept with zero length.
     #[serde(default)]
     pub truncate: Vec<String>,
-    /// What is a warning otherwise is an error: a pattern that matches nothing, a diffID that is not the layer's.
+    /// What is a warning otherwise is an error: a pattern that matches nothing, a diffID that is not the
+    /// layer's.
     #[serde(default)]
     pub strict: bool,
     /// The layers that stay as they are, so that other images go on sharing them.
@@ -100,7 +102,8 @@ impl SquashRequest {
         }
     }
 
-    /// Whether an image that has the asked shape is what is asked for: nothing is to be dropped, encoded or converted.
+    /// Whether an image that has the asked shape is what is asked for: nothing is to be dropped, encoded or
+    /// converted.
     #[must_use]
     pub fn only_shapes(&self) -> bool {
         self.remove.is_empty()
@@ -111,10 +114,11 @@ impl SquashRequest {
             && self.format == Format::Keep
     }
 
-    /// The number of layers of a platform up to which an image is what is asked for already; `None` if it never is.
+    /// The number of layers of a platform up to which an image is what is asked for already; `None` if it
+    /// never is.
     ///
-    /// Only what a manifest tells is looked at: with a base image, or with anything to drop, encode or convert, a squash has
-    /// something to do.
+    /// Only what a manifest tells is looked at: with a base image, or with anything to drop, encode or
+    /// convert, a squash has something to do.
     #[must_use]
     pub fn flat_up_to(&self) -> Option<usize> {
         let kept = match &self.base {

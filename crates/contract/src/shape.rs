@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Shape {
-    /// Most layers of the result, the cuts by size apart. With 1 it is flat: one layer, or the kept base and one. With more,
-    /// layers that lose nothing stay as they are.
+    /// Most layers of the result, the cuts by size apart. With 1 it is flat: one layer, or the kept base and
+    /// one. With more, layers that lose nothing stay as they are.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 127)))]
     pub max_layers: u32,
     /// Hidden bytes that may stay in kept layers.
@@ -36,7 +36,8 @@ impl Default for Shape {
     }
 }
 
-/// When a squash is worth it. An image that is below any bound that is given stays as it is, and that is a success.
+/// When a squash is worth it. An image that is below any bound that is given stays as it is, and that is a
+/// success.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]

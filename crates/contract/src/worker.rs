@@ -1,9 +1,12 @@
-//! The contract between the operator and its worker pods: the spec file, the progress document, the termination message.
+//! The contract between the operator and its worker pods: the spec file, the progress document, the
+//! termination message.
 //!
-//! Both sides come from one release, but an upgrade can meet a worker of the release before: so each document has a
-//! version, readers ignore fields that they don't know, and a version that they don't know is an error that says so.
+//! Both sides come from one release, but an upgrade can meet a worker of the release before: so each document
+//! has a version, readers ignore fields that they don't know, and a version that they don't know is an error
+//! that says so.
 //!
-//! Versions: 1 had one squash as its `request`; 2 has a `task` of several kinds. Progress and termination of both are alike.
+//! Versions: 1 had one squash as its `request`; 2 has a `task` of several kinds. Progress and termination of
+//! both are alike.
 
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +46,8 @@ pub struct WorkerSpec {
     pub version: u32,
     /// The task.
     pub task: Task,
-    /// Hosts (`HOST[:PORT]`) that are spoken to in plain HTTP. Every other one that is not on loopback is spoken to with TLS.
+    /// Hosts (`HOST[:PORT]`) that are spoken to in plain HTTP. Every other one that is not on loopback is
+    /// spoken to with TLS.
     #[serde(default)]
     pub plain_http_hosts: Vec<String>,
     /// Credentials that are mounted, most specific use first.
@@ -99,7 +103,8 @@ pub struct Termination {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
-    /// The result is in the registry. The platforms' own figures are left out for the 4 KiB that Kubernetes keeps.
+    /// The result is in the registry. The platforms' own figures are left out for the 4 KiB that Kubernetes
+    /// keeps.
     Squashed(SquashResult),
     /// There was nothing to do and nothing was written; the figures are the source's.
     AlreadyFlat(SquashResult),

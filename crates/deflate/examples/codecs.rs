@@ -1,7 +1,7 @@
 //! Measures the codecs on gzip files: `cargo run --release -p unbloat-deflate --example codecs -- FILE.gz…`
 //!
-//! Prints Markdown. Speeds are in MB of uncompressed bytes for each second of CPU time, the best of several interleaved
-//! runs; compare them within one run only.
+//! Prints Markdown. Speeds are in MB of uncompressed bytes for each second of CPU time, the best of several
+//! interleaved runs; compare them within one run only.
 
 use bytes::Bytes;
 use std::io::Read;

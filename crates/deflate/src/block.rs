@@ -20,8 +20,8 @@ pub struct Block {
     pub kind: BlockKind,
     /// Whether it is its member's last (BFINAL).
     pub is_final: bool,
-    /// Its bits in the compressed stream, from the three of its header to its last; a bit is counted from the start
-    /// of the stream, the lowest bit of a byte first.
+    /// Its bits in the compressed stream, from the three of its header to its last; a bit is counted from the
+    /// start of the stream, the lowest bit of a byte first.
     pub bits: Range<u64>,
     /// Its bytes in the uncompressed stream (of all members one after the other).
     pub output: Range<u64>,

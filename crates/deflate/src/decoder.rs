@@ -16,8 +16,9 @@ const INPUT_SIZE: usize = 256 * 1024;
 /// Where a buffer's chunk ends, give or take one match.
 const SOFT_END: usize = WINDOW + CHUNK_SIZE;
 
-/// The largest block that is recorded, in uncompressed bytes. zlib, Go and their kin end a block after 16,384 symbols of at
-/// most 258 bytes each, which is 4.2 MB; headers of many small files come near it, other content makes 20 to 200 KiB.
+/// The largest block that is recorded, in uncompressed bytes. zlib, Go and their kin end a block after 16,384
+/// symbols of at most 258 bytes each, which is 4.2 MB; headers of many small files come near it, other
+/// content makes 20 to 200 KiB.
 pub(crate) const MAX_RECORDED_OUTPUT: u64 = 16_384 * 258;
 /// The largest block that is recorded, in compressed bytes.
 pub(crate) const MAX_RECORDED_COMPRESSED: u64 = 512 * 1024;
@@ -27,7 +28,8 @@ const MAX_BLOCKS: usize = 4096;
 /// A stretch of the uncompressed stream. Where one ends and the next begins means nothing.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    /// The bytes. A clone or slice keeps the whole buffer (288 KiB) alive: copy what is small and kept for long.
+    /// The bytes. A clone or slice keeps the whole buffer (288 KiB) alive: copy what is small and kept for
+    /// long.
     pub data: Bytes,
     /// Where `data` starts in the uncompressed stream.
     pub offset: u64,
@@ -35,9 +37,9 @@ pub struct Chunk {
     pub blocks: Arc<ChunkBlocks>,
 }
 
-/// The blocks that *end* in a chunk, in order, and the compressed bytes that they are made of; empty when they are not
-/// recorded. Left out are blocks that make nothing, and those larger than [`MAX_RECORDED_OUTPUT`] or
-/// [`MAX_RECORDED_COMPRESSED`].
+/// The blocks that *end* in a chunk, in order, and the compressed bytes that they are made of; empty when
+/// they are not recorded. Left out are blocks that make nothing, and those larger than
+/// [`MAX_RECORDED_OUTPUT`] or [`MAX_RECORDED_COMPRESSED`].
 #[derive(Clone, Debug, Default)]
 pub struct ChunkBlocks {
     /// The blocks, in order.
@@ -63,11 +65,12 @@ enum State {
 
 /// An incremental gzip decoder: all members, with zero bytes after the last tolerated.
 ///
-/// Hand the compressed bytes to [`decode`](Self::decode) as they arrive, then call [`finish`](Self::finish) until it
-/// returns `None`. Output lags behind the input by less than 1 KiB of compressed bytes, and by up to one chunk.
+/// Hand the compressed bytes to [`decode`](Self::decode) as they arrive, then call [`finish`](Self::finish)
+/// until it returns `None`. Output lags behind the input by less than 1 KiB of compressed bytes, and by up to
+/// one chunk.
 ///
-/// A decoder holds at most one chunk, 320 KiB of input, and while it records, the compressed bytes of the blocks
-/// that end in the chunk: 1.5 MiB at worst. How much a stream makes is the caller's to limit.
+/// A decoder holds at most one chunk, 320 KiB of input, and while it records, the compressed bytes of the
+/// blocks that end in the chunk: 1.5 MiB at worst. How much a stream makes is the caller's to limit.
 pub struct GzipDecoder {
     inflater: Inflater,
     pool: BufferPool,
@@ -124,8 +127,8 @@ impl GzipDecoder {
         }
     }
 
-    /// Decodes from the front of `input`, which is advanced, until a chunk is full (call again) or `input` is empty
-    /// (`None`).
+    /// Decodes from the front of `input`, which is advanced, until a chunk is full (call again) or `input` is
+    /// empty (`None`).
     ///
     /// # Errors
     /// [`GzipError`]; the same again on every later call.
@@ -145,8 +148,8 @@ impl GzipDecoder {
         }
     }
 
-    /// Says that the stream is complete, and returns what is left: call it until it returns `None`, which means that the
-    /// stream was whole and every checksum right.
+    /// Says that the stream is complete, and returns what is left: call it until it returns `None`, which
+    /// means that the stream was whole and every checksum right.
     ///
     /// # Errors
     /// [`GzipError`].
@@ -277,8 +280,8 @@ impl GzipDecoder {
         let outcome = self.inflater.run(&self.input, &mut self.bit, &mut output);
         self.at = output.at;
         let truncated = GzipError::Truncated { offset: self.input_offset + self.input_end as u64 };
-        // Past the true end lie zero bytes: whatever they mean, the stream is truncated. A codeword and what belongs
-        // to it are at most 48 bits, so an error this near to the end may be one of the padding.
+        // Past the true end lie zero bytes: whatever they mean, the stream is truncated. A codeword and what
+        // belongs to it are at most 48 bits, so an error this near to the end may be one of the padding.
         let slack = if outcome.is_err() { 48 } else { 0 };
         if self.finishing && self.bit + slack > self.input_end * 8 {
             return Err(truncated);
@@ -314,7 +317,8 @@ impl GzipDecoder {
         let much = self.blocks.len() >= MAX_BLOCKS
             || self.block_bit - first.bits.start >= 8 * MAX_RECORDED_COMPRESSED;
         if much && self.at == WINDOW {
-            // Blocks whose content went out with the chunk before: a chunk without content would look like the end.
+            // Blocks whose content went out with the chunk before: a chunk without content would look like
+            // the end.
             self.blocks.clear();
         }
         much && self.at > WINDOW
@@ -393,13 +397,14 @@ mod tests {
     use super::*;
     use crate::bits::BitWriter;
 
-    /// A block with the fixed code, of so many zero bytes as literals, then as many empty stored blocks, the last of all
-    /// final, between header and trailer.
+    /// A block with the fixed code, of so many zero bytes as literals, then as many empty stored blocks, the
+    /// last of all final, between header and trailer.
     fn blocks(length: usize, empty: usize) -> Vec<u8> {
         let mut bits = BitWriter::default();
         bits.extend(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
         bits.push(0b010 | u64::from(empty == 0), 3);
-        // RFC 1951, 3.2.6: the literal 0 is 00110000, its first bit first; the end of the block is seven zeroes.
+        // RFC 1951, 3.2.6: the literal 0 is 00110000, its first bit first; the end of the block is seven
+        // zeroes.
         (0..length).for_each(|_| bits.push(0b0000_1100, 8));
         bits.push(0, 7);
         for index in 0..empty {

@@ -85,8 +85,8 @@ pub enum GzipError {
 }
 
 impl GzipError {
-    /// Whether reading the same bytes again can help: it cannot. A stream cut short by the network is noticed by
-    /// whoever checks its digest.
+    /// Whether reading the same bytes again can help: it cannot. A stream cut short by the network is noticed
+    /// by whoever checks its digest.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         false

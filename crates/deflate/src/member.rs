@@ -11,8 +11,8 @@ const FNAME: u8 = 1 << 3;
 const FCOMMENT: u8 = 1 << 4;
 const RESERVED: u8 = 0b1110_0000;
 
-/// The length of the header at the start of `bytes`, `None` when more bytes are needed to tell. `offset` is where the
-/// member starts, for errors.
+/// The length of the header at the start of `bytes`, `None` when more bytes are needed to tell. `offset` is
+/// where the member starts, for errors.
 pub(crate) fn header_length(bytes: &[u8], offset: u64) -> Result<Option<usize>, GzipError> {
     let length = parse(bytes, offset)?;
     if length.unwrap_or(bytes.len()) > HEADER_LIMIT {

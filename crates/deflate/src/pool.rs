@@ -5,8 +5,9 @@ use bytes::Bytes;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Uncompressed bytes in a full chunk, give or take one match: small enough to stay in a core's second-level cache
-/// while it is decoded, summed and looked at, large enough that the 32 KiB of history carried over cost 1 %.
+/// Uncompressed bytes in a full chunk, give or take one match: small enough to stay in a core's second-level
+/// cache while it is decoded, summed and looked at, large enough that the 32 KiB of history carried over cost
+/// 1 %.
 pub(crate) const CHUNK_SIZE: usize = 256 * 1024;
 
 /// One buffer: the history, a chunk, the hot loop's margin.
@@ -20,8 +21,8 @@ pub struct BufferPool {
 }
 
 impl BufferPool {
-    /// A pool that keeps at most `keep` free buffers of 288 KiB. It limits no more than that: what is in use is the
-    /// caller's to bound.
+    /// A pool that keeps at most `keep` free buffers of 288 KiB. It limits no more than that: what is in use
+    /// is the caller's to bound.
     #[must_use]
     pub fn new(keep: usize) -> Self {
         Self { free: Arc::default(), keep }

@@ -81,7 +81,8 @@ fn a_block_reaches_as_far_back_as_its_furthest_match() {
     let mut stream = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     stream.extend([0, 3, 0, 0xfc, 0xff]);
     stream.extend(b"abc");
-    // 1 (final), 01 (fixed), 0000001 (length 3), 00010 (distance 3), 0000000 (end): bits in order of the stream.
+    // 1 (final), 01 (fixed), 0000001 (length 3), 00010 (distance 3), 0000000 (end): bits in order of the
+    // stream.
     let bits = [1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
     for byte in bits.chunks(8) {
         stream.push(byte.iter().enumerate().fold(0, |all, (place, bit)| all | (bit << place)));

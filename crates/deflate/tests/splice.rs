@@ -1,4 +1,5 @@
-//! Splicing: what comes out inflates to what went in, wherever it was cut, and does not depend on how it arrived.
+//! Splicing: what comes out inflates to what went in, wherever it was cut, and does not depend on how it
+//! arrived.
 
 mod support;
 
@@ -56,7 +57,8 @@ fn a_whole_layer_is_copied_and_grows_by_no_more_than_an_empty_block() {
             splice(&packed, std::slice::from_ref(&whole), 65_536, usize::MAX, GzipOptions::default());
         inflate_everywhere(&output, &data);
         if packer == Packer::Zlib(1) {
-            // zlib-rs makes one block of everything at this level: too large to wait for its end, and smaller anew.
+            // zlib-rs makes one block of everything at this level: too large to wait for its end, and smaller
+            // anew.
             assert!(summary.copied < 1000 && output.len() < packed.len());
             continue;
         }
@@ -93,8 +95,8 @@ fn removing_much_keeps_the_sources_ratio_even_of_the_best_encoders() {
         inflate_everywhere(&output, &expected);
         let ratio = packed.len() as f64 / data.len() as f64;
         let growth = output.len() as f64 / (ratio * expected.len() as f64);
-        // Encoding what is left at once, with the best encoder, already takes 0.5 % more for each byte than the whole
-        // took: what was removed is no longer there to be referred to.
+        // Encoding what is left at once, with the best encoder, already takes 0.5 % more for each byte than
+        // the whole took: what was removed is no longer there to be referred to.
         let allowed = if packer == Packer::Libdeflate(12) { 1.02 } else { 1.01 };
         assert!(growth < allowed, "{packer:?}: {growth}");
         let (again, _) =

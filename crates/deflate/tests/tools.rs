@@ -1,4 +1,5 @@
-//! The tools of others, where they are installed: what they compress is read and spliced, and they read the result.
+//! The tools of others, where they are installed: what they compress is read and spliced, and they read the
+//! result.
 
 mod support;
 

@@ -1,11 +1,12 @@
 //! A small HTTP endpoint for probes, metrics and progress, shared by the operator and its workers.
 //!
-//! What happens here: GET requests are answered from memory by one function. What does not: routing, TLS, bodies, anything
-//! that waits.
+//! What happens here: GET requests are answered from memory by one function. What does not: routing, TLS,
+//! bodies, anything that waits.
 //!
-//! Invariants: a bounded number of connections at once, in all and for each address, each with a time limit; whatever a client
-//! sends, nothing of it is kept or shown. A new connection is always taken: where there are too many, the oldest one goes, of
-//! the same address if that has its share. An answer takes a moment, so that clients that hang keep nobody out.
+//! Invariants: a bounded number of connections at once, in all and for each address, each with a time limit;
+//! whatever a client sends, nothing of it is kept or shown. A new connection is always taken: where there are
+//! too many, the oldest one goes, of the same address if that has its share. An answer takes a moment, so
+//! that clients that hang keep nobody out.
 //!
 //! # Example
 //! ```
@@ -78,7 +79,8 @@ impl Answer {
     }
 }
 
-/// Binds the address, then serves until the returned future is dropped. `answer` gets the path of a GET request.
+/// Binds the address, then serves until the returned future is dropped. `answer` gets the path of a GET
+/// request.
 ///
 /// # Errors
 /// When the address can't be bound.

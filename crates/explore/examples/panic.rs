@@ -1,4 +1,5 @@
-//! What a panic leaves of the terminal: a browser of one file whose extraction panics. `tests/proof/tests/explore.rs` runs it.
+//! What a panic leaves of the terminal: a browser of one file whose extraction panics.
+//! `tests/proof/tests/explore.rs` runs it.
 
 use std::sync::atomic::AtomicBool;
 

@@ -1,4 +1,5 @@
-//! One file out of a layer: the layer is read once more, to its end, so that what was written is what its digest says.
+//! One file out of a layer: the layer is read once more, to its end, so that what was written is what its
+//! digest says.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -118,7 +119,8 @@ impl Extraction {
     }
 }
 
-/// Makes the file, which must not exist yet, writes `content` of the layer that `open` gives, and takes it away again on an error.
+/// Makes the file, which must not exist yet, writes `content` of the layer that `open` gives, and takes it
+/// away again on an error.
 pub(crate) fn to_file<S: ChunkSource>(
     open: impl FnOnce(usize) -> Result<S, BoxError>,
     content: Content,

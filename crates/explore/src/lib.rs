@@ -1,8 +1,9 @@
 //! A browser for the layers of an image, in a terminal.
 //!
-//! What happens here: all layers become one compact [`Catalogue`] in one pass ([`read`]); a [`View`] of it is a list of lines;
-//! an [`App`] turns keys into views and views into a screen; [`run`] does that on the process's terminal. What does not:
-//! finding the image and opening its layers, which come as a [`unbloat_layers::LayerSource`].
+//! What happens here: all layers become one compact [`Catalogue`] in one pass ([`read`]); a [`View`] of it is
+//! a list of lines; an [`App`] turns keys into views and views into a screen; [`run`] does that on the
+//! process's terminal. What does not: finding the image and opening its layers, which come as a
+//! [`unbloat_layers::LayerSource`].
 //!
 //! Invariants:
 //! - nothing is read after the catalogue is made, but for a file that is extracted;

@@ -130,7 +130,8 @@ where
     command.map(|command| Ended { command })
 }
 
-/// The next key or change of size, or nothing for a while. Keys that wait are answered one by one, so that each is drawn.
+/// The next key or change of size, or nothing for a while. Keys that wait are answered one by one, so that
+/// each is drawn.
 fn next_event() -> std::io::Result<Option<Event>> {
     if event::poll(TICK)? { event::read().map(Some) } else { Ok(None) }
 }

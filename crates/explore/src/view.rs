@@ -1,8 +1,8 @@
-//! What of the catalogue is looked at: one layer's changes, the tree after a layer, or the whole image; filtered, sorted, with
-//! some folders open.
+//! What of the catalogue is looked at: one layer's changes, the tree after a layer, or the whole image;
+//! filtered, sorted, with some folders open.
 //!
-//! Everything is a pass over arrays in the order of the walk, so that a key is answered in milliseconds at hundreds of
-//! thousands of paths.
+//! Everything is a pass over arrays in the order of the walk, so that a key is answered in milliseconds at
+//! hundreds of thousands of paths.
 
 use memchr::memmem::Finder;
 
@@ -161,7 +161,8 @@ impl View {
         Some(self.shown[node as usize]).filter(|event| *event != NONE)
     }
 
-    /// What is shown at a path; `None` for a folder that is only there for what is below it, or a path that is gone.
+    /// What is shown at a path; `None` for a folder that is only there for what is below it, or a path that
+    /// is gone.
     #[must_use]
     pub fn version(&self, catalogue: &Catalogue, node: u32) -> Option<Version> {
         self.event(node).map(|at| catalogue.version(at))
@@ -228,8 +229,8 @@ impl View {
         self.refilter(catalogue);
     }
 
-    /// Shows only paths that hold `filter`, which is the start of nothing and the end of nothing. Without a capital letter, case
-    /// does not matter. An empty filter shows all.
+    /// Shows only paths that hold `filter`, which is the start of nothing and the end of nothing. Without a
+    /// capital letter, case does not matter. An empty filter shows all.
     pub fn set_filter(&mut self, catalogue: &Catalogue, filter: &[u8]) {
         self.filter = filter.to_vec();
         self.refilter(catalogue);
@@ -281,7 +282,8 @@ impl View {
         }
     }
 
-    /// The next path after `from`, in order of name and around the end, whose name holds `text`; backwards if asked.
+    /// The next path after `from`, in order of name and around the end, whose name holds `text`; backwards if
+    /// asked.
     #[must_use]
     pub fn search(&self, catalogue: &Catalogue, text: &[u8], from: u32, backwards: bool) -> Option<u32> {
         if text.is_empty() {
@@ -363,7 +365,8 @@ impl View {
         }
     }
 
-    /// What a hard link counts for: nothing while the name that holds the content is there, else the content, once.
+    /// What a hard link counts for: nothing while the name that holds the content is there, else the content,
+    /// once.
     fn linked_bytes(
         &self,
         catalogue: &Catalogue,
@@ -517,13 +520,15 @@ impl Matcher {
         catalogue.names_holding(&self.finder, self.text.len(), self.any_case)
     }
 
-    /// Marks present paths that hold the text, with `/` in front, in `kept`; in `hits` those where it ends in the last component.
+    /// Marks present paths that hold the text, with `/` in front, in `kept`; in `hits` those where it ends in
+    /// the last component.
     fn mark(&self, catalogue: &Catalogue, present: &Bits, kept: &mut Bits, hits: &mut Bits) {
         let Some(slash) = self.text.iter().rposition(|byte| *byte == b'/') else {
             return self.mark_names(catalogue, present, kept, hits);
         };
-        // The text ends in a component that begins with what follows its last slash, below a folder whose path ends with what
-        // precedes it: names are compared with the one, and only the paths of folders with the other.
+        // The text ends in a component that begins with what follows its last slash, below a folder whose
+        // path ends with what precedes it: names are compared with the one, and only the paths of folders
+        // with the other.
         let (end_of_folder, start) = (&self.text[..slash], &self.text[slash + 1..]);
         let mut path: Vec<u8> = Vec::new();
         // The folders that the walk is in.

@@ -1,4 +1,5 @@
-//! What the catalogue of a large image costs in memory. Alone in its process, so that nothing else is counted.
+//! What the catalogue of a large image costs in memory. Alone in its process, so that nothing else is
+//! counted.
 
 mod tars;
 use tars::{PATHS, many_paths};
@@ -11,7 +12,8 @@ fn a_path_costs_less_than_250_bytes() {
     assert!(catalogue.len() > PATHS);
     let each = after.saturating_sub(before) as f64 / catalogue.len() as f64;
     println!("{} paths, {} events, {each:.0} bytes a path", catalogue.len(), catalogue.events_len());
-    // Among it what the allocator keeps of the time when the catalogue was made, and the tars of two layers, near 50 bytes a path.
+    // Among it what the allocator keeps of the time when the catalogue was made, and the tars of two layers,
+    // near 50 bytes a path.
     assert!(each < 250.0, "{each:.0} bytes a path");
 }
 

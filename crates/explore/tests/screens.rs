@@ -1,4 +1,5 @@
-//! What the browser looks like, as text. `UPDATE_SCREENS=1 cargo test -p unbloat-explore --test screens` writes the files anew.
+//! What the browser looks like, as text. `UPDATE_SCREENS=1 cargo test -p unbloat-explore --test screens`
+//! writes the files anew.
 
 use std::fs;
 use std::path::PathBuf;

@@ -18,8 +18,9 @@ fn app() -> App {
     App::new(many_paths(), image, true)
 }
 
-/// What this thread has computed so far. A key is answered by one thread that waits for nothing, so on a machine that does
-/// nothing else this is the time that passes; on one that is busy it is still the browser's own.
+/// What this thread has computed so far. A key is answered by one thread that waits for nothing, so on a
+/// machine that does nothing else this is the time that passes; on one that is busy it is still the browser's
+/// own.
 fn own_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

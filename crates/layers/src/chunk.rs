@@ -1,4 +1,5 @@
-//! Decoded bytes of a layer on their way through the merge: never copied, kept alive for as long as they are needed.
+//! Decoded bytes of a layer on their way through the merge: never copied, kept alive for as long as they are
+//! needed.
 
 use std::any::Any;
 use std::fmt;
@@ -14,7 +15,8 @@ pub struct Chunk {
     pub data: Bytes,
     /// Where they stand in the decoded stream.
     pub offset: u64,
-    /// What the decoder knows of them besides (the compressed blocks they came from); the merge hands it on unseen.
+    /// What the decoder knows of them besides (the compressed blocks they came from); the merge hands it on
+    /// unseen.
     pub origin: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -26,14 +28,15 @@ impl fmt::Debug for Chunk {
 
 /// A layer's decoded stream.
 pub trait ChunkSource {
-    /// The next bytes, `None` at the end. The end is reached only when everything was checked that can be: the codec's
-    /// checksums, and the blob's digest and size.
+    /// The next bytes, `None` at the end. The end is reached only when everything was checked that can be:
+    /// the codec's checksums, and the blob's digest and size.
     ///
     /// # Errors
     /// Whatever keeps the stream from going on; the merge reports it with the layer's index.
     fn next(&mut self) -> Result<Option<Chunk>, BoxError>;
 
-    /// How many compressed bytes were taken for what was handed out so far; `None` where nothing is compressed.
+    /// How many compressed bytes were taken for what was handed out so far; `None` where nothing is
+    /// compressed.
     fn compressed_position(&self) -> Option<u64> {
         None
     }

@@ -1,22 +1,25 @@
 //! Reading, merging and writing the layers of a container image.
 //!
-//! What happens here: decoded layers come in as streams of chunks, every tar dialect that a layer may have is read
-//! ([`tar`]), layers are merged by the rules of the OCI image spec ("Applying Changesets") as containerd on overlayfs applies
-//! them ([`merge`]), and one tar stream goes out, entry by entry, while the layers are still being read.
-//! What does not: opening blobs, codecs, digests, manifests, networks. A layer is a [`LayerSource`], the result an [`Output`];
-//! where bytes come from and go to is their matter.
+//! What happens here: decoded layers come in as streams of chunks, every tar dialect that a layer may have is
+//! read ([`tar`]), layers are merged by the rules of the OCI image spec ("Applying Changesets") as containerd
+//! on overlayfs applies them ([`merge`]), and one tar stream goes out, entry by entry, while the layers are
+//! still being read. What does not: opening blobs, codecs, digests, manifests, networks. A layer is a
+//! [`LayerSource`], the result an [`Output`]; where bytes come from and go to is their matter.
 //!
 //! # Invariants
-//! - No path of the result leads outside its root, and no entry is dropped silently: it survives, is hidden, or is an error.
+//! - No path of the result leads outside its root, and no entry is dropped silently: it survives, is hidden,
+//!   or is an error.
 //! - The result depends on the layers and the options alone: not on threads, chunk sizes, memory or time.
 //! - Memory is [`Options::hold_bytes`], a few chunks for each thread, and at most 150 bytes a path.
 //! - Content is never copied: a [`Piece`] is a part of the decoder's own buffer.
 //!
 //! # Where to look
-//! - which name is a whiteout or an opaque mark: [`name`]; what a record or a mark does within its layer: [`layer`], where
-//!   `rules` judges a whiteout;
-//! - whether something hides something else: `visibility`, as a comparison of moments, over the events that `tree` keeps;
-//! - who reads which layer, and what is written when: `merge::scheduler`, `merge::writer`; hard links: `merge::hard_links`;
+//! - which name is a whiteout or an opaque mark: [`name`]; what a record or a mark does within its layer:
+//!   [`layer`], where `rules` judges a whiteout;
+//! - whether something hides something else: `visibility`, as a comparison of moments, over the events that
+//!   `tree` keeps;
+//! - who reads which layer, and what is written when: `merge::scheduler`, `merge::writer`; hard links:
+//!   `merge::hard_links`;
 //! - the rules by number: `docs/layer-semantics.md`.
 //!
 //! # Example

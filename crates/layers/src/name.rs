@@ -1,10 +1,10 @@
 //! Names in a layer: normalisation and whiteout marks (`docs/layer-semantics.md#rule-5`, `#rule-6`).
 //!
-//! Names are bytes. A normalised name is the list of its components below the root; `..` is resolved by text alone,
-//! because what a component is on disk is decided later, by the layer that made it.
+//! Names are bytes. A normalised name is the list of its components below the root; `..` is resolved by text
+//! alone, because what a component is on disk is decided later, by the layer that made it.
 
-/// Longest name that Linux can open, less the terminating NUL (`PATH_MAX`). Longer ones could never be unpacked, and
-/// refusing them bounds what one hostile header can cost.
+/// Longest name that Linux can open, less the terminating NUL (`PATH_MAX`). Longer ones could never be
+/// unpacked, and refusing them bounds what one hostile header can cost.
 pub const MAX_NAME: usize = 4095;
 
 /// Why a name is refused.
@@ -56,7 +56,8 @@ pub fn components<'a>(raw: &'a [u8], into: &mut Vec<&'a [u8]>) -> Result<(), Nam
     Ok(())
 }
 
-/// Whether a header may keep `raw` as its name: runtimes agree on it without any normalisation but a leading `./`.
+/// Whether a header may keep `raw` as its name: runtimes agree on it without any normalisation but a leading
+/// `./`.
 pub(crate) fn is_plain(raw: &[u8], directory: bool) -> bool {
     let name = raw.strip_prefix(b"./").unwrap_or(raw);
     let name = if directory { name.strip_suffix(b"/").unwrap_or(name) } else { name };
@@ -97,7 +98,8 @@ pub fn mark(base: &[u8]) -> Result<Mark<'_>, NameError> {
 /// Whether a directory component is AUFS bookkeeping.
 ///
 /// # Errors
-/// [`NameError::WhiteoutAsDirectory`]: no runtime can show anything below a whiteout, and dropping it would be silent.
+/// [`NameError::WhiteoutAsDirectory`]: no runtime can show anything below a whiteout, and dropping it would
+/// be silent.
 pub(crate) fn is_aufs_directory(component: &[u8]) -> Result<bool, NameError> {
     match mark(component) {
         Ok(Mark::None) => Ok(false),

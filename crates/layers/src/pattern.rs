@@ -12,7 +12,8 @@ pub struct Patterns {
 }
 
 impl Patterns {
-    /// `*` and `?` stay within one component, `**` crosses; a leading `/` or `./` and a trailing `/` mean nothing.
+    /// `*` and `?` stay within one component, `**` crosses; a leading `/` or `./` and a trailing `/` mean
+    /// nothing.
     pub fn new(texts: &[String]) -> Result<Self, Error> {
         let mut builder = GlobSetBuilder::new();
         for text in texts {

@@ -1,7 +1,8 @@
-//! Every path that any layer names, with the latest events at it: the one structure that grows with the image.
+//! Every path that any layer names, with the latest events at it: the one structure that grows with the
+//! image.
 //!
-//! A path costs a node of 40 bytes, its last component, and its share of the index: near 70 bytes for the paths of a
-//! usual image. Storage grows by chunks, so that growing never doubles it.
+//! A path costs a node of 40 bytes, its last component, and its share of the index: near 70 bytes for the
+//! paths of a usual image. Storage grows by chunks, so that growing never doubles it.
 
 use hashbrown::HashTable;
 
@@ -309,8 +310,8 @@ impl Tree {
         self.node(id).flags & ATTRIBUTES_IN_BASE != 0
     }
 
-    /// Whether the entry of `moment` at `id` is hidden by something later. With remove patterns left out, it tells what
-    /// the image shows.
+    /// Whether the entry of `moment` at `id` is hidden by something later. With remove patterns left out, it
+    /// tells what the image shows.
     pub fn is_hidden(&self, id: NodeId, moment: Moment, directory: bool) -> bool {
         let node = self.node(id);
         node.events.claim != moment

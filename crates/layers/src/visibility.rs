@@ -1,14 +1,16 @@
 //! When something happened, and what that hides.
 //!
-//! Applying layers one after the other is a sequence of events. What an event does depends on later events alone:
+//! Applying layers one after the other is a sequence of events. What an event does depends on later events
+//! alone:
 //!
 //! - an entry at P is replaced by a later entry at P, and removed by a whiteout of P from a higher layer;
-//! - it is removed when an ancestor is whited out by a higher layer, opaque in a higher layer, or later a non-directory;
+//! - it is removed when an ancestor is whited out by a higher layer, opaque in a higher layer, or later a
+//!   non-directory;
 //! - a non-directory at P is also removed by a later path below P, which makes P a directory.
 //!
-//! So an entry survives exactly when no later event hides it, and it is enough to keep for each path the *latest* event of
-//! each sort. A maximum does not depend on the order in which events are learnt, which is why layers can be read side by
-//! side, and why what is hidden once stays hidden whatever is learnt later.
+//! So an entry survives exactly when no later event hides it, and it is enough to keep for each path the
+//! *latest* event of each sort. A maximum does not depend on the order in which events are learnt, which is
+//! why layers can be read side by side, and why what is hidden once stays hidden whatever is learnt later.
 
 /// Most layers of one image.
 pub const MAX_LAYERS: usize = 65_000;
@@ -25,7 +27,8 @@ impl Moment {
         Self(((u64::from(layer) + 1) << LAYER_SHIFT) | ((u64::from(ord) + 1) << 1) | u64::from(directory))
     }
 
-    /// Whiteouts and opaque marks act on lower layers only, wherever in their layer they stand: before all entries.
+    /// Whiteouts and opaque marks act on lower layers only, wherever in their layer they stand: before all
+    /// entries.
     pub fn mark(layer: u32) -> Self {
         Self((u64::from(layer) + 1) << LAYER_SHIFT)
     }
@@ -71,8 +74,9 @@ pub enum Standing {
 }
 
 impl Events {
-    /// What these events leave; `is_cut` tells whether something above hides what was there at a moment. `mark_below` is the
-    /// latest whiteout below the path, which makes a file an empty directory and nothing out of nothing.
+    /// What these events leave; `is_cut` tells whether something above hides what was there at a moment.
+    /// `mark_below` is the latest whiteout below the path, which makes a file an empty directory and nothing
+    /// out of nothing.
     pub fn standing(&self, mark_below: Moment, is_cut: impl Fn(Moment) -> bool) -> Standing {
         let Self { claim, implied, cut: _ } = *self;
         if claim.is_entry() && claim.is_directory() && !is_cut(claim) {

@@ -1,4 +1,5 @@
-//! What a user should know of an image that is merged exactly all the same (`docs/layer-semantics.md#section-3`).
+//! What a user should know of an image that is merged exactly all the same
+//! (`docs/layer-semantics.md#section-3`).
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! The ready cases: layers as raw tar bytes, and what must come out.
 //!
-//! Each is merged with every setting that may change the way but not the result: all of a layer held, nothing held (so
-//! that every layer streams), one thread and several, chunks that cut records anywhere.
+//! Each is merged with every setting that may change the way but not the result: all of a layer held, nothing
+//! held (so that every layer streams), one thread and several, chunks that cut records anywhere.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -210,9 +210,10 @@ impl ImageConfig {
 
     /// The config of a squash: the lowest `kept` layers, then the new one (if it is not empty).
     ///
-    /// The history keeps the entries of the kept layers with the steps between them, and gets one entry for the new
-    /// layer, dated as the image itself so that no clock is in the output. Steps of the squashed range are dropped:
-    /// what they set is in `config`. Where a history does not agree with its layers, kept layers get entries that say so.
+    /// The history keeps the entries of the kept layers with the steps between them, and gets one entry for
+    /// the new layer, dated as the image itself so that no clock is in the output. Steps of the squashed
+    /// range are dropped: what they set is in `config`. Where a history does not agree with its layers, kept
+    /// layers get entries that say so.
     ///
     /// # Errors
     /// [`DocumentError::Invalid`] if `kept` is more than the layers there are, or `rootfs` is no object.

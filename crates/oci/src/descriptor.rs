@@ -1,4 +1,5 @@
-//! Descriptors: media type, digest, size, and whatever else was written beside them (image-spec `descriptor.md`).
+//! Descriptors: media type, digest, size, and whatever else was written beside them (image-spec
+//! `descriptor.md`).
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! A JSON object whose untouched members keep their bytes.
 //!
-//! `serde_json::Value` would lose the spelling of numbers (`1.0`, `1e3`, 20-digit integers) and of escapes; here each
-//! key and value is kept as the text that it was. Only space *between* members of an edited object is lost.
+//! `serde_json::Value` would lose the spelling of numbers (`1.0`, `1e3`, 20-digit integers) and of escapes;
+//! here each key and value is kept as the text that it was. Only space *between* members of an edited object
+//! is lost.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -33,8 +34,8 @@ impl Document {
     /// Parses one object. `what` names the kind of document in errors.
     ///
     /// # Errors
-    /// [`DocumentError::TooLarge`] past `limit` bytes; [`DocumentError::Invalid`] for anything but one object, and for
-    /// an object with one key twice: readers disagree on which of the two counts.
+    /// [`DocumentError::TooLarge`] past `limit` bytes; [`DocumentError::Invalid`] for anything but one
+    /// object, and for an object with one key twice: readers disagree on which of the two counts.
     pub fn parse(what: &'static str, bytes: &[u8], limit: u64) -> Result<Self, DocumentError> {
         if bytes.len() as u64 > limit {
             return Err(DocumentError::TooLarge { what, size: bytes.len() as u64, limit });

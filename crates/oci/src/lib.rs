@@ -1,8 +1,8 @@
 //! References, digests, descriptors, media types and documents of container images.
 //!
 //! What happens here: parsing and printing what the OCI image and distribution specs (and Docker's schema 2)
-//! define, and editing manifests, indexes and configs *as documents*: a field nobody asked to change keeps its
-//! bytes, known or not. What does not: reading, writing, networks, threads.
+//! define, and editing manifests, indexes and configs *as documents*: a field nobody asked to change keeps
+//! its bytes, known or not. What does not: reading, writing, networks, threads.
 //!
 //! Invariants:
 //! - a [`Reference`], [`Digest`] or [`Platform`] that exists is valid; an error says at which byte it is not;
@@ -48,7 +48,8 @@ pub use media_type::{Codec, Family, LayerKind, MediaType, Refusal};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, Target};
 
-/// Largest manifest or index that is read: 4 MiB, the size that the distribution spec asks registries to accept.
+/// Largest manifest or index that is read: 4 MiB, the size that the distribution spec asks registries to
+/// accept.
 pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 
 /// Largest image config that is read: 8 MiB. The largest seen in the wild are a few hundred kB (thousands of

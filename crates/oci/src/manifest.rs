@@ -20,15 +20,18 @@ pub enum AnyManifest {
 }
 
 impl AnyManifest {
-    /// Reads a manifest or an index. `media_type` is what the server or the descriptor said, where it said anything;
-    /// it has to agree with the document, because a document that is both a manifest and an index fools one reader.
+    /// Reads a manifest or an index. `media_type` is what the server or the descriptor said, where it said
+    /// anything; it has to agree with the document, because a document that is both a manifest and an index
+    /// fools one reader.
     ///
     /// # Errors
-    /// [`DocumentError::Refused`] for Docker schema 1, artifacts and unknown types; else [`DocumentError::Invalid`].
+    /// [`DocumentError::Refused`] for Docker schema 1, artifacts and unknown types; else
+    /// [`DocumentError::Invalid`].
     pub fn parse(media_type: Option<&MediaType>, bytes: &[u8]) -> Result<Self, DocumentError> {
         let document = Document::parse("manifest", bytes, MAX_MANIFEST_BYTES)?;
         let written = document.get::<MediaType>("mediaType")?;
-        // A server without a better idea says application/json or text/plain; then the document speaks for itself.
+        // A server without a better idea says application/json or text/plain; then the document speaks for
+        // itself.
         let told = media_type.filter(|t| {
             t.is_manifest()
                 || t.is_index()

@@ -35,7 +35,8 @@ pub const DOCKER_SCHEMA1: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+json",
 ];
 
-/// What `Accept` says when a manifest is asked for; schema 1 is left out so that a registry converts or refuses.
+/// What `Accept` says when a manifest is asked for; schema 1 is left out so that a registry converts or
+/// refuses.
 pub const ACCEPT_MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, \
      application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, \
@@ -55,8 +56,8 @@ pub enum Family {
     Docker,
 }
 
-/// How the bytes of one layer are compressed, by its label. The bytes themselves decide: readers sniff. What a request asks for,
-/// which may be "as it is", is the contract's `Compression`.
+/// How the bytes of one layer are compressed, by its label. The bytes themselves decide: readers sniff. What
+/// a request asks for, which may be "as it is", is the contract's `Compression`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// Plain tar.
@@ -243,7 +244,8 @@ impl MediaType {
         } else {
             return Err(unknown());
         };
-        // Docker writes `.gzip`; some builders wrote OCI's `.gzip` and Docker's `.zstd`, which readers accept.
+        // Docker writes `.gzip`; some builders wrote OCI's `.gzip` and Docker's `.zstd`, which readers
+        // accept.
         let codec = match suffix {
             "" => Codec::None,
             "+gzip" | ".gzip" => Codec::Gzip,
@@ -265,7 +267,8 @@ impl MediaType {
         Ok(kind)
     }
 
-    /// The same kind of thing in the other family: config, layer, manifest or index. `None` where it has none.
+    /// The same kind of thing in the other family: config, layer, manifest or index. `None` where it has
+    /// none.
     #[must_use]
     pub fn in_family(&self, family: Family) -> Option<Self> {
         if self.family() == Some(family) {

@@ -50,7 +50,8 @@ impl Platform {
         Self::new(std::env::consts::OS, std::env::consts::ARCH)
     }
 
-    /// One spelling for each platform: `x86_64` is `amd64`, `aarch64` and `arm64/v8` are `arm64`, `arm` is `arm/v7`.
+    /// One spelling for each platform: `x86_64` is `amd64`, `aarch64` and `arm64/v8` are `arm64`, `arm` is
+    /// `arm/v7`.
     #[must_use]
     pub(crate) fn normalized(&self) -> Self {
         let os = match self.os.to_ascii_lowercase().as_str() {
@@ -82,7 +83,8 @@ impl Platform {
 
     /// How well this platform serves a request; `None` means not at all, 0 is exact, more is a fallback.
     ///
-    /// A machine runs older variants of its own CPU family: `arm/v7` runs `v6` and `v5`, `amd64/v3` runs `v2` and plain.
+    /// A machine runs older variants of its own CPU family: `arm/v7` runs `v6` and `v5`, `amd64/v3` runs `v2`
+    /// and plain.
     #[must_use]
     pub fn rank_for(&self, wanted: &Self) -> Option<u8> {
         let (have, want) = (self.normalized(), wanted.normalized());

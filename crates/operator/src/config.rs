@@ -1,7 +1,7 @@
 //! The operator's configuration file: what the platform team decides.
 //!
-//! A YAML document, strict about names, with a default for everything but the worker's image. It is read once, at start;
-//! the chart restarts the operator when it changes.
+//! A YAML document, strict about names, with a default for everything but the worker's image. It is read
+//! once, at start; the chart restarts the operator when it changes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,8 @@ pub(crate) struct Config {
     pub(crate) backoff: Backoff,
     /// Whether the operator resolves sources itself.
     pub(crate) resolve: Resolve,
-    /// Registries (`HOST[:PORT]`) whose sources the operator resolves itself; every other is asked by workers alone.
+    /// Registries (`HOST[:PORT]`) whose sources the operator resolves itself; every other is asked by workers
+    /// alone.
     pub(crate) resolve_registries: Vec<String>,
     /// How long an attempt may take to start, to make progress, and a job in all.
     pub(crate) deadlines: Deadlines,
@@ -163,11 +164,13 @@ pub(crate) struct WorkerRequests {
     pub(crate) memory: Quantity,
 }
 
-/// What workers must not connect to, wherever an image's name, a redirect, a token's realm or an upload's location leads.
+/// What workers must not connect to, wherever an image's name, a redirect, a token's realm or an upload's
+/// location leads.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(crate) struct WorkerNetwork {
-    /// `Own` (the machine, its links, clouds' metadata servers), `Private` (private networks as well), or networks.
+    /// `Own` (the machine, its links, clouds' metadata servers), `Private` (private networks as well), or
+    /// networks.
     pub(crate) refuse: Vec<String>,
     /// Hosts that are excepted, by their names without a port.
     pub(crate) allow_hosts: Vec<String>,
@@ -233,8 +236,8 @@ impl Default for Concurrency {
 }
 
 impl Default for Deadlines {
-    /// A day; five minutes, in which a cluster adds a node; a quarter of an hour, which is longer than any registry takes to
-    /// commit a layer.
+    /// A day; five minutes, in which a cluster adds a node; a quarter of an hour, which is longer than any
+    /// registry takes to commit a layer.
     fn default() -> Self {
         Self { max_active_seconds: 86_400, start_seconds: 300, idle_seconds: 900 }
     }

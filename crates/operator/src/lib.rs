@@ -1,20 +1,22 @@
 //! The operator: turns custom resources into workers' Jobs, follows them, and reports.
 //!
-//! What happens here: each resource has a folder, and all of them go the same way, `observe -> decide -> build -> apply ->
-//! report`: [`squash_job`] runs squashes, [`detector`] finds what is bloated and has it squashed as policies say. What they
-//! stand on is in [`runtime`]. What does not happen here: merging layers (the worker does it); and no clock, no network, no
-//! client below a folder's edges.
+//! What happens here: each resource has a folder, and all of them go the same way, `observe -> decide ->
+//! build -> apply -> report`: [`squash_job`] runs squashes, [`detector`] finds what is bloated and has it
+//! squashed as policies say. What they stand on is in [`runtime`]. What does not happen here: merging layers
+//! (the worker does it); and no clock, no network, no client below a folder's edges.
 //!
 //! Invariants:
 //! - decisions are pure functions of what was observed, the configuration and the time;
-//! - at most one worker runs for a job, and never more than the limits allow, also across restarts and changes of leader;
+//! - at most one worker runs for a job, and never more than the limits allow, also across restarts and
+//!   changes of leader;
 //! - nothing is written when nothing changed, and the status is written in one place;
 //! - nothing that a tenant may write is taken for what the operator wrote;
 //! - secrets are read in the operator's own namespace alone, for inspecting images; workers mount theirs.
 //!
 //! # Where to look
-//! Why a job has its reason: `squash_job::decide` (what to do now) and `squash_job::outcome` (what a worker's end means); the
-//! reasons themselves, with what to do, are in `unbloat_api::reason`. When an operator leads: `runtime::lease`. What is made of pods and policies: `detector::round`.
+//! Why a job has its reason: `squash_job::decide` (what to do now) and `squash_job::outcome` (what a worker's
+//! end means); the reasons themselves, with what to do, are in `unbloat_api::reason`. When an operator leads:
+//! `runtime::lease`. What is made of pods and policies: `detector::round`.
 //!
 //! # Example
 //! ```

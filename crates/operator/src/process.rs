@@ -1,8 +1,9 @@
 //! The process: configuration, election, controllers, shutdown.
 //!
-//! Expected flow: health answers at once; the lease is waited for; the controllers run until SIGTERM or until the lease is
-//! lost. After SIGTERM reconciles that run are finished and the lease is given back, so that the standby takes over at once.
-//! After a lost lease the process ends without finishing anything: another one may be at work already.
+//! Expected flow: health answers at once; the lease is waited for; the controllers run until SIGTERM or until
+//! the lease is lost. After SIGTERM reconciles that run are finished and the lease is given back, so that the
+//! standby takes over at once. After a lost lease the process ends without finishing anything: another one
+//! may be at work already.
 
 use std::process::ExitCode;
 use std::sync::{Arc, RwLock};
@@ -83,7 +84,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // A standby is ready: it does what it should.
     health.set_ready(true);
 
-    // A name that is unique even when a pod is restarted in place: the old process may still believe in its lease.
+    // A name that is unique even when a pod is restarted in place: the old process may still believe in its
+    // lease.
     let identity = format!("{instance}_{:08x}", std::process::id() ^ start_nonce());
     let mut elector = (!no_leader_election).then(|| {
         Elector::new(
@@ -148,7 +150,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn client() -> anyhow::Result<Client> {
     let mut config = ClientConfig::infer().await.context("no kubeconfig and not in a pod")?;
-    // The client would repeat 429, 503 and 504 up to 15 times, past the end of a lease; reconciles are repeated as a whole.
+    // The client would repeat 429, 503 and 504 up to 15 times, past the end of a lease; reconciles are
+    // repeated as a whole.
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
     Client::try_from(config).context("cannot make the API client")

@@ -1,11 +1,12 @@
 //! Kubernetes quantities as numbers, for comparing them with limits.
 //!
-//! Source: the grammar in `k8s.io/apimachinery/pkg/api/resource/quantity.go`. Values are rounded up to whole thousandths,
-//! which is all that comparing processor and memory needs.
+//! Source: the grammar in `k8s.io/apimachinery/pkg/api/resource/quantity.go`. Values are rounded up to whole
+//! thousandths, which is all that comparing processor and memory needs.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-/// Thousandths of the unit: millicores for processors, thousandths of bytes for memory. `None` if it is no quantity.
+/// Thousandths of the unit: millicores for processors, thousandths of bytes for memory. `None` if it is no
+/// quantity.
 pub(crate) fn thousandths(quantity: &Quantity) -> Option<i128> {
     let text = quantity.0.trim();
     let split = text

@@ -33,7 +33,8 @@ pub fn current(spent: &Spent, now: Timestamp) -> Spent {
     spent
 }
 
-/// A start in the future is a clock that was set back: it counts as now, so that nothing stays closed for years.
+/// A start in the future is a clock that was set back: it counts as now, so that nothing stays closed for
+/// years.
 fn is_over(start: Option<&Time>, length: i64, now: Timestamp) -> bool {
     start.is_none_or(|start| {
         let passed = now.as_second() - start.0.as_second();

@@ -79,7 +79,8 @@ pub fn named(spec: &str, image_id: &str) -> Option<Named> {
     let (place, digest) = image_id.rsplit_once('@')?;
     let digest: Digest = digest.parse().ok()?;
     let place = place.split_once("://").map_or(place, |(_, place)| place);
-    // The runtime may know the digest by another repository's name; the spec says where this one pulls it from.
+    // The runtime may know the digest by another repository's name; the spec says where this one pulls it
+    // from.
     let reference = spec.parse::<Reference>().ok().filter(|_| !is_bare_digest(spec));
     let written = match reference {
         Some(reference) => reference,

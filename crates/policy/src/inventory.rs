@@ -1,7 +1,7 @@
 //! Which images are in use, by whom, since when: from pods, their owners and namespaces.
 //!
-//! Facts are kept in small records, so that ten thousand pods are a few megabytes. Pods that have ended use nothing. A static
-//! pod is what its mirror in the API shows; the same one on many nodes is one user.
+//! Facts are kept in small records, so that ten thousand pods are a few megabytes. Pods that have ended use
+//! nothing. A static pod is what its mirror in the API shows; the same one on many nodes is one user.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -57,8 +57,8 @@ pub enum JobState {
 impl PolicyJob {
     /// The job as one of a policy, if it is.
     ///
-    /// A label is no proof: anybody may write one. The job has to be where the policy's jobs are, which `decide` checks,
-    /// and has to be named as the policy's jobs are.
+    /// A label is no proof: anybody may write one. The job has to be where the policy's jobs are, which
+    /// `decide` checks, and has to be named as the policy's jobs are.
     pub fn of(job: &ImageSquashJob) -> Option<Self> {
         let all = job.metadata.labels.as_ref()?;
         let policy_uid = all.get(labels::SQUASH_POLICY_UID)?.clone();

@@ -1,14 +1,15 @@
 //! What a policy means: which images it matches, when they are too much, what may be done about them now.
 //!
-//! What happens here: pods become the images that are in use ([`inventory`]), what is known of them is compared with each
-//! policy ([`selector`], [`threshold`]), and one pure function says what is to be made, resumed, deleted and told
-//! ([`decide`]). What does not: no client, no clock, no registry; the operator does what is decided here, and
-//! `unbloat policy test` shows it.
+//! What happens here: pods become the images that are in use ([`inventory`]), what is known of them is
+//! compared with each policy ([`selector`], [`threshold`]), and one pure function says what is to be made,
+//! resumed, deleted and told ([`decide`]). What does not: no client, no clock, no registry; the operator does
+//! what is decided here, and `unbloat policy test` shows it.
 //!
 //! Invariants:
 //! - decisions are functions of what was observed and of the time, which is an argument;
 //! - what must survive a restart is read from statuses and names: nothing is remembered;
-//! - an image is its repository and digest, whatever its tags; it is squashed at most once, and a result never is.
+//! - an image is its repository and digest, whatever its tags; it is squashed at most once, and a result
+//!   never is.
 
 pub mod budget;
 pub mod decide;

@@ -1,6 +1,7 @@
 //! Names of images against patterns: `*` for any characters, `?` for one.
 
-/// Whether a pattern matches a whole text. Time grows with the product of both lengths at most, whatever the pattern.
+/// Whether a pattern matches a whole text. Time grows with the product of both lengths at most, whatever the
+/// pattern.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);

@@ -1,8 +1,8 @@
 //! Pointing a workload at a result: what comes next, from the workload as it is.
 //!
-//! The whole state is an annotation on the workload itself, so that a restart, or another operator, goes on where the last
-//! one was: what the containers ran before, what they run now, and since when. Nothing is changed that somebody else's tool
-//! manages: it would only be put back.
+//! The whole state is an annotation on the workload itself, so that a restart, or another operator, goes on
+//! where the last one was: what the containers ran before, what they run now, and since when. Nothing is
+//! changed that somebody else's tool manages: it would only be put back.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,8 @@ use unbloat_api::labels::ROLLOUT;
 
 use crate::inventory::opts_out;
 
-/// Labels and annotations that GitOps tools and package managers leave on what they manage, with the tool's name.
+/// Labels and annotations that GitOps tools and package managers leave on what they manage, with the tool's
+/// name.
 const MANAGERS: [(&str, &str); 10] = [
     ("argocd.argoproj.io/instance", "Argo CD"),
     ("argocd.argoproj.io/tracking-id", "Argo CD"),

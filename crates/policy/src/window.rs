@@ -1,8 +1,9 @@
 //! When a policy's jobs may start.
 //!
-//! A schedule is read in the civil time of its zone and only then put on the time line: a start that falls into the hour
-//! that a spring night skips opens when that hour would have passed, one that an autumn night has twice opens once. What
-//! follows is real time: a window of four hours is open for four hours in every night.
+//! A schedule is read in the civil time of its zone and only then put on the time line: a start that falls
+//! into the hour that a spring night skips opens when that hour would have passed, one that an autumn night
+//! has twice opens once. What follows is real time: a window of four hours is open for four hours in every
+//! night.
 
 use chrono::{DateTime, Duration, LocalResult, NaiveDateTime, Offset, TimeZone, Utc};
 use chrono_tz::Tz;

@@ -1,6 +1,7 @@
-//! Serves an empty registry that departs from the specification in one way: `quirks CASE`, until it is interrupted. Prints two
-//! addresses: of that registry, and of one without the departure on the same content, to see what has arrived. Without a
-//! case it lists all. How the table of other clients in `docs/registries.md` was measured.
+//! Serves an empty registry that departs from the specification in one way: `quirks CASE`, until it is
+//! interrupted. Prints two addresses: of that registry, and of one without the departure on the same content,
+//! to see what has arrived. Without a case it lists all. How the table of other clients in
+//! `docs/registries.md` was measured.
 
 use unbloat_registry_server::{LocationForm, Options, Quirk, RangeForm, Server};
 

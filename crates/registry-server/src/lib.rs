@@ -1,9 +1,10 @@
 //! An OCI distribution server in this process: real HTTP on a free loopback port.
 //!
-//! What happens here: pull, push (in one piece, in chunks, mounts), tags, referrers, catalog, deletion, as the distribution
-//! spec 1.1 says; Docker, skopeo and crane work with it; a record of every request ([`Recorded`]). With the feature `faults`,
-//! for tests: faults on demand (`Faults`), the quirks of real registries (`Quirk`), and TLS. What does not: persistence (blobs
-//! may be in a folder, the catalog is in memory), quotas.
+//! What happens here: pull, push (in one piece, in chunks, mounts), tags, referrers, catalog, deletion, as
+//! the distribution spec 1.1 says; Docker, skopeo and crane work with it; a record of every request
+//! ([`Recorded`]). With the feature `faults`, for tests: faults on demand (`Faults`), the quirks of real
+//! registries (`Quirk`), and TLS. What does not: persistence (blobs may be in a folder, the catalog is in
+//! memory), quotas.
 //!
 //! Invariants:
 //! - a blob that can be read has the digest it is named by (unless a fault says otherwise);

@@ -155,7 +155,8 @@ impl Server {
         format!("{}://{}", self.state.scheme(), self.host())
     }
 
-    /// Every request that carried this secret in any form: as it is, in Basic credentials, in the query or in a form.
+    /// Every request that carried this secret in any form: as it is, in Basic credentials, in the query or in
+    /// a form.
     #[must_use]
     pub fn requests_with(&self, secret: &str) -> Vec<Recorded> {
         self.requests().into_iter().filter(|request| request.carries(secret)).collect()

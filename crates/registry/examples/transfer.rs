@@ -1,6 +1,8 @@
-//! Measures a pull of many blobs and a push of one against a registry: `transfer HOST/REPO [BLOBS] [BLOB_BYTES] [PUSH_BYTES]`.
+//! Measures a pull of many blobs and a push of one against a registry: `transfer HOST/REPO [BLOBS]
+//! [BLOB_BYTES] [PUSH_BYTES]`.
 //!
-//! The blobs are made and pushed first. What is printed is wall time and this process's processor time (Linux).
+//! The blobs are made and pushed first. What is printed is wall time and this process's processor time
+//! (Linux).
 
 use std::time::Instant;
 

@@ -53,7 +53,8 @@ impl Client {
     /// Opens a location for reading. For folders and archives, their list of contents is read now.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::Invalid`] or [`ErrorKind::Io`] for local places. Registries are not asked yet.
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Invalid`] or [`ErrorKind::Io`] for local places. Registries are
+    /// not asked yet.
     pub async fn source(&self, location: &Location) -> Result<Source, Error> {
         let backend = match location {
             Location::Registry(reference) => {

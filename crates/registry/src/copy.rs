@@ -44,11 +44,12 @@ struct Counts {
 
 /// Copies an image byte for byte, so that its digest stays.
 ///
-/// With `platforms`, only those of an index: one platform gives its image without an index, several a smaller index. The
-/// image of no index has to be for one of them.
+/// With `platforms`, only those of an index: one platform gives its image without an index, several a smaller
+/// index. The image of no index has to be for one of them.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] for a platform that is not there; those of reading and writing. The manifest is written last.
+/// [`ErrorKind::NotFound`] for a platform that is not there; those of reading and writing. The manifest is
+/// written last.
 pub async fn copy(
     source: &Source,
     destination: &Destination,
@@ -57,8 +58,9 @@ pub async fn copy(
     copy_all(source, destination, platforms, false).await
 }
 
-/// Copies an image as [`copy`] does, with what refers to it and to its images: signatures, attestations, SBOMs. What refers to an
-/// index of which only some platforms are copied stays behind, because that index is another one then.
+/// Copies an image as [`copy`] does, with what refers to it and to its images: signatures, attestations,
+/// SBOMs. What refers to an index of which only some platforms are copied stays behind, because that index is
+/// another one then.
 ///
 /// # Errors
 /// As [`copy`].

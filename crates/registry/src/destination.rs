@@ -104,7 +104,8 @@ impl Destination {
         }
     }
 
-    /// Takes a blob from another repository of the same registry without moving bytes. `false` if that cannot be done.
+    /// Takes a blob from another repository of the same registry without moving bytes. `false` if that cannot
+    /// be done.
     ///
     /// # Errors
     /// [`ErrorKind::Unauthorized`], network failures.
@@ -117,7 +118,8 @@ impl Destination {
         }
     }
 
-    /// Makes a blob of the source be here too: skipped if present, mounted if the registry is the same, else streamed.
+    /// Makes a blob of the source be here too: skipped if present, mounted if the registry is the same, else
+    /// streamed.
     ///
     /// # Errors
     /// Those of reading and of writing.
@@ -242,8 +244,8 @@ impl Destination {
         }
     }
 
-    /// Makes what refers to a manifest be found where a registry does not list it by itself: by the tag of the specification's
-    /// fallback.
+    /// Makes what refers to a manifest be found where a registry does not list it by itself: by the tag of
+    /// the specification's fallback.
     pub(crate) async fn list_referrers(&self, digest: &Digest, listed: &[Descriptor]) -> Result<(), Error> {
         let Backend::Remote(repository, _) = &self.backend else { return Ok(()) };
         if repository.lists_referrers(digest).await? {
@@ -261,15 +263,15 @@ impl Destination {
         self.write_manifest(repository, &tag, &descriptor, bytes.into()).await
     }
 
-    /// Writes the image's manifest or index under the location's own name. This is the last step, and the only one that a
-    /// reader can see. An archive is complete after it and takes nothing more.
+    /// Writes the image's manifest or index under the location's own name. This is the last step, and the
+    /// only one that a reader can see. An archive is complete after it and takes nothing more.
     ///
-    /// With `unchanged`, the source is asked once more just before. Registries have no compare-and-swap for tags: a push by
-    /// someone else between that question and this answer, some milliseconds, is overwritten.
+    /// With `unchanged`, the source is asked once more just before. Registries have no compare-and-swap for
+    /// tags: a push by someone else between that question and this answer, some milliseconds, is overwritten.
     ///
     /// # Errors
-    /// [`ErrorKind::SourceChanged`]: then the manifest is here under its digest and the tag was not moved. If the location
-    /// names a digest, [`ErrorKind::Verify`] unless it is that of the bytes.
+    /// [`ErrorKind::SourceChanged`]: then the manifest is here under its digest and the tag was not moved. If
+    /// the location names a digest, [`ErrorKind::Verify`] unless it is that of the bytes.
     pub async fn publish(
         &self,
         media_type: &MediaType,
@@ -304,8 +306,8 @@ impl Destination {
         Ok(Published { descriptor, reference })
     }
 
-    /// Writes a manifest. A registry that misses blobs of it, which it has confirmed or was said to have, gets a moment to show
-    /// them, and then those that it names once more.
+    /// Writes a manifest. A registry that misses blobs of it, which it has confirmed or was said to have,
+    /// gets a moment to show them, and then those that it names once more.
     async fn write_manifest(
         &self,
         repository: &Repository,
@@ -332,8 +334,8 @@ impl Destination {
         }
     }
 
-    /// Sends what a refused manifest misses: what the registry names, else what it does not show. Each once; whether there was
-    /// something to send.
+    /// Sends what a refused manifest misses: what the registry names, else what it does not show. Each once;
+    /// whether there was something to send.
     async fn send_missing(
         &self,
         repository: &Repository,

@@ -11,8 +11,8 @@ use crate::operation::Operation;
 
 /// A failed operation on a registry, folder or archive.
 ///
-/// Displays as `OPERATION SUBJECT at PLACE: what happened; what to check`. Never holds a secret: URLs are kept without
-/// their query and user, and the server's words are bounded and stripped of control characters.
+/// Displays as `OPERATION SUBJECT at PLACE: what happened; what to check`. Never holds a secret: URLs are
+/// kept without their query and user, and the server's words are bounded and stripped of control characters.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 
@@ -99,7 +99,8 @@ pub enum ErrorKind {
     /// The bytes are not those of the descriptor.
     #[error(transparent)]
     Verify(#[from] VerifyError),
-    /// A local blob that is shorter than its descriptor says: it stays so, and nothing is gained by reading it again.
+    /// A local blob that is shorter than its descriptor says: it stays so, and nothing is gained by reading
+    /// it again.
     #[error(transparent)]
     CutShort(VerifyError),
     /// A manifest, index or config that cannot be used.
@@ -228,14 +229,15 @@ impl Error {
         self.0.answer.retry_after
     }
 
-    /// Whether the server's answer has this error code of the distribution specification, such as `BLOB_UNKNOWN`.
+    /// Whether the server's answer has this error code of the distribution specification, such as
+    /// `BLOB_UNKNOWN`.
     #[must_use]
     pub fn has_code(&self, code: &str) -> bool {
         self.0.answer.codes.iter().any(|have| have == code)
     }
 
-    /// A registry missed blobs of a manifest. It has confirmed them before: its store shows them late, several pushed the same
-    /// ones at once, or it said so without having them.
+    /// A registry missed blobs of a manifest. It has confirmed them before: its store shows them late,
+    /// several pushed the same ones at once, or it said so without having them.
     #[must_use]
     pub fn is_about_blobs_of_a_manifest(&self) -> bool {
         self.operation() == Operation::WritingManifest

@@ -1,24 +1,29 @@
 //! Pull and push: registries, OCI layout folders, archives.
 //!
-//! What happens here: finding credentials, reading manifests and blobs from where they are, writing them where they
-//! go. What does not: merging, compressing, choosing platforms for a squash.
+//! What happens here: finding credentials, reading manifests and blobs from where they are, writing them
+//! where they go. What does not: merging, compressing, choosing platforms for a squash.
 //!
 //! Invariants:
-//! - every byte of a blob that a caller gets is hashed; a stream that ended without error was the blob of its descriptor;
+//! - every byte of a blob that a caller gets is hashed; a stream that ended without error was the blob of its
+//!   descriptor;
 //! - memory is bounded by the chunks in flight, whatever a server sends;
-//! - nothing is published before [`Destination::publish`]; a dropped [`BlobUpload`] is cancelled on the server;
-//! - a secret is never in an error, a log line or a `Debug` text, and never goes to another host than the one it is for.
+//! - nothing is published before [`Destination::publish`]; a dropped [`BlobUpload`] is cancelled on the
+//!   server;
+//! - a secret is never in an error, a log line or a `Debug` text, and never goes to another host than the one
+//!   it is for.
 //!
 //! # Where to look
-//! - sending a blob: `upload` (`chunked` asks how far the server got and resumes there, `mount` takes a blob from another
-//!   repository); what comes when a registry refuses chunks: `transport::way`;
+//! - sending a blob: `upload` (`chunked` asks how far the server got and resumes there, `mount` takes a blob
+//!   from another repository); what comes when a registry refuses chunks: `transport::way`;
 //! - reading one, with ranges after a break: `remote::reading`; folders and archives: `local`;
-//! - how often something is tried and how long is waited: `http::attempts`; where a redirect may lead: `http::redirect`;
+//! - how often something is tried and how long is waited: `http::attempts`; where a redirect may lead:
+//!   `http::redirect`;
 //! - whose credentials, and which token: `auth`; which request they go with: `transport`.
 //!
-//! From the lowest to the highest, each knowing only those before it: `settings` (how each registry is reached), `http` (one
-//! exchange with one server), `auth`, `transport` (a request until its answer is known), `remote` (one repository), `upload`;
-//! `local` stands beside them, and `source`, `destination`, `copy` and `client` use both.
+//! From the lowest to the highest, each knowing only those before it: `settings` (how each registry is
+//! reached), `http` (one exchange with one server), `auth`, `transport` (a request until its answer is
+//! known), `remote` (one repository), `upload`; `local` stands beside them, and `source`, `destination`,
+//! `copy` and `client` use both.
 //!
 //! # Example
 //! ```

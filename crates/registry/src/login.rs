@@ -38,7 +38,8 @@ impl fmt::Display for LoginStore {
     }
 }
 
-/// Asks a registry whether it accepts a credential, as Docker does: with `/v2/`, and its token server where it has one.
+/// Asks a registry whether it accepts a credential, as Docker does: with `/v2/`, and its token server where
+/// it has one.
 pub(crate) async fn verify(transport: &Transport, host: &Host, credential: &Credential) -> Result<(), Error> {
     const OPERATION: Operation = Operation::LoggingIn;
     const ANY: &[StatusCode] = &[StatusCode::OK, StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
@@ -70,11 +71,12 @@ pub(crate) async fn verify(transport: &Transport, host: &Host, credential: &Cred
     Err(status_error(host.name(), OPERATION, "", response).await)
 }
 
-/// Keeps a user and password for a registry where `path`, a file of credentials, says: in the program that it names for the
-/// registry, else in the file itself, which only its owner may read.
+/// Keeps a user and password for a registry where `path`, a file of credentials, says: in the program that it
+/// names for the registry, else in the file itself, which only its owner may read.
 ///
 /// # Errors
-/// [`ErrorKind::LocalFile`] if the file cannot be read or written, [`ErrorKind::Credentials`] if the program fails.
+/// [`ErrorKind::LocalFile`] if the file cannot be read or written, [`ErrorKind::Credentials`] if the program
+/// fails.
 pub async fn store_login(
     path: &Path,
     registry: &str,
@@ -91,7 +93,8 @@ pub async fn store_login(
     Ok(LoginStore::File(path.to_owned()))
 }
 
-/// Takes the credentials for a registry out of where [`store_login`] keeps them; tells whether there were some.
+/// Takes the credentials for a registry out of where [`store_login`] keeps them; tells whether there were
+/// some.
 ///
 /// # Errors
 /// As [`store_login`].

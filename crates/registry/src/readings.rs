@@ -1,8 +1,9 @@
 //! What is known of blobs' bytes before and after they were read as a whole.
 //!
-//! A blob's digest tells that its bytes are right only with the last of them, when they have been used already. So the digest of
-//! what came so far is kept at regular places. Once the whole was right, all of these are: a later reading is checked piece by
-//! piece, before the pieces are handed out, and only a piece that is wrong is read again.
+//! A blob's digest tells that its bytes are right only with the last of them, when they have been used
+//! already. So the digest of what came so far is kept at regular places. Once the whole was right, all of
+//! these are: a later reading is checked piece by piece, before the pieces are handed out, and only a piece
+//! that is wrong is read again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -133,7 +134,8 @@ impl Readings {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
     }
 
-    /// How far the readings of a blob came that did not end well, and the digests of what came. They are forgotten.
+    /// How far the readings of a blob came that did not end well, and the digests of what came. They are
+    /// forgotten.
     pub(crate) fn take_open(&self, digest: &Digest) -> Vec<(u64, Digest)> {
         let taken = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
         let state = |running: &Shared| {

@@ -1,7 +1,8 @@
 //! Copying what refers to an image: signatures, attestations, SBOMs.
 //!
-//! They are found by the referrers API, by the tag of the specification's fallback, and by the tags that cosign writes. What refers
-//! to a referrer is copied as well. A destination without the API gets the fallback's tag.
+//! They are found by the referrers API, by the tag of the specification's fallback, and by the tags that
+//! cosign writes. What refers to a referrer is copied as well. A destination without the API gets the
+//! fallback's tag.
 
 use std::collections::HashSet;
 

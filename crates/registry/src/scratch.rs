@@ -2,8 +2,8 @@
 //!
 //! Guarantees:
 //! - dropping one removes it, as long as the process ends by itself;
-//! - [`discard_all`] removes what is left of them for a process that ends while its threads still work, and from then on
-//!   nothing gets its last name: what was not published stays unpublished.
+//! - [`discard_all`] removes what is left of them for a process that ends while its threads still work, and
+//!   from then on nothing gets its last name: what was not published stays unpublished.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -146,7 +146,8 @@ impl TemporaryFolder {
     }
 }
 
-/// Removes every temporary file and folder, and lets none be made or get its name any more: the last thing that a process does.
+/// Removes every temporary file and folder, and lets none be made or get its name any more: the last thing
+/// that a process does.
 pub fn discard_all() {
     let paths = {
         let mut known = known();

@@ -62,8 +62,8 @@ impl Source {
     /// The manifest or index that the location names.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::Unauthorized`], network failures, [`ErrorKind::Verify`] if the location has a
-    /// digest and the answer another.
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Unauthorized`], network failures, [`ErrorKind::Verify`] if the
+    /// location has a digest and the answer another.
     pub async fn resolve(&self) -> Result<Fetched, Error> {
         let fetched = match &self.backend {
             Backend::Remote(repository, target) => repository.manifest(target).await?,
@@ -107,8 +107,8 @@ impl Source {
         }
     }
 
-    /// A blob of which no byte is handed out before it is known to be right. It costs a second reading of a large blob that was
-    /// never read to a right end before.
+    /// A blob of which no byte is handed out before it is known to be right. It costs a second reading of a
+    /// large blob that was never read to a right end before.
     #[must_use]
     pub fn checked_blob(&self, descriptor: &Descriptor) -> BlobStream {
         match &self.backend {
@@ -117,8 +117,8 @@ impl Source {
         }
     }
 
-    /// Whether bytes of a blob were handed out that are not its bytes: what was made of them is to be made again, from
-    /// [`Source::checked_blob`]. Asks the registry for the whole blob.
+    /// Whether bytes of a blob were handed out that are not its bytes: what was made of them is to be made
+    /// again, from [`Source::checked_blob`]. Asks the registry for the whole blob.
     ///
     /// # Errors
     /// What keeps the blob from being read.
@@ -158,7 +158,8 @@ impl Source {
         }
     }
 
-    /// What refers to this digest: signatures, attestations, SBOMs. Empty where a registry knows no referrers.
+    /// What refers to this digest: signatures, attestations, SBOMs. Empty where a registry knows no
+    /// referrers.
     ///
     /// # Errors
     /// As [`Source::resolve`].

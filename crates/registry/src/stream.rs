@@ -15,10 +15,11 @@ use crate::operation::Operation;
 
 type Inner = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
-/// The bytes of a blob, checked against its descriptor: the stream ends without an error only if size and digest are right.
+/// The bytes of a blob, checked against its descriptor: the stream ends without an error only if size and
+/// digest are right.
 ///
-/// Nothing is requested before the first poll. Retries, resumption and new tokens happen inside. After an error the
-/// stream is over.
+/// Nothing is requested before the first poll. Retries, resumption and new tokens happen inside. After an
+/// error the stream is over.
 pub struct BlobStream {
     descriptor: Descriptor,
     inner: Inner,
@@ -63,12 +64,13 @@ impl BlobStream {
         Ok(whole.into())
     }
 
-    /// Starts reading now, in a task, at most about `bytes` ahead of the consumer. This is how several requests are kept
-    /// going before the blob that is needed next. Has to be called inside a tokio runtime.
+    /// Starts reading now, in a task, at most about `bytes` ahead of the consumer. This is how several
+    /// requests are kept going before the blob that is needed next. Has to be called inside a tokio runtime.
     #[must_use]
     pub fn prefetch(self, bytes: usize) -> Self {
         let Self { descriptor, mut inner } = self;
-        // Permits count kibibytes, because a semaphore has fewer than 2^61 permits but acquires only u32 at once.
+        // Permits count kibibytes, because a semaphore has fewer than 2^61 permits but acquires only u32 at
+        // once.
         let budget = std::sync::Arc::new(tokio::sync::Semaphore::new((bytes / 1024).max(1)));
         let most = u32::try_from((bytes / 1024).max(1)).unwrap_or(u32::MAX);
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -94,7 +96,8 @@ impl BlobStream {
 
     /// The stream as `Read`, for a thread of its own: never to be read on a thread of the runtime.
     ///
-    /// Errors come as [`io::Error`] around this crate's [`Error`] (`error.get_ref()` and downcast gives it back).
+    /// Errors come as [`io::Error`] around this crate's [`Error`] (`error.get_ref()` and downcast gives it
+    /// back).
     #[must_use]
     pub fn into_reader(self, runtime: Handle) -> BlobReader {
         BlobReader { stream: self, runtime, current: Bytes::new(), done: false }

@@ -1,4 +1,5 @@
-//! Cloud identity against stand-ins of the clouds' token services. One test: variables belong to the whole process.
+//! Cloud identity against stand-ins of the clouds' token services. One test: variables belong to the whole
+//! process.
 
 mod common;
 
@@ -227,7 +228,8 @@ async fn each_clouds_identity_reads_and_pushes_and_is_renewed_when_it_expires() 
     assert!(asked[0].1.contains("subject_token=projected.for.google"), "{asked:?}");
     assert!(asked[1].0.to_lowercase().contains("authorization: bearer federated"), "{asked:?}");
 
-    // Azure, by workload identity: the exchange is at the registry, here a stand-in that is asked nothing else.
+    // Azure, by workload identity: the exchange is at the registry, here a stand-in that is asked nothing
+    // else.
     let assertion = file(folder.path(), "azure-token", "projected.for.azure");
     set(&[
         ("AZURE_AUTHORITY_HOST", &format!("{origin}/")),

@@ -1,4 +1,5 @@
-//! The push protocol against a server that fails: each fault is survived, or there is a clear error and nothing published.
+//! The push protocol against a server that fails: each fault is survived, or there is a clear error and
+//! nothing published.
 
 mod common;
 
@@ -14,7 +15,8 @@ use unbloat_registry_server::{Fault, Options, Rule, Server};
 
 const UPLOADS: &str = "/blobs/uploads/";
 
-/// Writes bytes as a pipeline does: in pieces of another size than the chunks, and once more when they are wanted again.
+/// Writes bytes as a pipeline does: in pieces of another size than the chunks, and once more when they are
+/// wanted again.
 async fn push(destination: &Destination, bytes: &Bytes) -> Result<Digest, Error> {
     let mut remakes = destination.remakes();
     loop {

@@ -1,5 +1,5 @@
-//! Random combinations of what registries do when they are read: each inspection, listing and copy ends with the right content or
-//! with an error of a type, in a bounded time, and no credential reaches another origin.
+//! Random combinations of what registries do when they are read: each inspection, listing and copy ends with
+//! the right content or with an error of a type, in a bounded time, and no credential reaches another origin.
 
 mod common;
 
@@ -166,7 +166,8 @@ async fn random_reading(seed: u64) -> usize {
     // Two of a kind would be a server that contradicts itself.
     let mut kinds = HashSet::new();
     quirks.retain(|quirk| kinds.insert(std::mem::discriminant(quirk)));
-    // A manifest that is named by a tag and comes with no digest is what it is: nothing tells that a byte was changed.
+    // A manifest that is named by a tag and comes with no digest is what it is: nothing tells that a byte was
+    // changed.
     if quirks.contains(&Quirk::NoDigestHeader) {
         quirks.retain(|quirk| !matches!(quirk, Quirk::CorruptManifests(_)));
     }

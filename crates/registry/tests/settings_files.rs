@@ -1,4 +1,5 @@
-//! The files that users have, and the proxies that their environment names. One test: variables belong to the whole process.
+//! The files that users have, and the proxies that their environment names. One test: variables belong to the
+//! whole process.
 
 mod common;
 

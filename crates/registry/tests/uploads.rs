@@ -1,5 +1,6 @@
-//! Uploads to registries as they are: one test for each behaviour that a real one shows (`docs/registries.md`), and random
-//! sequences of them. Each push ends with the right bytes, or with an error and nothing published.
+//! Uploads to registries as they are: one test for each behaviour that a real one shows
+//! (`docs/registries.md`), and random sequences of them. Each push ends with the right bytes, or with an
+//! error and nothing published.
 
 mod common;
 
@@ -39,7 +40,8 @@ async fn push(destination: &Destination, seed: u64) -> Result<Digest, Error> {
     Ok(published.descriptor.digest().clone())
 }
 
-/// Whether the image of [`push`] can be read, by a client that verifies, from a server without quirks on the same store.
+/// Whether the image of [`push`] can be read, by a client that verifies, from a server without quirks on the
+/// same store.
 async fn is_whole(server: &Server, digest: &Digest) {
     let plain = Server::start_beside(server, Options::default()).await.unwrap();
     let source = common::source(&common::client(), &plain, &format!("a/b@{digest}")).await;

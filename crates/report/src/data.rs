@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use unbloat_analysis::{Analysis, Change, EntryKind, PathReport};
 
-/// The data of the page. A row of `paths` is `[path, hex, copies, total, wasted, cause, shows, versions, shortened]` with a cause's number,
-/// a kind's number, and five numbers for each version: layer, change, kind, bytes, wasted bytes.
+/// The data of the page. A row of `paths` is `[path, hex, copies, total, wasted, cause, shows, versions,
+/// shortened]` with a cause's number, a kind's number, and five numbers for each version: layer, change,
+/// kind, bytes, wasted bytes.
 pub(crate) fn json(analysis: &Analysis) -> serde_json::Result<String> {
     let Analysis {
         reference,
@@ -97,10 +98,11 @@ fn change_number(change: Change) -> u64 {
     }
 }
 
-/// JSON that means the same and holds no character that HTML or an old JavaScript parser takes for more than text.
+/// JSON that means the same and holds no character that HTML or an old JavaScript parser takes for more than
+/// text.
 ///
-/// Outside of strings JSON has none of them, so all of them can become escapes (HTML, "Restrictions for contents of script
-/// elements"; RFC 8259 section 7).
+/// Outside of strings JSON has none of them, so all of them can become escapes (HTML, "Restrictions for
+/// contents of script elements"; RFC 8259 section 7).
 fn inert(json: &str) -> String {
     let mut text = String::with_capacity(json.len() + json.len() / 64);
     for letter in json.chars() {

@@ -20,7 +20,8 @@ pub struct PageError {
 /// A file for a page, opened before the analysis begins: a locked folder is found at once, not after minutes.
 ///
 /// # Guarantees
-/// A file that was there keeps its content until the page is written; one that was not is taken away again if no page is.
+/// A file that was there keeps its content until the page is written; one that was not is taken away again if
+/// no page is.
 #[derive(Debug)]
 pub struct PageFile {
     path: PathBuf,

@@ -7,7 +7,8 @@ use unbloat_analysis::Analysis;
 
 use crate::data;
 
-/// Paths that an analysis should list for a page: enough to search in, few enough for a file that opens at once.
+/// Paths that an analysis should list for a page: enough to search in, few enough for a file that opens at
+/// once.
 pub const PATHS: usize = 5_000;
 
 const TEMPLATE: &str = include_str!("page/page.html");
@@ -41,7 +42,8 @@ pub fn page(analysis: &Analysis) -> String {
     })
 }
 
-/// Nothing from anywhere, and of what is in the page only the style and the script that we wrote (CSP Level 3).
+/// Nothing from anywhere, and of what is in the page only the style and the script that we wrote (CSP Level
+/// 3).
 fn policy() -> String {
     let hash = |source: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(source)));
     format!(

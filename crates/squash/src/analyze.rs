@@ -100,8 +100,9 @@ pub(crate) async fn wasted_bytes(
     Ok(analysis.totals.wasted_bytes)
 }
 
-/// How long a squash takes where an analysis took `seconds`: it reads the same blobs, then writes what survives while it
-/// reads. Bytes of gzip that survive are copied; what has to be made anew and hashed goes at some 150 MB/s a core.
+/// How long a squash takes where an analysis took `seconds`: it reads the same blobs, then writes what
+/// survives while it reads. Bytes of gzip that survive are copied; what has to be made anew and hashed goes
+/// at some 150 MB/s a core.
 fn squash_seconds(seconds: f64, analysis: &Analysis, cores: usize) -> f64 {
     const ENCODED_PER_SECOND: f64 = 150e6;
     /// Of the surviving content, what lies at the edges of runs and cannot be copied (`docs/codecs.md`).

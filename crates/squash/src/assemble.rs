@@ -127,8 +127,8 @@ fn renewed(entry: &Descriptor, media_type: &MediaType, bytes: &Bytes) -> Descrip
     entry
 }
 
-/// Makes layers that stay as they are be at the destination. What a registry leaves to the layer's own addresses (foreign
-/// layers) is carried by its descriptor alone, as registries take it.
+/// Makes layers that stay as they are be at the destination. What a registry leaves to the layer's own
+/// addresses (foreign layers) is carried by its descriptor alone, as registries take it.
 pub(crate) async fn carry(
     destination: &Destination,
     layers: impl IntoIterator<Item = (&Source, &Descriptor)>,

@@ -39,9 +39,9 @@ pub(crate) async fn kept_layers(
     }
 }
 
-/// Whether what an image says of its base (`org.opencontainers.image.base.*`) is true of a result that keeps its lowest `kept`
-/// layers: all layers of that base have to be among them. A base that cannot be looked at is not known to be kept; only
-/// the registry that the image comes from is asked.
+/// Whether what an image says of its base (`org.opencontainers.image.base.*`) is true of a result that keeps
+/// its lowest `kept` layers: all layers of that base have to be among them. A base that cannot be looked at
+/// is not known to be kept; only the registry that the image comes from is asked.
 pub(crate) async fn stays_true(
     client: &Client,
     source: &Source,

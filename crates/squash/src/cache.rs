@@ -1,11 +1,12 @@
 //! What is known of kept layers, in a folder by digest: their headers, compressed.
 //!
 //! # Expected flow
-//! The first squash above a base reads its layers and writes their headers here, each layer to a file of its own that gets
-//! its name when it is complete. The next one finds them and opens none of these blobs.
+//! The first squash above a base reads its layers and writes their headers here, each layer to a file of its
+//! own that gets its name when it is complete. The next one finds them and opens none of these blobs.
 //!
 //! # Guarantees
-//! - A file that is cut, damaged or of another version is taken away, and the layer is read as if there had been none.
+//! - A file that is cut, damaged or of another version is taken away, and the layer is read as if there had
+//!   been none.
 //! - A folder that cannot be written to costs the speed-up and nothing else.
 //!
 //! # Caveats

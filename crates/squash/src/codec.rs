@@ -22,7 +22,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Levels are the codec's own: gzip 1 to 12 (default 5, which makes less than zlib's 6), zstd 1 to 19 (default 3).
+    /// Levels are the codec's own: gzip 1 to 12 (default 5, which makes less than zlib's 6), zstd 1 to 19
+    /// (default 3).
     ///
     /// # Errors
     /// There is no such level.
@@ -40,8 +41,8 @@ impl Settings {
     }
 }
 
-/// Bytes that are not compressed go out in buffers of this size; those that fill the better part of their chunk go as they
-/// are. Whoever sends them may keep many, and a small part of a chunk would keep all of it.
+/// Bytes that are not compressed go out in buffers of this size; those that fill the better part of their
+/// chunk go as they are. Whoever sends them may keep many, and a small part of a chunk would keep all of it.
 const PLAIN_BUFFER: usize = 128 << 10;
 
 /// No codec: bytes on their way out.

@@ -210,7 +210,8 @@ fn step(
 impl ChunkSource for LayerStream {
     fn next(&mut self) -> Result<Option<Chunk>, BoxError> {
         let Some(mut chunk) = self.next_data()? else {
-            // The end of the codec's data is the end of the blob as well, whose digest is checked with its last byte.
+            // The end of the codec's data is the end of the blob as well, whose digest is checked with its
+            // last byte.
             if let Some(check) = self.diff_id.take() {
                 check.finish()?;
             }

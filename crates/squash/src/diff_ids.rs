@@ -1,7 +1,7 @@
 //! Whether layers are what the image's config says of them.
 //!
-//! A runtime that unpacks a layer compares the digest of what came out with the config's diffID and refuses the image where
-//! they differ. Whoever decodes a layer here looks as well.
+//! A runtime that unpacks a layer compares the digest of what came out with the config's diffID and refuses
+//! the image where they differ. Whoever decodes a layer here looks as well.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

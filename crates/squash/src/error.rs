@@ -178,7 +178,8 @@ pub struct LevelError {
     pub highest: i32,
 }
 
-/// What a caller can do about a registry's error. Its operation tells source from target where both are on one host.
+/// What a caller can do about a registry's error. Its operation tells source from target where both are on
+/// one host.
 #[must_use]
 pub fn kind_of_registry(error: &unbloat_registry::Error) -> FailureKind {
     let is_write = error.operation().writes();

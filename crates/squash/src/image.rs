@@ -14,7 +14,8 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Reads the image whose manifest `fetched` is and refuses what cannot be squashed (`docs/layer-semantics.md#rule-20`).
+    /// Reads the image whose manifest `fetched` is and refuses what cannot be squashed
+    /// (`docs/layer-semantics.md#rule-20`).
     pub(crate) async fn read(source: &Source, fetched: &Fetched, allow_foreign: bool) -> Result<Self, Error> {
         let name = format!("manifest {} of {}", fetched.descriptor.digest(), source.location());
         let in_manifest = |source: DocumentError| Error::Document { what: name.clone(), source };

@@ -1,19 +1,21 @@
 //! The pipeline: source -> layers -> destination, with progress and one result type.
 //!
 //! What happens here: one [`SquashRequest`](unbloat_contract::SquashRequest) becomes one
-//! [`SquashResult`](unbloat_contract::SquashResult); an image is analysed ([`analyze()`]); two images
-//! are compared ([`verify()`]); an image
-//! gets a whiteout layer or another base. What does not: parsing arguments, Kubernetes, drawing progress bars.
+//! [`SquashResult`](unbloat_contract::SquashResult); an image is analysed ([`analyze()`]); two images are
+//! compared ([`verify()`]); an image gets a whiteout layer or another base. What does not: parsing arguments,
+//! Kubernetes, drawing progress bars.
 //!
 //! Invariants:
 //! - the digest of a result depends on the source and the request alone;
 //! - nothing is published before all of it was made, read to its verified end, and (if asked) read back;
-//! - memory is bounded by [`Limits::memory_bytes`](unbloat_contract::Limits::memory_bytes) and the number of paths; disk is
-//!   used only for a registry that takes a blob in one piece, and where the request names a cache.
+//! - memory is bounded by [`Limits::memory_bytes`](unbloat_contract::Limits::memory_bytes) and the number of
+//!   paths; disk is used only for a registry that takes a blob in one piece, and where the request names a
+//!   cache.
 //!
 //! # Where to look
-//! - whether a squash has anything to do, and what becomes of an image: `squash::plan`; the new layer, and making it again when
-//!   a registry lost it: `squash::encode`; config and manifest: `squash::place`; reading it back: `squash::prove`;
+//! - whether a squash has anything to do, and what becomes of an image: `squash::plan`; the new layer, and
+//!   making it again when a registry lost it: `squash::encode`; config and manifest: `squash::place`; reading
+//!   it back: `squash::prove`;
 //! - which layers are kept: `base`; a layer on its way in: `source` and `decode`; out: `output` and `codec`;
 //! - which failure is whose fault, and whether a retry helps: [`Error::kind`].
 //!

@@ -1,7 +1,7 @@
 //! The merged tree of an image as a list that two images can be compared by.
 //!
-//! The merged tar stream is parsed while it is made, so a tree costs the memory of its names and a digest each, never its
-//! content.
+//! The merged tar stream is parsed while it is made, so a tree costs the memory of its names and a digest
+//! each, never its content.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -222,7 +222,8 @@ fn item(header: &Header, content: Vec<u8>, first: Vec<u8>) -> Item {
 pub(crate) enum Links {
     /// The same groups.
     Same,
-    /// The second image may have a group in several parts: above a kept base a link to a file of the base is a copy.
+    /// The second image may have a group in several parts: above a kept base a link to a file of the base is
+    /// a copy.
     MaySplit,
 }
 

@@ -1,13 +1,15 @@
-//! What a location names: one image, or the images of an index, with what stands beside them. Every command opens its images
-//! here, so that a platform means the same to all of them.
+//! What a location names: one image, or the images of an index, with what stands beside them. Every command
+//! opens its images here, so that a platform means the same to all of them.
 //!
 //! # Rules
-//! - Without a platform, an index means all its images. A command that can do but one takes the only one there is, else the
-//!   machine's own.
+//! - Without a platform, an index means all its images. A command that can do but one takes the only one
+//!   there is, else the machine's own.
 //! - A platform comes from the index's entry, and where that has none from the image's config.
-//! - A platform that is named has to be there, also in an image that is of no index; the refusal lists what there is.
+//! - A platform that is named has to be there, also in an image that is of no index; the refusal lists what
+//!   there is.
 //! - Indexes inside indexes are followed.
-//! - Attestations speak of digests that a new image does not have: who writes one leaves them out, and says so.
+//! - Attestations speak of digests that a new image does not have: who writes one leaves them out, and says
+//!   so.
 
 use unbloat_oci::{AnyManifest, Descriptor, EntryKind, ImageConfig, Index, Manifest, Platform};
 use unbloat_registry::{Fetched, Source};

@@ -1,4 +1,5 @@
-//! An image that was found and checked, whose layers can now be read: for whoever looks at layers instead of writing some.
+//! An image that was found and checked, whose layers can now be read: for whoever looks at layers instead of
+//! writing some.
 
 use std::sync::Arc;
 
@@ -19,7 +20,8 @@ use crate::source::Layers;
 /// One image with its layers, 0 at the lowest.
 ///
 /// # Guarantees
-/// A stream that was read to its end is what its descriptor announced, digest and size. Every layer can be opened again.
+/// A stream that was read to its end is what its descriptor announced, digest and size. Every layer can be
+/// opened again.
 pub struct OpenedImage {
     location: Location,
     facts: ImageFacts,
@@ -30,8 +32,8 @@ pub struct OpenedImage {
 }
 
 impl OpenedImage {
-    /// Reads manifest and config of `reference`, of `platform` where it has several. Layers are read when they are opened,
-    /// and `progress` counts them; cancelling it ends every stream with an error.
+    /// Reads manifest and config of `reference`, of `platform` where it has several. Layers are read when
+    /// they are opened, and `progress` counts them; cancelling it ends every stream with an error.
     ///
     /// # Errors
     /// See [`Error`].

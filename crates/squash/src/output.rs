@@ -1,8 +1,8 @@
 //! The merged tar stream on its way to the destination: hashed, compressed and sent while it is made.
 //!
-//! The merge hands over batches through a bounded queue; one thread hashes and compresses them; what comes out goes
-//! through a second bounded queue to the upload. So the merge, the codec and the network work side by side, and none of
-//! them gets further ahead than its queue.
+//! The merge hands over batches through a bounded queue; one thread hashes and compresses them; what comes
+//! out goes through a second bounded queue to the upload. So the merge, the codec and the network work side
+//! by side, and none of them gets further ahead than its queue.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,5 @@
-//! How far a squash is: counters that its threads raise and that a bar, an endpoint or a log reads when it likes.
+//! How far a squash is: counters that its threads raise and that a bar, an endpoint or a log reads when it
+//! likes.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;

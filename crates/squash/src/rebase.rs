@@ -1,8 +1,9 @@
 //! Swapping the base of an image: its own layers on top of other ones, none of them rewritten.
 //!
-//! Layers say what they change, and rely on what is below for the rest: a folder that they write into, a file that they link
-//! to, a link's target. So both bases are read by their names, and what the upper layers use has to be the same kind of thing
-//! in both; else the result would lose files that nobody removed (`lib` as a directory over a base where it is a symlink).
+//! Layers say what they change, and rely on what is below for the rest: a folder that they write into, a file
+//! that they link to, a link's target. So both bases are read by their names, and what the upper layers use
+//! has to be the same kind of thing in both; else the result would lose files that nobody removed (`lib` as a
+//! directory over a base where it is a symlink).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,8 +29,9 @@ const MOST_NAMED: usize = 20;
 /// Puts the layers above one base onto another.
 ///
 /// # Errors
-/// [`Error::Request`] if the image does not begin with all layers of the old base, if the new base is for another platform, or
-/// if what the upper layers use means something else there; an error of merging if they cannot stand on it.
+/// [`Error::Request`] if the image does not begin with all layers of the old base, if the new base is for
+/// another platform, or if what the upper layers use means something else there; an error of merging if they
+/// cannot stand on it.
 pub async fn rebase(
     client: &Client,
     request: &RebaseRequest,

@@ -1,12 +1,13 @@
-//! Removing paths without rewriting a layer: one layer of whiteouts on top. Bytes stay where they are; what a container sees
-//! is gone.
+//! Removing paths without rewriting a layer: one layer of whiteouts on top. Bytes stay where they are; what a
+//! container sees is gone.
 //!
-//! A whiteout has to stand where the path really is. `/bin/ls` of an image whose `bin` is a symlink is `usr/bin/ls`; a marker
-//! at `bin/.wh.ls` would make `bin` a directory and lose every command. So the image's tree is read first, by its names.
+//! A whiteout has to stand where the path really is. `/bin/ls` of an image whose `bin` is a symlink is
+//! `usr/bin/ls`; a marker at `bin/.wh.ls` would make `bin` a directory and lose every command. So the image's
+//! tree is read first, by its names.
 //!
-//! Guarantee: the result's tree is the one that a squash with the same paths removed has. The directories above a whiteout
-//! are in the layer with the attributes that they have, since runtimes disagree about directories that only paths below them
-//! speak of.
+//! Guarantee: the result's tree is the one that a squash with the same paths removed has. The directories
+//! above a whiteout are in the layer with the attributes that they have, since runtimes disagree about
+//! directories that only paths below them speak of.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;

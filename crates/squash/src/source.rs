@@ -1,4 +1,5 @@
-//! The layers of one image for the merge: fetched ahead of their turn, so that a registry's latency is hidden.
+//! The layers of one image for the merge: fetched ahead of their turn, so that a registry's latency is
+//! hidden.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -108,8 +109,8 @@ impl Layers {
         Self { order, ..self }
     }
 
-    /// The same layers, whose decoders' windows together keep to a budget. Only for readers that open layers in the order
-    /// said and need the first open one to get on.
+    /// The same layers, whose decoders' windows together keep to a budget. Only for readers that open layers
+    /// in the order said and need the first open one to get on.
     pub(crate) fn with_windows(self, budget: u64) -> Self {
         Self { windows: Windows::new(budget), ..self }
     }
@@ -147,13 +148,15 @@ impl Layers {
         }
     }
 
-    /// As [`LayerSource::misread`], for readers that open layers without a merge. Called on a thread that may wait.
+    /// As [`LayerSource::misread`], for readers that open layers without a merge. Called on a thread that may
+    /// wait.
     pub(crate) fn was_misread(&self, layer: usize, cause: &LayerError) -> bool {
         let Some((source, descriptor)) = self.blobs.get(layer) else { return false };
         if self.careful.load(Ordering::Relaxed) || self.progress.is_cancelled() {
             return false;
         }
-        // A registry that cannot be reached was tried often enough; whatever else is wrong may be so because of the bytes.
+        // A registry that cannot be reached was tried often enough; whatever else is wrong may be so because
+        // of the bytes.
         let unreachable = match cause {
             LayerError::Stream(cause) => cause
                 .downcast_ref::<unbloat_registry::Error>()

@@ -95,8 +95,8 @@ impl Tree {
         self.0.range(prefix.clone()..).next().is_some_and(|(next, _)| next.starts_with(&prefix))
     }
 
-    /// Where a path leads, links of its parents followed, and its own where `follow_last` is set; `None` if it leads to
-    /// nothing. Links never lead out of the root.
+    /// Where a path leads, links of its parents followed, and its own where `follow_last` is set; `None` if
+    /// it leads to nothing. Links never lead out of the root.
     pub(crate) fn resolve(&self, path: &[u8], follow_last: bool) -> Option<Vec<u8>> {
         let mut left: VecDeque<Vec<u8>> = parts(path).map(<[u8]>::to_vec).collect();
         let mut at: Vec<u8> = Vec::new();

@@ -1,7 +1,8 @@
 //! Memory for the windows of zstd frames, which a frame asks for itself: 8 MiB is common, 128 MiB is allowed.
 //!
-//! Guarantees: all windows together keep to the budget, but for those of the stream whose turn is first, which always gets
-//! what it asks for. So there is no deadlock where a stream waits for none but those before it.
+//! Guarantees: all windows together keep to the budget, but for those of the stream whose turn is first,
+//! which always gets what it asks for. So there is no deadlock where a stream waits for none but those before
+//! it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! Every command that writes, against registries that depart from the specification in how they take blobs: the image arrives
-//! as it would at any other, in the same run.
+//! Every command that writes, against registries that depart from the specification in how they take blobs:
+//! the image arrives as it would at any other, in the same run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +90,8 @@ async fn push(client: &Client, image: &str, layers: &[Vec<u8>]) {
     destination.publish(manifest.media_type(), manifest.to_bytes().into(), None).await.unwrap();
 }
 
-/// The images of a test, at the quirky registry: they were put there without its quirks, so mounts are possible.
+/// The images of a test, at the quirky registry: they were put there without its quirks, so mounts are
+/// possible.
 struct Ground {
     quirky: Server,
     plain: Server,
@@ -207,7 +208,8 @@ async fn remove_and_rebase_reach_every_registry() {
     }
 }
 
-/// What neither chunks nor streams nor whole blobs can reach is an error in the registry's words, and no image.
+/// What neither chunks nor streams nor whole blobs can reach is an error in the registry's words, and no
+/// image.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_takes_nothing_has_no_image_afterwards() {
     let all = vec![Quirk::RefuseChunks(2, 405), Quirk::RefuseStreams(405), Quirk::RefuseWhole(405)];
@@ -219,7 +221,8 @@ async fn a_registry_that_takes_nothing_has_no_image_afterwards() {
     assert_eq!(ground.quirky.tag("squashed/flat", "t"), None);
 }
 
-/// A layer that was made here has no other origin: it is made once more, and a registry that loses it again is the error.
+/// A layer that was made here has no other origin: it is made once more, and a registry that loses it again
+/// is the error.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_loses_a_new_layer_gets_it_once_more_and_no_third_time() {
     for naming in [Naming::Named, Naming::Unnamed] {

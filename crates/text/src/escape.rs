@@ -1,12 +1,13 @@
 //! Names and texts from an image on their way to a terminal.
 //!
-//! An image can hold any name: escape sequences, line feeds, characters that turn the direction of text around. What a
-//! terminal could take for a command is shown as an escape, so that every name is visible and none acts.
+//! An image can hold any name: escape sequences, line feeds, characters that turn the direction of text
+//! around. What a terminal could take for a command is shown as an escape, so that every name is visible and
+//! none acts.
 
 use std::fmt::Write;
 
-/// A name as printable text: control characters, characters without a shape, and bytes that are no UTF-8 become escapes, and a
-/// backslash two of them, so that no two names look alike.
+/// A name as printable text: control characters, characters without a shape, and bytes that are no UTF-8
+/// become escapes, and a backslash two of them, so that no two names look alike.
 #[must_use]
 pub fn printable(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
@@ -46,7 +47,8 @@ fn push(text: &mut String, letter: char) {
     }
 }
 
-/// Controls of both sets, and format characters: direction, joiners, tags, the byte order mark, line separators.
+/// Controls of both sets, and format characters: direction, joiners, tags, the byte order mark, line
+/// separators.
 #[must_use]
 pub fn is_unsafe(letter: char) -> bool {
     letter.is_control()

@@ -1,5 +1,6 @@
-//! What people read, the same wherever it is shown: sizes ([`bytes`]), names from an image ([`printable`], [`terminal`]), words of
-//! a shell's command line ([`quote`]), a command that is ready to run ([`SquashCommand`]), and text that has to fit ([`fit`]).
+//! What people read, the same wherever it is shown: sizes ([`bytes`]), names from an image ([`printable`],
+//! [`terminal`]), words of a shell's command line ([`quote`]), a command that is ready to run
+//! ([`SquashCommand`]), and text that has to fit ([`fit`]).
 //!
 //! What does not happen here: markup of pages and reports, which is the matter of who writes them.
 //!

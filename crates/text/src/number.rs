@@ -1,6 +1,7 @@
 //! Sizes and counts. Machines read the exact fields beside them.
 
-/// Bytes with a binary unit, `2.0 GiB`: in the command, its pages, messages, and the columns of `kubectl get`.
+/// Bytes with a binary unit, `2.0 GiB`: in the command, its pages, messages, and the columns of `kubectl
+/// get`.
 #[must_use]
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -23,7 +24,8 @@ pub fn signed_bytes(count: i64) -> String {
 
 const LETTERS: [char; 7] = ['B', 'K', 'M', 'G', 'T', 'P', 'E'];
 
-/// Bytes in at most six columns, in the units of [`bytes`] by their first letter: `0`, `999B`, `1.2K`, `12.4M`, `999M`.
+/// Bytes in at most six columns, in the units of [`bytes`] by their first letter: `0`, `999B`, `1.2K`,
+/// `12.4M`, `999M`.
 #[must_use]
 pub fn bytes_in_column(bytes: u64) -> String {
     if bytes == 0 {
@@ -39,7 +41,8 @@ pub fn bytes_in_column(bytes: u64) -> String {
     format!("{value:.decimals$}{}", LETTERS[unit])
 }
 
-/// A size as people write it: `64MiB`, `1.5G`, `1048576`. K, M, G, T are binary, as Kubernetes' Ki, Mi, Gi, Ti.
+/// A size as people write it: `64MiB`, `1.5G`, `1048576`. K, M, G, T are binary, as Kubernetes' Ki, Mi, Gi,
+/// Ti.
 ///
 /// # Errors
 /// What is wrong with it, in a sentence.

@@ -2,8 +2,8 @@
 
 use crate::escape::is_unsafe;
 
-/// A text from outside, on one line and without what a terminal would obey: control characters, escape sequences and the marks
-/// that turn the direction of writing. Each run of them becomes one space.
+/// A text from outside, on one line and without what a terminal would obey: control characters, escape
+/// sequences and the marks that turn the direction of writing. Each run of them becomes one space.
 #[must_use]
 pub fn sanitize(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());

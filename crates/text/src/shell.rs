@@ -12,7 +12,8 @@ pub fn quote(text: &str) -> String {
     if !text.chars().any(is_unsafe) {
         return format!("'{}'", text.replace('\'', "'\\''"));
     }
-    // Control characters must not reach the terminal that the command is printed on (POSIX.1-2024, dollar-single-quotes).
+    // Control characters must not reach the terminal that the command is printed on (POSIX.1-2024,
+    // dollar-single-quotes).
     let mut quoted = String::from("$'");
     for letter in text.chars() {
         match letter {
@@ -33,8 +34,8 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
-/// A pattern of `--remove` and `--truncate` that matches `path` and, where a byte cannot be written in an argument, as little
-/// else as possible.
+/// A pattern of `--remove` and `--truncate` that matches `path` and, where a byte cannot be written in an
+/// argument, as little else as possible.
 #[must_use]
 pub fn pattern(path: &[u8]) -> String {
     let mut text = String::from("/");

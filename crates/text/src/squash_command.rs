@@ -14,8 +14,8 @@ pub struct SquashCommand {
 }
 
 impl SquashCommand {
-    /// The command, one option a line, with these `--remove` and `--truncate` at its end. Source and destination share a
-    /// line where a terminal of 80 columns has room for both.
+    /// The command, one option a line, with these `--remove` and `--truncate` at its end. Source and
+    /// destination share a line where a terminal of 80 columns has room for both.
     #[must_use]
     pub fn with<'a>(&self, changes: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
         const MOST: usize = 74;

@@ -21,8 +21,8 @@ pub struct Args {
     /// Folder of PEM files with further certificate authorities.
     #[arg(long, env = "UNBLOAT_CA_DIR")]
     pub ca_dir: Option<PathBuf>,
-    /// What must not be connected to, whatever a registry says: `Own` (this machine, its links, metadata servers), `Private`
-    /// (private networks as well), or networks such as `203.0.113.0/24`.
+    /// What must not be connected to, whatever a registry says: `Own` (this machine, its links, metadata
+    /// servers), `Private` (private networks as well), or networks such as `203.0.113.0/24`.
     #[arg(long, env = "UNBLOAT_REFUSED_NETWORKS", value_delimiter = ',')]
     pub refused_networks: Vec<String>,
     /// Hosts that may be connected to all the same, by their names without a port.

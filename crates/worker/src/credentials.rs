@@ -1,7 +1,7 @@
 //! The keyring, from the mounted secrets, as kubelet resolves them.
 //!
-//! Secrets for pushing come first, so that of two entries for one repository the one that may push is used. A secret that
-//! the job names must be there; one of a service account may be missing, and is told of.
+//! Secrets for pushing come first, so that of two entries for one repository the one that may push is used. A
+//! secret that the job names must be there; one of a service account may be missing, and is told of.
 
 use std::path::Path;
 

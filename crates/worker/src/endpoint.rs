@@ -16,7 +16,8 @@ pub(crate) struct Shown {
     pub(crate) progress: Arc<Progress>,
     pub(crate) source_digest: Arc<OnceLock<String>>,
     pub(crate) start: Instant,
-    /// The greatest percentage that was shown: another platform, or reading back, must not look like going backwards.
+    /// The greatest percentage that was shown: another platform, or reading back, must not look like going
+    /// backwards.
     pub(crate) percent: Arc<AtomicU8>,
 }
 

@@ -1,7 +1,8 @@
 //! One task in a pod: a typed spec file in; progress, a termination message and an exit code out.
 //!
-//! What happens here: the spec and the mounted credentials are read, the source is pinned to a digest, one task runs, its
-//! end is written down. What does not: merging (the `squash` crate), deciding whether to try again (the operator).
+//! What happens here: the spec and the mounted credentials are read, the source is pinned to a digest, one
+//! task runs, its end is written down. What does not: merging (the `squash` crate), deciding whether to try
+//! again (the operator).
 //!
 //! Invariants:
 //! - every end leaves a termination message, unless the kernel ends the process;

@@ -18,13 +18,15 @@ use crate::endpoint::Shown;
 use crate::failure::of_engine;
 use crate::{analysis, credentials, source, spec, termination};
 
-/// After SIGTERM: time for a squash that is just publishing to end well. The whole second is what is promised.
+/// After SIGTERM: time for a squash that is just publishing to end well. The whole second is what is
+/// promised.
 const LAST_CHANCE: Duration = Duration::from_millis(600);
 
 /// Runs the squash and says how it ended.
 ///
 /// # Errors
-/// When signals can't be handled or the termination message can't be written; a failed squash is an exit code.
+/// When signals can't be handled or the termination message can't be written; a failed squash is an exit
+/// code.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { spec, address, termination, ca_dir, refused_networks, allowed_hosts } = args;
     let words = refused_networks.iter().map(String::as_str).filter(|word| !word.is_empty());

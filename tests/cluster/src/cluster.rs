@@ -52,10 +52,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a cluster and waits until its nodes are Ready. The first time on a machine, Kubernetes is built: six minutes.
+    /// Starts a cluster and waits until its nodes are Ready. The first time on a machine, Kubernetes is
+    /// built: six minutes.
     ///
     /// # Errors
-    /// When a command is missing, or a part does not become ready; the message quotes the log of the part at fault.
+    /// When a command is missing, or a part does not become ready; the message quotes the log of the part at
+    /// fault.
     pub async fn start(options: Options) -> Result<Self> {
         let cluster = tokio::task::spawn_blocking(move || Self::start_control_plane(&options))
             .await
@@ -322,8 +324,8 @@ impl Cluster {
 
     /// A command that runs on the node: in the cluster's process, mount and network namespaces, as root.
     ///
-    /// What is started is `nsenter`; the command is its child, and ends with the cluster. For one that runs for long,
-    /// see [`spawn`](Self::spawn).
+    /// What is started is `nsenter`; the command is its child, and ends with the cluster. For one that runs
+    /// for long, see [`spawn`](Self::spawn).
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         self.enclosure.command(program)
     }

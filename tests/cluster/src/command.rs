@@ -6,8 +6,8 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::error::{Error, Result};
 
-/// `cargo`, the same that runs this test, without what it tells the test of its package: build scripts watch such variables
-/// (ring's does), and half of all crates would be built again.
+/// `cargo`, the same that runs this test, without what it tells the test of its package: build scripts watch
+/// such variables (ring's does), and half of all crates would be built again.
 #[must_use]
 pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

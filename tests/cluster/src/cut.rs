@@ -1,4 +1,5 @@
-//! Cutting pods off from the API server. A program that is no pod is cut off by its own [`Tunnel`](crate::Tunnel).
+//! Cutting pods off from the API server. A program that is no pod is cut off by its own
+//! [`Tunnel`](crate::Tunnel).
 
 use std::net::IpAddr;
 
@@ -7,8 +8,8 @@ use crate::command;
 use crate::error::Result;
 
 impl Cluster {
-    /// Drops, from now on, all that the pod at `address` sends to the API server, on open connections too. Nothing tells
-    /// the pod: its calls hang until its own time limit.
+    /// Drops, from now on, all that the pod at `address` sends to the API server, on open connections too.
+    /// Nothing tells the pod: its calls hang until its own time limit.
     ///
     /// # Errors
     /// When iptables refuses.

@@ -18,7 +18,8 @@ const LOG_LINES: i64 = 30;
 const EVENTS: usize = 40;
 
 impl Cluster {
-    /// Tells how things are in `namespace` (all of them when empty). Never fails: what cannot be had is said instead.
+    /// Tells how things are in `namespace` (all of them when empty). Never fails: what cannot be had is said
+    /// instead.
     pub async fn diagnose(&self, namespace: &str) -> String {
         let mut text = String::new();
         if let Err(error) = self.check_parts() {

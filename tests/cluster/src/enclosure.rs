@@ -1,8 +1,8 @@
 //! The namespaces (processes, mounts, network) that a cluster lives in.
 //!
-//! One process is the first of the PID namespace; when it ends, the kernel ends all others, and mounts and links go with
-//! the last of them. It ends when its owner does: it reads a pipe that only the owner holds. `keeper.sh` waits for
-//! that outside, and removes what namespaces do not: control groups and the folder.
+//! One process is the first of the PID namespace; when it ends, the kernel ends all others, and mounts and
+//! links go with the last of them. It ends when its owner does: it reads a pipe that only the owner holds.
+//! `keeper.sh` waits for that outside, and removes what namespaces do not: control groups and the folder.
 
 use std::fs::File;
 use std::io;

@@ -1,5 +1,5 @@
-//! Images made from files on this machine, since none can be pulled: an OCI layout of one layer, and the two that every
-//! cluster has.
+//! Images made from files on this machine, since none can be pulled: an OCI layout of one layer, and the two
+//! that every cluster has.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -113,8 +113,8 @@ impl Image {
         Self { folder: folder.into() }
     }
 
-    /// One of the project's own images, `worker` or `operator`, as `cargo xtask image` makes it: what is tested is what
-    /// ships. Made now, unless `UNBLOAT_IMAGES` names a folder that has it.
+    /// One of the project's own images, `worker` or `operator`, as `cargo xtask image` makes it: what is
+    /// tested is what ships. Made now, unless `UNBLOAT_IMAGES` names a folder that has it.
     ///
     /// # Errors
     /// When it cannot be built.
@@ -157,7 +157,8 @@ impl Image {
     }
 }
 
-/// Makes the sandbox's image: one static program, built by the compiler that built this one; once for this machine.
+/// Makes the sandbox's image: one static program, built by the compiler that built this one; once for this
+/// machine.
 pub(crate) fn pause() -> Result<Image> {
     let source = include_str!("pause.rs.txt");
     let folder = tools::built(&format!("pause-{}", &hex(source.as_bytes())[..16]), |folder| {

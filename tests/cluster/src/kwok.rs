@@ -14,8 +14,9 @@ use crate::tools::{Extra, extra, stages};
 pub const KWOK_LABEL: &str = "kwok.x-k8s.io/node";
 
 impl Cluster {
-    /// Adds `count` simulated nodes, named `kwok-0` and on, and waits until they are Ready. They carry the label and the
-    /// `NoSchedule` taint `kwok.x-k8s.io/node=fake`, so that only pods that ask for them land there.
+    /// Adds `count` simulated nodes, named `kwok-0` and on, and waits until they are Ready. They carry the
+    /// label and the `NoSchedule` taint `kwok.x-k8s.io/node=fake`, so that only pods that ask for them land
+    /// there.
     ///
     /// # Errors
     /// When kwok cannot be built or started, or the nodes do not become Ready.

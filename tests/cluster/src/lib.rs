@@ -1,12 +1,14 @@
-//! A real Kubernetes for tests: etcd, API server, controller manager, scheduler, proxy, and nodes with kubelet and
-//! containerd, started in seconds and ended without a trace.
+//! A real Kubernetes for tests: etcd, API server, controller manager, scheduler, proxy, and nodes with
+//! kubelet and containerd, started in seconds and ended without a trace.
 //!
-//! What happens here: building the commands ([`Tools`]), starting and ending ([`Cluster`]), registries, images, clients,
-//! waits, faults (kill a part, cut a [`Tunnel`]). What does not: anything about Unbloat; its tests bring that.
+//! What happens here: building the commands ([`Tools`]), starting and ending ([`Cluster`]), registries,
+//! images, clients, waits, faults (kill a part, cut a [`Tunnel`]). What does not: anything about Unbloat; its
+//! tests bring that.
 //!
 //! Invariants:
-//! - All processes, mounts and links of a cluster are in namespaces of its own, which end with their first process,
-//!   which ends with the test's; no packet leaves the machine, and clusters side by side do not meet.
+//! - All processes, mounts and links of a cluster are in namespaces of its own, which end with their first
+//!   process, which ends with the test's; no packet leaves the machine, and clusters side by side do not
+//!   meet.
 //! - Every wait has a limit, and its message has statuses, events and logs.
 //! - Nothing of the machine's own containerd, kubelet or network is read or written.
 

@@ -40,7 +40,8 @@ enum Verb {
     },
     /// Say which clusters run, and how this one is.
     Status,
-    /// Build all that tests need (Kubernetes, etcd, kwok, crane, helm, a registry), without starting anything.
+    /// Build all that tests need (Kubernetes, etcd, kwok, crane, helm, a registry), without starting
+    /// anything.
     Build,
 }
 

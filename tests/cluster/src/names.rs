@@ -1,5 +1,5 @@
-//! A name server on the node, where all that runs inside asks: for programs that find registries by name, as they do in
-//! production. Without one, whoever asks is refused at once.
+//! A name server on the node, where all that runs inside asks: for programs that find registries by name, as
+//! they do in production. Without one, whoever asks is refused at once.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,5 +1,5 @@
-//! The addresses of every cluster. All are private to the cluster's own network namespace, so two clusters at once
-//! have the same ones and never meet.
+//! The addresses of every cluster. All are private to the cluster's own network namespace, so two clusters at
+//! once have the same ones and never meet.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 

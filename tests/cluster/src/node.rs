@@ -73,7 +73,8 @@ SystemdCgroup = false
         Ok(Program::new(Part::Containerd(self.index).to_string(), &self.folder.join("logs"), words))
     }
 
-    /// Every pod on a link of its own to the node, routed: so all that passes meets kube-proxy's rules, on any kernel.
+    /// Every pod on a link of its own to the node, routed: so all that passes meets kube-proxy's rules, on
+    /// any kernel.
     fn pod_network(&self, own: &Path) -> Value {
         json!({ "cniVersion": "1.0.0", "name": "pods", "plugins": [
             { "type": "ptp", "ipMasq": false, "mtu": 1500, "ipam": {

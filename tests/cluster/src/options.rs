@@ -9,7 +9,8 @@ pub struct Options {
     pub nodes: usize,
     /// Whose end is the cluster's.
     pub lifetime: Lifetime,
-    /// A name for its folder and control group; made up where there is none. Two of one name cannot run at once.
+    /// A name for its folder and control group; made up where there is none. Two of one name cannot run at
+    /// once.
     pub name: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! The programs that a cluster is made of, and their command lines: everything here is a plain function from where
-//! things lie to what is run.
+//! The programs that a cluster is made of, and their command lines: everything here is a plain function from
+//! where things lie to what is run.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -133,7 +133,8 @@ impl Layout<'_> {
             // A node is missed after four of its status updates, not after the default of 50 s.
             flag("node-monitor-period", "1s"),
             flag("node-monitor-grace-period", "16s"),
-            // Hundreds of Jobs at once are a test's business, and must not wait for the default of 20 calls a second.
+            // Hundreds of Jobs at once are a test's business, and must not wait for the default of 20 calls a
+            // second.
             flag("kube-api-qps", 400),
             flag("kube-api-burst", 800),
         ];

@@ -39,7 +39,8 @@ impl Attached {
         &self.folder
     }
 
-    /// A command inside its namespaces, with kubectl, `ctr` and etcd at hand and set up; it may use the terminal.
+    /// A command inside its namespaces, with kubectl, `ctr` and etcd at hand and set up; it may use the
+    /// terminal.
     pub fn shell(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = self.enclosure().foreground_command(program);
         let path = std::env::var_os("PATH").unwrap_or_default();

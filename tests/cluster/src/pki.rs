@@ -72,7 +72,8 @@ impl Authority {
         Ok(identity)
     }
 
-    /// A bare pair of keys, private and public: what signs the tokens of service accounts, and what checks them.
+    /// A bare pair of keys, private and public: what signs the tokens of service accounts, and what checks
+    /// them.
     pub(crate) fn bare_key(&self, file: &str) -> Result<(PathBuf, PathBuf)> {
         let (private, public) =
             (self.folder.join(format!("{file}.key")), self.folder.join(format!("{file}.pub")));

@@ -1,5 +1,5 @@
-//! Where clusters lie on this machine, and what is left of one whose keeper was killed: found by what it wrote down,
-//! ended by process id.
+//! Where clusters lie on this machine, and what is left of one whose keeper was killed: found by what it
+//! wrote down, ended by process id.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

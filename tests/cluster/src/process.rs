@@ -73,7 +73,8 @@ pub(crate) fn tail(path: &Path, lines: usize) -> String {
     }
 }
 
-/// One long-running program inside the cluster's namespaces: etcd, kubelet, a registry, or one that a test starts.
+/// One long-running program inside the cluster's namespaces: etcd, kubelet, a registry, or one that a test
+/// starts.
 ///
 /// It ends with the cluster at the latest. Its outputs go to one log.
 pub struct Program {

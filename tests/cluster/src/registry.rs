@@ -1,4 +1,5 @@
-//! Registries on the node's address, which pods and containerd reach, and which the test reaches through a tunnel.
+//! Registries on the node's address, which pods and containerd reach, and which the test reaches through a
+//! tunnel.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -19,7 +20,8 @@ use crate::tunnel::Tunnel;
 /// Which registry, and how it is reached.
 #[derive(Clone, Debug, Default)]
 pub struct RegistryOptions {
-    /// Serve TLS with a certificate of the cluster's own authority, which each node's containerd is told to trust.
+    /// Serve TLS with a certificate of the cluster's own authority, which each node's containerd is told to
+    /// trust.
     pub tls: bool,
     /// The only user and password that may enter.
     pub login: Option<(String, String)>,

@@ -1,7 +1,8 @@
-//! The commands that a cluster is made of: Kubernetes' own, built once from the Go module beside this crate, and Debian's.
+//! The commands that a cluster is made of: Kubernetes' own, built once from the Go module beside this crate,
+//! and Debian's.
 //!
-//! Built commands lie in the user's cache, under a key made from everything that decides them, so that every checkout
-//! of the project on a machine shares them and a changed version builds anew.
+//! Built commands lie in the user's cache, under a key made from everything that decides them, so that every
+//! checkout of the project on a machine shares them and a changed version builds anew.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Ways for bytes between this machine and the cluster's network, each of which can be cut.
 //!
-//! Whoever is given a tunnel's address instead of the API server's can be cut off from it alone, in either of the two ways
-//! networks fail: frozen (nothing arrives, nothing is said) or refused (connections are reset).
+//! Whoever is given a tunnel's address instead of the API server's can be cut off from it alone, in either of
+//! the two ways networks fail: frozen (nothing arrives, nothing is said) or refused (connections are reset).
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,7 +33,8 @@ pub enum Entrance {
 pub enum Flow {
     /// They pass.
     Open,
-    /// They pass at this many bytes a second, each way of each connection: what takes a moment lasts as long as a test needs.
+    /// They pass at this many bytes a second, each way of each connection: what takes a moment lasts as long
+    /// as a test needs.
     Slow(u32),
     /// They stay where they are, and connections stay open: a cable pulled, a firewall that drops.
     Frozen,

@@ -40,8 +40,9 @@ pub struct JobEnd {
 }
 
 impl Cluster {
-    /// Looks again and again until `look` is done or `limit` has passed. Errors of a look are not final: the API server
-    /// may be away. The message of a timeout has the last look, and statuses, events and logs of `namespace`.
+    /// Looks again and again until `look` is done or `limit` has passed. Errors of a look are not final: the
+    /// API server may be away. The message of a timeout has the last look, and statuses, events and logs of
+    /// `namespace`.
     ///
     /// # Errors
     /// [`Error::Timeout`] after `limit`.

@@ -1,4 +1,5 @@
-//! Faults on demand: parts killed and started again, ways cut, a node lost. A cluster of its own, with two nodes.
+//! Faults on demand: parts killed and started again, ways cut, a node lost. A cluster of its own, with two
+//! nodes.
 
 use std::time::Duration;
 

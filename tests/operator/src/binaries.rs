@@ -1,7 +1,8 @@
-//! The programs under test: out of the images that ship, or, for quick turns while developing, as the test was built.
+//! The programs under test: out of the images that ship, or, for quick turns while developing, as the test
+//! was built.
 //!
-//! `UNBLOAT_TEST_PROGRAMS=dev` chooses the latter: dynamically linked, unoptimised, and larger than the limits on memory
-//! that a few tests check.
+//! `UNBLOAT_TEST_PROGRAMS=dev` chooses the latter: dynamically linked, unoptimised, and larger than the
+//! limits on memory that a few tests check.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -62,7 +63,8 @@ fn layer(image: &Image) -> Result<Vec<u8>> {
     blob(&document(&manifest)["layers"][0]["digest"])
 }
 
-/// The command, `unbloat` or `kubectl-unbloat`: beside the one that `UNBLOAT_BIN` names, or as the test was built.
+/// The command, `unbloat` or `kubectl-unbloat`: beside the one that `UNBLOAT_BIN` names, or as the test was
+/// built.
 ///
 /// # Panics
 /// When it can't be built.

@@ -1,5 +1,5 @@
-//! A source that can be read, and a target that can be written, as slowly as a test needs: so that what is killed is killed
-//! in the stage that the test means.
+//! A source that can be read, and a target that can be written, as slowly as a test needs: so that what is
+//! killed is killed in the stage that the test means.
 
 use std::net::SocketAddr;
 use std::time::Duration;

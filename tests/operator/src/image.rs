@@ -61,7 +61,8 @@ impl Layered {
 
     fn layer(&self, number: usize, log: &[u8]) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
-        // Directories by their own entries: the times of those that a runtime makes up are the time of unpacking.
+        // Directories by their own entries: the times of those that a runtime makes up are the time of
+        // unpacking.
         let mut folders = vec!["bin".to_owned(), "data".to_owned(), "var".to_owned(), "var/log".to_owned()];
         folders
             .extend([number.saturating_sub(1) % 100, number % 100].map(|number| format!("data/{number:03}")));

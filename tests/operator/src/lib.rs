@@ -1,5 +1,5 @@
-//! What the operator's tests on a real cluster share: the operator as a process with just its own rights, the worker's
-//! image, layered images to squash, and words for ImageSquashJobs.
+//! What the operator's tests on a real cluster share: the operator as a process with just its own rights, the
+//! worker's image, layered images to squash, and words for ImageSquashJobs.
 
 mod binaries;
 mod gates;

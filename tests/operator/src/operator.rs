@@ -40,8 +40,8 @@ pub struct Operator {
 }
 
 impl Ground {
-    /// The ground that the tests of one file share, for one test at a time: what one of them kills, another may need. Each can
-    /// be run alone.
+    /// The ground that the tests of one file share, for one test at a time: what one of them kills, another
+    /// may need. Each can be run alone.
     ///
     /// # Errors
     /// As [`Ground::start`].
@@ -65,7 +65,8 @@ impl Ground {
         for plural in ["imagesquashjobs", "imagesquashpolicies", "imagereports"] {
             cluster.apply(&read(&format!("config/crd/unbloat.dev_{plural}.yaml"))?).await?;
         }
-        // The manifest's worker is the one that ships; here it is the test's own, with the test's authorities.
+        // The manifest's worker is the one that ships; here it is the test's own, with the test's
+        // authorities.
         let policy = read("config/admission/policy.yaml")?
             .replace("ghcr.io/unbloat/worker:0.1.0", WORKER_IMAGE)
             .replace("volume.configMap.name == ''", &format!("volume.configMap.name == '{CA_CONFIG_MAP}'"));
@@ -97,7 +98,8 @@ impl Ground {
         Ok(Self { cluster, registry, program })
     }
 
-    /// Starts an operator with the configuration's defaults and these changes, through the API server at `server`.
+    /// Starts an operator with the configuration's defaults and these changes, through the API server at
+    /// `server`.
     ///
     /// # Errors
     /// When it doesn't become ready.

@@ -1,4 +1,5 @@
-//! The chart, installed and upgraded by real helm while a job runs, and the command that speaks to the cluster.
+//! The chart, installed and upgraded by real helm while a job runs, and the command that speaks to the
+//! cluster.
 
 use std::process::Command;
 use std::time::Duration;
@@ -56,8 +57,8 @@ async fn the_chart_is_installed_and_upgraded_with_a_running_job() -> Result<()> 
     cluster.check_parts()
 }
 
-/// Waits until all replicas of a deployment are its newest ones and available; as `kubectl rollout status`, with what the pods
-/// say when it takes too long.
+/// Waits until all replicas of a deployment are its newest ones and available; as `kubectl rollout status`,
+/// with what the pods say when it takes too long.
 async fn rolled_out(cluster: &Cluster, name: &str) -> Result<()> {
     let get = ["get", "deployment", name, "--namespace=unbloat-system", "--output=json"];
     cluster

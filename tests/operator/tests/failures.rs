@@ -1,5 +1,5 @@
-//! Everything that can go wrong with one job: each its own reason, a message with what to do, final or retried as it should
-//! be, and no secret anywhere.
+//! Everything that can go wrong with one job: each its own reason, a message with what to do, final or
+//! retried as it should be, and no secret anywhere.
 
 use std::time::Duration;
 

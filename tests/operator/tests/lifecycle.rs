@@ -1,6 +1,8 @@
-//! Suspended, cancelled, killed and cut off at each stage: the same end, one result, never two workers at once.
+//! Suspended, cancelled, killed and cut off at each stage: the same end, one result, never two workers at
+//! once.
 //!
-//! Each scenario is a test of its own on one ground, one at a time: `--test lifecycle a_cancelled_job` runs one.
+//! Each scenario is a test of its own on one ground, one at a time: `--test lifecycle a_cancelled_job` runs
+//! one.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +35,8 @@ impl Scene {
     }
 }
 
-/// The digest of the slow image's result when nobody disturbs its job; every disturbed one has to have the same.
+/// The digest of the slow image's result when nobody disturbs its job; every disturbed one has to have the
+/// same.
 async fn undisturbed(ground: &Ground, gates: &Gates<'_>) -> Result<&'static str> {
     static DIGEST: OnceCell<String> = OnceCell::const_new();
     let digest = DIGEST.get_or_try_init(async || {
@@ -167,7 +170,8 @@ async fn asked_to_end_a_leader_gives_its_lease_back_and_the_next_one_leads_at_on
     scene.end().await
 }
 
-/// Lets the jobs of a case go on and checks that each ends with one result, after this many attempts; gives its digest.
+/// Lets the jobs of a case go on and checks that each ends with one result, after this many attempts; gives
+/// its digest.
 async fn all_end_the_same(
     ground: &Ground,
     gates: &Gates<'_>,

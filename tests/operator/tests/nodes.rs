@@ -1,5 +1,5 @@
-//! Where workers run: on dedicated nodes, on scratch that the platform team prepared, behind registries with certificates of
-//! its own; and what becomes of a job whose worker is evicted from there.
+//! Where workers run: on dedicated nodes, on scratch that the platform team prepared, behind registries with
+//! certificates of its own; and what becomes of a job whose worker is evicted from there.
 
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use unbloat_operator_tests::{CA_CONFIG_MAP, Gates, Ground, Jobs, Layered, Operat
 const LONG: Duration = Duration::from_secs(120);
 const NOBODY: u32 = 65532;
 
-/// What each test has: the shared ground for itself, with a prepared node, and an operator that is told of it.
+/// What each test has: the shared ground for itself, with a prepared node, and an operator that is told of
+/// it.
 struct Scene {
     ground: MutexGuard<'static, Ground>,
     image: &'static Image,
@@ -144,7 +145,8 @@ async fn a_claim_that_was_prepared_is_scratch_too() -> Result<()> {
     scene.end().await
 }
 
-/// Names are resolved by the C library, which static programs bring along: operator and worker need no file of an image's.
+/// Names are resolved by the C library, which static programs bring along: operator and worker need no file
+/// of an image's.
 #[tokio::test]
 async fn a_registry_is_found_by_its_name() -> Result<()> {
     let scene = Scene::begin().await?;
@@ -188,7 +190,8 @@ async fn registries_with_certificates_of_the_platforms_own_are_trusted_by_operat
     tls["target"] = json!({"image": source.replace(":v1", ":flat"), "pushSecret": secret});
     squashed(ground, "tls", &tls).await?;
 
-    // The operator trusts it too, where it may ask the registry: it sees by itself that there is nothing to do.
+    // The operator trusts it too, where it may ask the registry: it sees by itself that there is nothing to
+    // do.
     let open =
         ground.cluster.start_registry("tls", RegistryOptions { tls: true, ..Default::default() }).await?;
     scene.operator.terminate()?;

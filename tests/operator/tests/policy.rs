@@ -1,5 +1,5 @@
-//! The story of a policy: a Deployment runs a bloated image; the policy reports it with figures, turns to planning and to
-//! squashing; what nobody asked for is not touched.
+//! The story of a policy: a Deployment runs a bloated image; the policy reports it with figures, turns to
+//! planning and to squashing; what nobody asked for is not touched.
 
 use std::time::Duration;
 

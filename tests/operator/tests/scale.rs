@@ -61,7 +61,8 @@ async fn two_hundred_jobs_at_once_keep_to_the_limits_and_all_end() -> Result<()>
             break;
         }
         assert!(start.elapsed() < LIMIT, "{done} of {JOBS} after {LIMIT:?}\n{}", operator.log());
-        // A list of 200 jobs is work for both sides; what comes between two looks is found in the pods' times.
+        // A list of 200 jobs is work for both sides; what comes between two looks is found in the pods'
+        // times.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     println!("{JOBS} jobs in {:?}, {:.1} MiB at most", start.elapsed(), most / f64::from(1 << 20));

@@ -1,4 +1,5 @@
-//! Prints the stack of a seed and writes it to an OCI layout: `cargo run -p unbloat-proof --example show -- portable 7`.
+//! Prints the stack of a seed and writes it to an OCI layout: `cargo run -p unbloat-proof --example show --
+//! portable 7`.
 
 use unbloat_proof::{
     image::{Layout, Packing},

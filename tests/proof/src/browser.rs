@@ -1,6 +1,7 @@
 //! A real Chromium without a window, told what to do over the Chrome DevTools Protocol on a pair of pipes.
 //!
-//! Each has a profile of its own, thrown away with it, and no network: a page that wants any is caught by what it asked for.
+//! Each has a profile of its own, thrown away with it, and no network: a page that wants any is caught by
+//! what it asked for.
 
 use std::{
     fs::{File, OpenOptions},

@@ -135,7 +135,8 @@ pub fn flatten_above_a_known_base(tars: &[Vec<u8>], options: &Options) -> Result
     Ok(tar)
 }
 
-/// What is wrong with the engine's result for a stack, or nothing. A stack that the model refuses is no stack.
+/// What is wrong with the engine's result for a stack, or nothing. A stack that the model refuses is no
+/// stack.
 pub fn wrong(stack: &Stack) -> Option<String> {
     let tars = stack.tars();
     let expected = model::merge(&tars).ok()?;

@@ -1,4 +1,5 @@
-//! The incident at its real proportions: a Debian root file system, and 272 layers that each copy a growing login log up.
+//! The incident at its real proportions: a Debian root file system, and 272 layers that each copy a growing
+//! login log up.
 //!
 //! What comes out: 273 layers, about 1.8 GB of tar and 220 MB of gzip, of which some 215 MB of tar survive.
 

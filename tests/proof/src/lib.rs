@@ -1,10 +1,12 @@
 //! Proof from outside: that a squashed image is the same file system as its original.
 //!
-//! What happens here: a plain [`model`] of merging, random layer [`stack`]s, [`image`]s on disk, unpackers that no one
-//! here wrote ([`oracle`]), real registries ([`registry`]), the incident at full size ([`incident`]), and the built command
-//! as a user runs it ([`command`]). What does not: anything that the product needs; no product crate depends on this.
+//! What happens here: a plain [`model`] of merging, random layer [`stack`]s, [`image`]s on disk, unpackers
+//! that no one here wrote ([`oracle`]), real registries ([`registry`]), the incident at full size
+//! ([`incident`]), and the built command as a user runs it ([`command`]). What does not: anything that the
+//! product needs; no product crate depends on this.
 //!
-//! Invariants: nothing but [`engine`] shares code with the engine's crates; every random input comes from a seed that the failure prints.
+//! Invariants: nothing but [`engine`] shares code with the engine's crates; every random input comes from a
+//! seed that the failure prints.
 
 pub mod bench;
 pub mod browser;

@@ -1,4 +1,5 @@
-//! nginx in front of a registry, as people run it: TLS that ends there, a limit on bodies, the registry below a path.
+//! nginx in front of a registry, as people run it: TLS that ends there, a limit on bodies, the registry below
+//! a path.
 
 use std::{
     fs,

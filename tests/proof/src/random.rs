@@ -1,6 +1,7 @@
 //! A seeded source of randomness that gives the same stacks on every machine and with every toolchain.
 
-/// SplitMix64 (Steele, Lea, Flood 2014): 64 bits of state, good enough to pick test cases, and frozen for ever.
+/// SplitMix64 (Steele, Lea, Flood 2014): 64 bits of state, good enough to pick test cases, and frozen for
+/// ever.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 

@@ -1,4 +1,5 @@
-//! Registries that no one here wrote: Debian's docker-registry (2.8) and distribution v3, each on a free loopback port.
+//! Registries that no one here wrote: Debian's docker-registry (2.8) and distribution v3, each on a free
+//! loopback port.
 
 use std::{
     collections::BTreeMap,

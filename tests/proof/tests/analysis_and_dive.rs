@@ -1,4 +1,5 @@
-//! The analysis beside dive's, on images where the two differ for each of dive's reasons; `docs/analysis.md` explains them.
+//! The analysis beside dive's, on images where the two differ for each of dive's reasons; `docs/analysis.md`
+//! explains them.
 
 use std::{fs, path::Path};
 
@@ -110,7 +111,8 @@ fn dives_own() -> Vec<Vec<Record>> {
 fn on_dives_own_test_image_two_differences_cancel_out() {
     let folder = fast_folder().expect("a folder");
     let told = told(folder.path(), "own", &dives_own());
-    // Five hidden copies. Dive counts the visible copy of one file as wasted, and misses a file that went with its directory.
+    // Five hidden copies. Dive counts the visible copy of one file as wasted, and misses a file that went
+    // with its directory.
     assert_told(told.ours, (1_220_598, 5 * 6405, 1_188_573.0 / 1_220_598.0));
     // The numbers of dive's own tests.
     assert_told(told.dive, (1_220_598, 32_025, 0.984_421_213_418_430_9));

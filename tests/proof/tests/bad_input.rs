@@ -1,5 +1,5 @@
-//! Bad input is refused with an exit code that a script can use and a message that says what, where and why; and
-//! nothing is published.
+//! Bad input is refused with an exit code that a script can use and a message that says what, where and why;
+//! and nothing is published.
 
 use std::{fs, path::Path};
 
@@ -46,7 +46,8 @@ fn refused(what: &str, run: &Run, code: i32, parts: &[&str], target: &Path) {
     assert!(Layout::open(target).resolve("out").is_err(), "{what}: a result was published");
 }
 
-/// An image of two layers whose second one is replaced by these stored bytes, with a descriptor that fits them.
+/// An image of two layers whose second one is replaced by these stored bytes, with a descriptor that fits
+/// them.
 fn with_second_layer(layout: &Layout, tag: &str, blob: &[u8], media_type: &str, diff_id: &str) -> String {
     let first = tarball::write(&[file("a", 10)]);
     layout.add(tag, &[first, tarball::write(&[file("b", 10)])], |_| Packing::Gzip(6)).expect("written");

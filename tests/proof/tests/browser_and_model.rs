@@ -1,4 +1,5 @@
-//! The browser's catalogue against the plain model: what it shows after each layer, and which bytes it calls wasted.
+//! The browser's catalogue against the plain model: what it shows after each layer, and which bytes it calls
+//! wasted.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! `docs/commands.md` shows what the command prints today: its examples are run, in order, and compared.
 //!
-//! What a clock decides (`0.28 s`) is compared as a number of seconds. A line `…` stands for any lines. Examples that need a
-//! cluster or a terminal are not run here. `UNBLOAT_PAGE=write cargo test -p unbloat-proof --test commands_page` writes the
-//! outputs of today into the page.
+//! What a clock decides (`0.28 s`) is compared as a number of seconds. A line `…` stands for any lines.
+//! Examples that need a cluster or a terminal are not run here. `UNBLOAT_PAGE=write cargo test -p
+//! unbloat-proof --test commands_page` writes the outputs of today into the page.
 
 use std::{
     fs,
@@ -45,7 +45,8 @@ impl Example {
     }
 }
 
-/// The examples of a page: in `console` blocks, commands after `$ ` with continuation lines, and what follows each.
+/// The examples of a page: in `console` blocks, commands after `$ ` with continuation lines, and what follows
+/// each.
 fn examples(lines: &[String]) -> Vec<Example> {
     let (mut found, mut index) = (Vec::<Example>::new(), 0);
     while index < lines.len() {
@@ -128,7 +129,8 @@ fn program_folder(program: &Path, folder: &Path) -> PathBuf {
     programs
 }
 
-/// A line with what a clock decides taken out, and what is estimated from the samples that threads took first.
+/// A line with what a clock decides taken out, and what is estimated from the samples that threads took
+/// first.
 fn timeless(line: &str) -> String {
     let line = match line.split_once("\"durationSeconds\": ") {
         Some((before, _)) => format!("{before}\"durationSeconds\": 0,"),
@@ -169,8 +171,8 @@ fn parts(page: &[String]) -> Vec<&[String]> {
     page.split(|line| line.trim() == "…").collect()
 }
 
-/// The output with gaps where the page has them: as many lines before the first and after the last, and between two of them
-/// the lines that begin as the page's do.
+/// The output with gaps where the page has them: as many lines before the first and after the last, and
+/// between two of them the lines that begin as the page's do.
 fn with_gaps(page: &[String], found: &[String]) -> Vec<String> {
     let parts = parts(page);
     let [first, rest @ ..] = &parts[..] else { return found.to_vec() };

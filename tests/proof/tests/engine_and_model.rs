@@ -25,8 +25,8 @@ fn five_thousand_stacks_of_every_rule_flatten_as_the_model_says() {
     check(Profile::Full, 0..5000);
 }
 
-/// Capabilities on hard links, directories named late and twice, marks where no directory is, global headers, AUFS's names,
-/// negative owners.
+/// Capabilities on hard links, directories named late and twice, marks where no directory is, global headers,
+/// AUFS's names, negative owners.
 #[test]
 fn two_thousand_stacks_of_the_rarer_kinds_flatten_as_the_model_says() {
     check(Profile::Wide, 0..2000);

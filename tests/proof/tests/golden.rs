@@ -1,7 +1,7 @@
 //! Digests that were written down: whoever moves code about learns here whether a result moved with it.
 //!
-//! `cargo build -p unbloat && cargo test -p unbloat-proof --test golden`; `UNBLOAT_BIN` names another program, and
-//! `UNBLOAT_GOLDEN=write` writes the table anew, which needs a reason in the commit.
+//! `cargo build -p unbloat && cargo test -p unbloat-proof --test golden`; `UNBLOAT_BIN` names another
+//! program, and `UNBLOAT_GOLDEN=write` writes the table anew, which needs a reason in the commit.
 
 use std::{
     fs,

@@ -1,4 +1,5 @@
-//! The ground that the proof stands on: containerd, umoci and the plain model see the same tree in a portable stack.
+//! The ground that the proof stands on: containerd, umoci and the plain model see the same tree in a portable
+//! stack.
 
 use unbloat_proof::{
     image::{Layout, Packing},

@@ -1,4 +1,5 @@
-//! The page of an analysis in a real Chromium: from a file, without a network, by keyboard, in dark and light.
+//! The page of an analysis in a real Chromium: from a file, without a network, by keyboard, in dark and
+//! light.
 
 use std::path::PathBuf;
 
@@ -30,7 +31,8 @@ fn file(name: &str, size: usize, seed: usize) -> Record {
     Record::plain(name, Body::File((0..size).map(|at| (at * (seed + 7) % 251) as u8).collect()))
 }
 
-/// Layers with the command of each: a system, an application with its usual mistakes, and commits that copy a log up.
+/// Layers with the command of each: a system, an application with its usual mistakes, and commits that copy a
+/// log up.
 fn layers() -> Vec<(Vec<u8>, String)> {
     let mut layers: Vec<(Vec<Record>, &str)> = Vec::new();
     let system = (0..400)

@@ -1,5 +1,5 @@
-//! The kinds that naive unpackers and squashers get wrong, one by one: what the rules say, what the engine writes flat and
-//! above every base, and what it warns of.
+//! The kinds that naive unpackers and squashers get wrong, one by one: what the rules say, what the engine
+//! writes flat and above every base, and what it warns of.
 
 use unbloat_layers::WarningKind;
 use unbloat_proof::{

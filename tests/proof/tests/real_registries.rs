@@ -1,5 +1,5 @@
-//! Uploads to registries that others wrote: Debian's docker-registry and distribution v3, each alone and behind a real nginx with
-//! TLS, a limit on bodies and a path before the repositories.
+//! Uploads to registries that others wrote: Debian's docker-registry and distribution v3, each alone and
+//! behind a real nginx with TLS, a limit on bodies and a path before the repositories.
 
 use std::time::Duration;
 

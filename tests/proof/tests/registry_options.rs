@@ -1,6 +1,7 @@
-//! The options about registries, as a user gives them to the built command: whose credentials go where, what is trusted, how blobs go
-//! up. Against Debian's docker-registry and distribution v3 where what they do is the point, behind nginx where its TLS or
-//! its limit is, and against the servers of the tests where every request has to be seen.
+//! The options about registries, as a user gives them to the built command: whose credentials go where, what
+//! is trusted, how blobs go up. Against Debian's docker-registry and distribution v3 where what they do is
+//! the point, behind nginx where its TLS or its limit is, and against the servers of the tests where every
+//! request has to be seen.
 
 use std::{
     fs,
@@ -446,7 +447,8 @@ fn the_way_and_the_chunk_of_an_upload_are_those_that_were_asked_for() {
             let log = registry.log().expect("a log");
             log[since..].lines().filter(|line| line.contains("\"PATCH /v2/")).count()
         };
-        // 20 MiB and a header: the last chunk is a small one. Two small layers and a config go by a PATCH each where that was asked for.
+        // 20 MiB and a header: the last chunk is a small one. Two small layers and a config go by a PATCH
+        // each where that was asked for.
         for (number, (options, expected)) in [
             (&["--upload", "chunked", "--chunk-size", "8MiB"][..], 3 + 3),
             (&["--upload", "chunked", "--chunk-size", "5MiB"], 5 + 3),

@@ -103,7 +103,8 @@ fn two_hundred_stacks_are_the_same_tree_in_containerd_and_umoci_after_a_squash()
     check(Profile::Portable, STACKS);
 }
 
-/// Capabilities on hard links, directories named late and twice, opaque marks where no directory is, global headers.
+/// Capabilities on hard links, directories named late and twice, opaque marks where no directory is, global
+/// headers.
 #[test]
 fn two_hundred_stacks_of_the_rarer_kinds_are_the_same_tree_in_containerd_after_a_squash() {
     check(Profile::Runtime, STACKS);

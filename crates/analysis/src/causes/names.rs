@@ -1,8 +1,8 @@
 //! Names that rules look for.
 //!
-//! A folder is `/var/cache/apt` (from the root) or `.cache/pip` (anywhere); it stands for all below it. A file is a base name:
-//! `nohup.out`, `*.bak`, `core.*`, or a path from the root: `/etc/passwd-`. As parents are always older than their children in the tree, one look at each path's last
-//! component is enough.
+//! A folder is `/var/cache/apt` (from the root) or `.cache/pip` (anywhere); it stands for all below it. A
+//! file is a base name: `nohup.out`, `*.bak`, `core.*`, or a path from the root: `/etc/passwd-`. As parents
+//! are always older than their children in the tree, one look at each path's last component is enough.
 
 use super::table::{Rule, TABLE};
 use crate::collections::HashMap;
@@ -43,7 +43,8 @@ impl Names {
                 .get(tree.name(node))
                 .and_then(|folders| folders.iter().find(|folder| folder.fits(tree, node)))
                 .map_or(NOTHING, |folder| folder.rule);
-            // A cache in a temporary folder is what its name says; the rule that stands first in the table wins.
+            // A cache in a temporary folder is what its name says; the rule that stands first in the table
+            // wins.
             found[node as usize] = above.min(own);
         }
         Self { folders: found, files: Files::new() }

@@ -65,7 +65,8 @@ impl Past {
         self.wasted > 0 && (!self.shown || self.versions.iter().any(changed))
     }
 
-    /// How the same content was written again, where at least half of what is wasted was: as most of those bytes were.
+    /// How the same content was written again, where at least half of what is wasted was: as most of those
+    /// bytes were.
     fn rewritten(&self) -> Option<Change> {
         const HOW: [Change; 4] = [Change::Metadata, Change::Linked, Change::Time, Change::Identical];
         let bytes = |change: Change| -> u64 {

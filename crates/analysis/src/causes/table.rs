@@ -10,7 +10,8 @@ pub struct Rule {
     pub title: &'static str,
     /// Folders, as `/var/cache/apt` from the root or `.cache/pip` anywhere, with all below them.
     pub folders: &'static [&'static str],
-    /// Base names, as `nohup.out`, `*.bak`, `core.*`, or `/etc/passwd-` from the root. Without folders and files a rule is about every path.
+    /// Base names, as `nohup.out`, `*.bak`, `core.*`, or `/etc/passwd-` from the root. Without folders and
+    /// files a rule is about every path.
     pub files: &'static [&'static str],
     /// Why that wastes bytes.
     pub why: &'static str,

@@ -1,7 +1,7 @@
 //! `ImageReport`: what is known of one image digest, in the namespace where it is used.
 //!
-//! A report is small (at most [`MOST_BYTES`]), is written only when something changed, and goes a day after the last user
-//! went. It shows nothing of other namespaces, and no path of a deleted secret.
+//! A report is small (at most [`MOST_BYTES`]), is written only when something changed, and goes a day after
+//! the last user went. It shows nothing of other namespaces, and no path of a deleted secret.
 
 mod spec;
 mod status;

@@ -20,7 +20,8 @@ pub struct ImageReportStatus {
     /// The summary.
     #[serde(default)]
     pub verdict: Verdict,
-    /// `Inspected`: manifest and config were read. `Analyzed`: layers were read. `Squashable`: nothing speaks against a squash.
+    /// `Inspected`: manifest and config were read. `Analyzed`: layers were read. `Squashable`: nothing speaks
+    /// against a squash.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4), transform = list_atomic)]
     pub conditions: Vec<Condition>,
@@ -60,7 +61,8 @@ pub struct ImageReportStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5), transform = list_atomic)]
     pub paths: Vec<ReportedPath>,
-    /// Deleted files that look like secrets and can still be read from lower layers. They are counted, never named.
+    /// Deleted files that look like secrets and can still be read from lower layers. They are counted, never
+    /// named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub secret_paths: Option<i32>,

@@ -11,8 +11,8 @@ use super::{SecretRef, list_map_by_name};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
-    /// Reference of the image: `HOST/REPOSITORY:TAG` or `HOST/REPOSITORY@sha256:…`. It is resolved to a digest once; every
-    /// attempt reads that digest.
+    /// Reference of the image: `HOST/REPOSITORY:TAG` or `HOST/REPOSITORY@sha256:…`. It is resolved to a
+    /// digest once; every attempt reads that digest.
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^\s]+$"))]
     pub image: String,
     /// Secrets with the credentials to pull. Those of the service account are added, as kubelet does.
@@ -33,7 +33,8 @@ pub struct Base {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub layers: Option<i32>,
-    /// Keep the layers that the source has in common with this image. It is read with the source's credentials.
+    /// Keep the layers that the source has in common with this image. It is read with the source's
+    /// credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^\s]+$"))]
     pub image: Option<String>,

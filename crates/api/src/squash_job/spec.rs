@@ -1,8 +1,9 @@
 //! What a job asks for.
 //!
-//! Each field has a default in the schema, or is optional. All but `suspend` and `ttlSecondsAfterFinished` are immutable,
-//! each by a rule of its own, so that the API server's refusal names the field. A rule on an optional field would not run
-//! when the field is added or removed; so the rules sit on the spec and compare presence as well.
+//! Each field has a default in the schema, or is optional. All but `suspend` and `ttlSecondsAfterFinished`
+//! are immutable, each by a rule of its own, so that the API server's refusal names the field. A rule on an
+//! optional field would not run when the field is added or removed; so the rules sit on the spec and compare
+//! presence as well.
 
 #![expect(unreachable_pub, reason = "KubeSchema's derive repeats the type inside a function")]
 
@@ -93,8 +94,8 @@ pub struct ImageSquashJobSpec {
     pub source: Source,
     /// Where the result goes.
     pub target: Target,
-    /// Service account whose image pull secrets are used for the source too, as kubelet does for a pod. The worker never
-    /// gets its token.
+    /// Service account whose image pull secrets are used for the source too, as kubelet does for a pod. The
+    /// worker never gets its token.
     #[serde(default = "default_service_account")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub service_account_name: String,
@@ -120,7 +121,8 @@ pub struct ImageSquashJobSpec {
         transform = list_atomic
     )]
     pub platforms: Vec<String>,
-    /// How the new layer is compressed. `Keep` copies compressed bytes that survive instead of making them again.
+    /// How the new layer is compressed. `Keep` copies compressed bytes that survive instead of making them
+    /// again.
     #[serde(default)]
     pub compression: Compression,
     /// Compression level, in the codec's own scale.
@@ -148,8 +150,8 @@ pub struct ImageSquashJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub ttl_seconds_after_finished: Option<i32>,
-    /// Where and with what the worker runs; what is left out comes from the operator's configuration, which also says how
-    /// far a job may go.
+    /// Where and with what the worker runs; what is left out comes from the operator's configuration, which
+    /// also says how far a job may go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerOverrides>,
 }
@@ -162,7 +164,8 @@ fn default_service_account() -> String {
     "default".to_owned()
 }
 
-/// With the default backoff of 10 s, doubled: the fourth and last attempt starts some 70 s after the first failed.
+/// With the default backoff of 10 s, doubled: the fourth and last attempt starts some 70 s after the first
+/// failed.
 fn default_backoff_limit() -> i32 {
     3
 }

@@ -22,8 +22,8 @@ pub struct Target {
     /// Move the source's own tag to the result, if it still points at the digest that was read.
     #[serde(default)]
     pub move_tag: bool,
-    /// Secret with the credentials to push; push credentials are always explicit. Where it is absent, the source's are
-    /// tried.
+    /// Secret with the credentials to push; push credentials are always explicit. Where it is absent, the
+    /// source's are tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push_secret: Option<SecretRef>,
     /// Speak plain HTTP to the registry of `image`. That of the source is what `source.plainHTTP` says it is.

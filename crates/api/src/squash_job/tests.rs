@@ -200,7 +200,8 @@ fn every_number_has_a_maximum() {
     }
     let mut unbounded = Vec::new();
     walk("", &schema(), &mut unbounded);
-    // Kubernetes' own types: 64 bits wide, as the type that reads them; a toleration's has its maximum from us.
+    // Kubernetes' own types: 64 bits wide, as the type that reads them; a toleration's has its maximum from
+    // us.
     unbounded.retain(|path| {
         path != ".status.conditions[].observedGeneration"
             && path != ".spec.worker.tolerations[].tolerationSeconds"
@@ -211,7 +212,8 @@ fn every_number_has_a_maximum() {
     assert!(tolerations["items"]["properties"]["value"]["maxLength"].is_number(), "{tolerations}");
 }
 
-/// Values that a schema takes, its extremes first: one object that can't be read would otherwise stop a watch.
+/// Values that a schema takes, its extremes first: one object that can't be read would otherwise stop a
+/// watch.
 #[test]
 fn whatever_the_schema_takes_can_be_read() {
     struct Draw(u64);

@@ -57,7 +57,8 @@ fn bounded_tolerations(schema: &mut Schema) {
     }
 }
 
-/// Processor and memory of a worker; requests and limits are the same, so that a squash neither starves nor is starved.
+/// Processor and memory of a worker; requests and limits are the same, so that a squash neither starves nor
+/// is starved.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkerResources {

@@ -25,7 +25,8 @@ pub struct PolicyTarget {
         regex(pattern = r"^[A-Za-z0-9.\-]+(:[0-9]{1,5})?(/[a-z0-9]+([._\-]+[a-z0-9]+)*)+$")
     )]
     pub repository: Option<String>,
-    /// The original's own tag is moved to the result, if it still stands and nothing uses the image by its digest.
+    /// The original's own tag is moved to the result, if it still stands and nothing uses the image by its
+    /// digest.
     #[serde(default)]
     pub move_tag: bool,
 }

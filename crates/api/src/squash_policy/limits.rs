@@ -50,11 +50,13 @@ pub enum ThresholdMatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stability {
-    /// Seconds for which an image has to be in use: one that a pipeline replaces every few minutes isn't worth it.
+    /// Seconds for which an image has to be in use: one that a pipeline replaces every few minutes isn't
+    /// worth it.
     #[serde(default = "one_hour")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub min_age_seconds: i64,
-    /// Seconds between two squashes of one repository: a pipeline that pushes the same bloat anew doesn't start a race.
+    /// Seconds between two squashes of one repository: a pipeline that pushes the same bloat anew doesn't
+    /// start a race.
     #[serde(default = "one_day")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub cooldown_seconds: i64,
@@ -85,7 +87,8 @@ pub struct Window {
     /// When it opens: minute, hour, day of month, month, day of week, as cron has them.
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^\S+( +\S+){4}$"))]
     pub schedule: String,
-    /// How long it stays open, in seconds of real time: a night in which clocks change is no longer and no shorter.
+    /// How long it stays open, in seconds of real time: a night in which clocks change is no longer and no
+    /// shorter.
     #[schemars(range(min = 60, max = 2_678_400))]
     pub duration_seconds: i64,
     /// IANA name of the time zone that the schedule is in.

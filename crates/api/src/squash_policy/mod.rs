@@ -1,7 +1,8 @@
 //! `ImageSquashPolicy`: which images, when it is too much, and what to do about it.
 //!
-//! Cluster-scoped: only the platform says what is squashed without being asked for. A policy's jobs run in one namespace of
-//! its choice with the secrets there; what it finds is told in the namespace where the image is used.
+//! Cluster-scoped: only the platform says what is squashed without being asked for. A policy's jobs run in
+//! one namespace of its choice with the secrets there; what it finds is told in the namespace where the image
+//! is used.
 
 mod actions;
 mod limits;

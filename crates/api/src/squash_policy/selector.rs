@@ -19,8 +19,9 @@ pub struct Selector {
     #[serde(default = "all_sources")]
     #[schemars(length(min = 1, max = 2), transform = list_atomic)]
     pub sources: Vec<SourceKind>,
-    /// Labels of the namespaces; all but the platform's own when empty. `kube-system`, `kube-public`, `kube-node-lease` and the
-    /// operator's namespace are matched only by a selector that asks for `kubernetes.io/metadata.name` with their name.
+    /// Labels of the namespaces; all but the platform's own when empty. `kube-system`, `kube-public`,
+    /// `kube-node-lease` and the operator's namespace are matched only by a selector that asks for
+    /// `kubernetes.io/metadata.name` with their name.
     #[serde(default)]
     pub namespace_selector: LabelSelector,
     /// Labels of the pods; all when empty.

@@ -80,8 +80,8 @@ pub struct ImageSquashPolicySpec {
     /// Which images.
     #[serde(default)]
     pub selector: Selector,
-    /// When it is too much. At least one of the limits has to be given; when `thresholds` is left out altogether, more than 50
-    /// layers, 10Gi, 1Gi wasted or 20 % wasted is.
+    /// When it is too much. At least one of the limits has to be given; when `thresholds` is left out
+    /// altogether, more than 50 layers, 10Gi, 1Gi wasted or 20 % wasted is.
     #[serde(default)]
     pub thresholds: Thresholds,
     /// When layers are read to know what is wasted, and why.
@@ -146,8 +146,8 @@ pub enum Mode {
 pub enum Analysis {
     /// Never: only layers and sizes are known.
     Never,
-    /// When an image is over `thresholds.layers` or `thresholds.size`, or when neither of them is given and it has more than
-    /// one layer.
+    /// When an image is over `thresholds.layers` or `thresholds.size`, or when neither of them is given and
+    /// it has more than one layer.
     #[default]
     OverThreshold,
     /// Of every image that the policy matches.

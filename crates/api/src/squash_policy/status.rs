@@ -86,8 +86,8 @@ pub struct Spent {
     /// Compressed bytes of images whose jobs were made in it.
     #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub bytes_today: i64,
-    /// Jobs that are paid for and perhaps not made yet: an operator that was killed in between makes them without paying
-    /// twice.
+    /// Jobs that are paid for and perhaps not made yet: an operator that was killed in between makes them
+    /// without paying twice.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 63)), transform = list_atomic)]
     pub starting: Vec<String>,

@@ -1,4 +1,5 @@
-//! What a policy's jobs look like: an ImageSquashJob's spec without the images of source and target, with their secrets.
+//! What a policy's jobs look like: an ImageSquashJob's spec without the images of source and target, with
+//! their secrets.
 
 #![expect(unreachable_pub, reason = "KubeSchema's derive repeats the type inside a function")]
 

@@ -1,5 +1,5 @@
-//! The command line: what can be said, and what `--help` says of it. What is done about it is in `commands` and `cluster`, which
-//! take these types; nothing here knows them.
+//! The command line: what can be said, and what `--help` says of it. What is done about it is in `commands`
+//! and `cluster`, which take these types; nothing here knows them.
 
 mod analyze;
 mod cluster;
@@ -102,7 +102,8 @@ pub(crate) enum Command {
         /// The shell
         #[arg(value_enum)]
         shell: clap_complete::Shell,
-        /// Print the program that kubectl asks for completions of the plugin; it belongs into the PATH as kubectl_complete-unbloat
+        /// Print the program that kubectl asks for completions of the plugin; it belongs into the PATH as
+        /// kubectl_complete-unbloat
         #[arg(long)]
         kubectl: bool,
     },

@@ -18,7 +18,8 @@ pub(crate) struct SquashArgs {
     /// Where the result goes; may be SRC, whose tag is then moved if it still is what was read
     #[arg(value_name = "DST", required_unless_present = "dry_run", default_value = "")]
     destination: String,
-    /// Drop this path from the result, with all below it (repeatable; globs: * and ? in a component, ** across)
+    /// Drop this path from the result, with all below it (repeatable; globs: * and ? in a component, **
+    /// across)
     #[arg(long, value_name = "PATH")]
     remove: Vec<String>,
     /// Empty this file, keeping its metadata (repeatable; globs)
@@ -66,7 +67,8 @@ pub(crate) struct SquashArgs {
     /// Fetch and merge foreign layers too
     #[arg(long)]
     allow_foreign: bool,
-    /// Remember what kept layers hold in this folder, which only you may write to; the next squash above them reads none
+    /// Remember what kept layers hold in this folder, which only you may write to; the next squash above them
+    /// reads none
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
     #[command(flatten)]

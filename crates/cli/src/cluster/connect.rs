@@ -29,7 +29,8 @@ impl Connection {
             }
             None => Config::infer().await.map_err(|error| bad(&error))?,
         };
-        // The client would repeat 503 for minutes, which is also what it gets for a worker that has just ended.
+        // The client would repeat 503 for minutes, which is also what it gets for a worker that has just
+        // ended.
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(10));
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());

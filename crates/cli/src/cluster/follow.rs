@@ -1,7 +1,7 @@
 //! Following a job to its end.
 //!
-//! The status is asked for once a second. Between its coarse steps the worker's own endpoint is asked through the API
-//! server, as long as the user may do that; one refusal and it is left alone.
+//! The status is asked for once a second. Between its coarse steps the worker's own endpoint is asked through
+//! the API server, as long as the user may do that; one refusal and it is left alone.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! The commands of `unbloat` that speak to a cluster: `run`, `get`, `watch`, `logs`, `cancel` for ImageSquashJobs, `report`,
-//! `policies`, `approve`, `policy test` for what the cluster finds by itself.
+//! The commands of `unbloat` that speak to a cluster: `run`, `get`, `watch`, `logs`, `cancel` for
+//! ImageSquashJobs, `report`, `policies`, `approve`, `policy test` for what the cluster finds by itself.
 //!
-//! What happens here: flags become an ImageSquashJob, its status becomes a progress bar, its end becomes an exit code. What
-//! does not: parsing of the options that every command has; they come in as [`Shared`].
+//! What happens here: flags become an ImageSquashJob, its status becomes a progress bar, its end becomes an
+//! exit code. What does not: parsing of the options that every command has; they come in as [`Shared`].
 //!
 //! Invariant: nothing is written but an ImageSquashJob that the user names; `policy test` writes nothing.
 

@@ -1,7 +1,8 @@
-//! `unbloat policy test FILE`: which running pods a policy would match and what it would do. Nothing is changed.
+//! `unbloat policy test FILE`: which running pods a policy would match and what it would do. Nothing is
+//! changed.
 //!
-//! The decision is the operator's own, on what this user may read now: pods, namespaces, owners, reports, policies and jobs.
-//! Where the user may, the API server checks the file first, without keeping it.
+//! The decision is the operator's own, on what this user may read now: pods, namespaces, owners, reports,
+//! policies and jobs. Where the user may, the API server checks the file first, without keeping it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read as _, Write as _};

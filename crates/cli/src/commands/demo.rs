@@ -1,8 +1,8 @@
 //! `demo`: the incident at small scale, from the bloated image to the repaired one, without network or root.
 //!
-//! A base of a few thousand files and a stack of commits, each of which touches a little and copies a growing log up whole:
-//! what overlayfs does when something appends to a file of a lower layer. The image is served by a real registry in this
-//! process, so other clients can look at it too.
+//! A base of a few thousand files and a stack of commits, each of which touches a little and copies a growing
+//! log up whole: what overlayfs does when something appends to a file of a lower layer. The image is served
+//! by a real registry in this process, so other clients can look at it too.
 
 use std::io::Write;
 use std::sync::Arc;

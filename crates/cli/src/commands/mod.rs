@@ -19,8 +19,8 @@ use unbloat_registry::Location;
 use crate::args::{Cli, Command};
 use crate::cluster::{self, Shared};
 
-/// kubectl asks the program `kubectl_complete-PLUGIN` with the words so far, and wants candidates, a line each, and `:4` (no files).
-/// Bash's own completion knows them.
+/// kubectl asks the program `kubectl_complete-PLUGIN` with the words so far, and wants candidates, a line
+/// each, and `:4` (no files). Bash's own completion knows them.
 const KUBECTL_COMPLETION: &str = r#"#!/usr/bin/env bash
 source <(kubectl-unbloat completions bash)
 COMP_WORDS=(unbloat "$@")

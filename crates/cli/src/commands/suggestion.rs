@@ -1,4 +1,5 @@
-//! A squash of the image at hand, as a command that can be run as it stands: what `analyze` and `explore` end with.
+//! A squash of the image at hand, as a command that can be run as it stands: what `analyze` and `explore` end
+//! with.
 
 use std::path::Path;
 

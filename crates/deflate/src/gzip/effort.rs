@@ -1,14 +1,16 @@
 //! How hard to try: a source that was compressed better than usual must not grow by being encoded anew.
 //!
-//! Of most content that is encoded the source's blocks are known, so what it took there is known too. The level goes to
-//! the highest while what was encoded so far makes the whole output, copied blocks included, larger than the source's by
-//! more than [`ALLOWED`]. Before enough is known, a unit that does so is encoded a second time.
+//! Of most content that is encoded the source's blocks are known, so what it took there is known too. The
+//! level goes to the highest while what was encoded so far makes the whole output, copied blocks included,
+//! larger than the source's by more than [`ALLOWED`]. Before enough is known, a unit that does so is encoded
+//! a second time.
 
 use std::collections::VecDeque;
 
 /// The level for content that the source has smaller.
 pub(crate) const HIGHEST: u8 = 12;
-/// Results count when so many later units have been handed out: the choice must not depend on how fast threads are.
+/// Results count when so many later units have been handed out: the choice must not depend on how fast
+/// threads are.
 pub(crate) const LAG: u64 = 4;
 /// Bits that an output of 1,000 bits may have too much: well inside of the promise, which is 1 %.
 const ALLOWED: u64 = 7;
@@ -115,8 +117,8 @@ impl Effort {
         let length = end - start;
         self.units.push_back(Tried { length, covered, bits, output: None });
         if self.source < LEAST_BITS {
-            // What is not known (headers made anew, the end of a run) is taken to be like the rest, if that is not too
-            // little.
+            // What is not known (headers made anew, the end of a run) is taken to be like the rest, if that
+            // is not too little.
             let limit = (covered * 8 >= length).then(|| {
                 let estimate = bits * length / covered;
                 estimate + (estimate + self.copied) * ALLOWED / 1000

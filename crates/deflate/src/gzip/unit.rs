@@ -6,9 +6,9 @@ use crate::error::EncodeError;
 use crate::inflate::{END_PADDING, Inflater, OUTPUT_MARGIN, Outcome, Output, WINDOW};
 use std::ops::Range;
 
-/// Below this size a unit is encoded with the content before it as dictionary. Measured on a Debian root file system at
-/// level 6: at 16 KiB zlib with its dictionary makes 6 % less than libdeflate, which has none; at 43 KiB they are equal,
-/// from there on libdeflate makes less, in two thirds of the time.
+/// Below this size a unit is encoded with the content before it as dictionary. Measured on a Debian root file
+/// system at level 6: at 16 KiB zlib with its dictionary makes 6 % less than libdeflate, which has none; at
+/// 43 KiB they are equal, from there on libdeflate makes less, in two thirds of the time.
 pub(crate) const DICTIONARY_BELOW: usize = 32 * 1024;
 
 /// A block of an encoded unit.

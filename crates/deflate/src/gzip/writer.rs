@@ -13,7 +13,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-/// Content is encoded in units of this size, the last of a stretch up to twice as large. Against 1 MiB this costs 0.2 % in size.
+/// Content is encoded in units of this size, the last of a stretch up to twice as large. Against 1 MiB this
+/// costs 0.2 % in size.
 const UNIT: u64 = 512 * 1024;
 /// The first units are smaller, as their results decide how hard to try on the others.
 const FIRST_UNIT: u64 = 128 * 1024;
@@ -22,7 +23,8 @@ const OUTPUT_PIECE: usize = 128 * 1024;
 /// Copied bytes that may wait behind an encoder.
 const MAX_WAITING: usize = 2 * 1024 * 1024;
 
-/// RFC 1952, 2.3: magic, deflate, no flags, no time, no hint of the level, unknown system. The same for every output.
+/// RFC 1952, 2.3: magic, deflate, no flags, no time, no hint of the level, unknown system. The same for every
+/// output.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
 /// How a [`GzipWriter`] encodes.
@@ -30,7 +32,8 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 pub struct GzipOptions {
     /// 1 (fastest) to 12 (smallest); 6 is gzip's usual.
     pub level: u8,
-    /// Threads that encode. They start when the first content has to be encoded; the output does not depend on them.
+    /// Threads that encode. They start when the first content has to be encoded; the output does not depend
+    /// on them.
     pub threads: usize,
 }
 
@@ -87,13 +90,13 @@ enum Segment {
 
 /// Writes one gzip member from pieces of content.
 ///
-/// Every piece says where it comes from, if from a gzip stream whose blocks are known. Whole blocks inside a run of pieces
-/// that follow each other there are copied, when all that their matches refer to is part of the run. What is between them
-/// is encoded in units, together with whatever else lies between two copied blocks.
+/// Every piece says where it comes from, if from a gzip stream whose blocks are known. Whole blocks inside a
+/// run of pieces that follow each other there are copied, when all that their matches refer to is part of the
+/// run. What is between them is encoded in units, together with whatever else lies between two copied blocks.
 ///
-/// `sink` receives the output, in order, in pieces of about 128 KiB. Held in memory are at most: 4 MiB that wait for the
-/// end of their block, 1 MiB that waits to be encoded, a unit of 1 MiB with its output for each thread and one more, 2 MiB of
-/// copied blocks.
+/// `sink` receives the output, in order, in pieces of about 128 KiB. Held in memory are at most: 4 MiB that
+/// wait for the end of their block, 1 MiB that waits to be encoded, a unit of 1 MiB with its output for each
+/// thread and one more, 2 MiB of copied blocks.
 pub struct GzipWriter<S> {
     options: GzipOptions,
     sink: S,

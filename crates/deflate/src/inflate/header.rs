@@ -7,8 +7,8 @@ use super::table::{
     PRECODE_SYMBOLS,
 };
 
-/// Bytes of input that have to follow the start of a block's header: 3 + 14 + 19 * 3 bits, then at most 316 code
-/// lengths of 7 + 7 bits, and the 8 bytes that a read takes past its position.
+/// Bytes of input that have to follow the start of a block's header: 3 + 14 + 19 * 3 bits, then at most 316
+/// code lengths of 7 + 7 bits, and the 8 bytes that a read takes past its position.
 pub(super) const MARGIN: usize = 640;
 const _: () = assert!((3 + 14 + 19 * 3 + 316 * 14) / 8 + 1 + 16 <= MARGIN);
 

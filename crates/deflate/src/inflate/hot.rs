@@ -1,22 +1,24 @@
 //! The loop that decodes the symbols of a compressed block: the one place of this crate with `unsafe`.
 //!
-//! Measured against the same loop with slices and bounds checks, pointers gain 3 to 10 % on a Debian root file system and
-//! 5 % on a log (`docs/codecs.md`), and inflating is most of what hidden content costs; hence pointers here, and nowhere else.
+//! Measured against the same loop with slices and bounds checks, pointers gain 3 to 10 % on a Debian root
+//! file system and 5 % on a log (`docs/codecs.md`), and inflating is most of what hidden content costs; hence
+//! pointers here, and nowhere else.
 //!
 //! # Proof
 //! [`decode`] is safe: it checks what follows before the loop, so no caller can break it.
 //!
-//! - **Input**: the loop runs an iteration only while `at <= input.len() - INPUT_MARGIN`. An iteration refills at
-//!   most [`REFILLS`] times; a refill reads 8 bytes and advances by at most 7, so no read ends past
-//!   `7 * (REFILLS - 1) + 8 <= INPUT_MARGIN` bytes after its start.
-//! - **Output**: an iteration starts only while `out < soft_end`, and writes at most 3 literals, then a match of at most
-//!   258 bytes, whose last store of at most 32 bytes starts inside of it: `3 + 258 + 64 <= OUTPUT_MARGIN`, and `soft_end + OUTPUT_MARGIN <= buffer.len()` is checked.
-//! - **Match source**: a match is refused unless `distance <= output - window_start`, and `window_start` lies in the buffer,
-//!   so the source starts inside the buffer, before `output`. Reads from the source run at most as far as the stores
-//!   do, and start earlier. All bytes of the buffer are initialised (it is a slice), so reads past `output` see old
-//!   bytes, never uninitialised ones.
-//! - **Tables**: indices are masked to the size of the table's array, which is a power of two, for the main tables and
-//!   for subtables alike.
+//! - **Input**: the loop runs an iteration only while `at <= input.len() - INPUT_MARGIN`. An iteration
+//!   refills at most [`REFILLS`] times; a refill reads 8 bytes and advances by at most 7, so no read ends
+//!   past `7 * (REFILLS - 1) + 8 <= INPUT_MARGIN` bytes after its start.
+//! - **Output**: an iteration starts only while `out < soft_end`, and writes at most 3 literals, then a match
+//!   of at most 258 bytes, whose last store of at most 32 bytes starts inside of it: `3 + 258 + 64 <=
+//!   OUTPUT_MARGIN`, and `soft_end + OUTPUT_MARGIN <= buffer.len()` is checked.
+//! - **Match source**: a match is refused unless `distance <= output - window_start`, and `window_start` lies
+//!   in the buffer, so the source starts inside the buffer, before `output`. Reads from the source run at
+//!   most as far as the stores do, and start earlier. All bytes of the buffer are initialised (it is a
+//!   slice), so reads past `output` see old bytes, never uninitialised ones.
+//! - **Tables**: indices are masked to the size of the table's array, which is a power of two, for the main
+//!   tables and for subtables alike.
 #![expect(unsafe_code, reason = "see the module's text: the measured gain and the proof")]
 
 use super::table::{
@@ -109,7 +111,8 @@ pub(super) fn decode(
     }
     #[cfg(target_arch = "x86_64")]
     if backend == Backend::Avx2 {
-        // SAFETY: this value is made only when the CPU has the features; the conditions of `run` were checked above.
+        // SAFETY: this value is made only when the CPU has the features; the conditions of `run` were checked
+        // above.
         return unsafe { run_avx2(tables, input, buffer, window_start, soft_end, cursor) };
     }
     // SAFETY: the conditions of `run` were checked above.
@@ -146,8 +149,8 @@ unsafe fn run_avx2(
 /// The loop.
 ///
 /// # Safety
-/// `input.len() >= INPUT_MARGIN`, `cursor.bit <= 8 * input.len()`, `window_start <= cursor.output <= buffer.len()`,
-/// `soft_end + OUTPUT_MARGIN <= buffer.len()`.
+/// `input.len() >= INPUT_MARGIN`, `cursor.bit <= 8 * input.len()`, `window_start <= cursor.output <=
+/// buffer.len()`, `soft_end + OUTPUT_MARGIN <= buffer.len()`.
 #[inline(always)]
 unsafe fn run(
     tables: &Tables,
@@ -178,7 +181,8 @@ unsafe fn run(
     let litlen = &tables.litlen;
     let distances = &tables.distance;
 
-    // `left`'s low byte counts the valid bits of `bits`; what is above it is noise, which saves a masking per symbol.
+    // `left`'s low byte counts the valid bits of `bits`; what is above it is noise, which saves a masking per
+    // symbol.
     let mut bits: u64 = 0;
     let mut left: u32 = 0;
 
@@ -188,7 +192,8 @@ unsafe fn run(
             unsafe {
                 let word = ptr::read_unaligned(at.cast::<u64>());
                 bits |= u64::from_le(word).wrapping_shl(left);
-                // 56 to 63 bits are valid afterwards; those above are the next byte's, which the next refill repeats.
+                // 56 to 63 bits are valid afterwards; those above are the next byte's, which the next refill
+                // repeats.
                 at = at.add(((63 - (left & 63)) >> 3) as usize);
             }
             left |= 56;
@@ -290,8 +295,8 @@ unsafe fn run(
             break Stop::TooFar;
         }
         entry = look!();
-        // SAFETY: `distance` bytes before `out` are still in the window, and `out` is below `soft_end` + 3; see the
-        // module's text.
+        // SAFETY: `distance` bytes before `out` are still in the window, and `out` is below `soft_end` + 3;
+        // see the module's text.
         unsafe {
             let source = out.cast_const().sub(distance);
             lowest = lowest.min(source);
@@ -317,11 +322,13 @@ fn extra(bits: u64, entry: u32) -> u32 {
 /// Copies a match. Writes up to 63 bytes more than `length`.
 ///
 /// # Safety
-/// `source + distance == target`; 1 <= distance; 3 <= length <= 258; `length + 64` bytes from `target` are writable.
+/// `source + distance == target`; 1 <= distance; 3 <= length <= 258; `length + 64` bytes from `target` are
+/// writable.
 #[inline(always)]
 unsafe fn copy_match(source: *const u8, target: *mut u8, distance: usize, length: usize) {
-    // SAFETY: each store starts less than `length` bytes after `target` or is one of the first two of 32 bytes or
-    // less, so all of them end within `length + 64`; each load is as far from `source`, which is lower.
+    // SAFETY: each store starts less than `length` bytes after `target` or is one of the first two of 32
+    // bytes or less, so all of them end within `length + 64`; each load is as far from `source`, which is
+    // lower.
     unsafe {
         if distance >= 32 {
             copy::<32>(source, target);
@@ -345,7 +352,8 @@ unsafe fn copy_match(source: *const u8, target: *mut u8, distance: usize, length
                 done += 32;
             }
         } else {
-            // The pattern is repeated in a register until it fills 16 bytes; stores then advance by whole patterns.
+            // The pattern is repeated in a register until it fills 16 bytes; stores then advance by whole
+            // patterns.
             let mut pattern = u128::from_le(ptr::read_unaligned(source.cast::<u128>()));
             let mut width = distance * 8;
             pattern &= (1u128 << width) - 1;

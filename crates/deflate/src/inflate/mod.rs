@@ -1,9 +1,9 @@
 //! Raw deflate (RFC 1951), block by block, over input and output that the caller holds.
 //!
-//! [`Inflater::run`] decodes until the input or the output has less room left than one step may need, or a block ends.
-//! It keeps no bytes: the position is a bit number in the caller's input, so a caller may move both buffers between
-//! runs. At the end of the input the caller appends [`END_PADDING`] zero bytes instead of switching to a slower loop; a
-//! position past the true end then means that the stream is truncated.
+//! [`Inflater::run`] decodes until the input or the output has less room left than one step may need, or a
+//! block ends. It keeps no bytes: the position is a bit number in the caller's input, so a caller may move
+//! both buffers between runs. At the end of the input the caller appends [`END_PADDING`] zero bytes instead
+//! of switching to a slower loop; a position past the true end then means that the stream is truncated.
 
 mod header;
 mod hot;
@@ -17,7 +17,8 @@ use thiserror::Error;
 /// How far back a match can refer (RFC 1951, 2).
 pub(crate) const WINDOW: usize = 32 * 1024;
 
-/// Zero bytes to append at the end of the input: more than a block's header and one step of the hot loop take.
+/// Zero bytes to append at the end of the input: more than a block's header and one step of the hot loop
+/// take.
 pub(crate) const END_PADDING: usize = 1024;
 
 /// Which code inflates on this machine, for `--version`. It changes the speed, never the output.
@@ -260,8 +261,8 @@ impl Inflater {
             Stop::TooFar => Err(Corruption::TooFar),
         }
     }
-    /// The output is full: consumes the end of the block if it is next, so that a block ends together with its last
-    /// byte, wherever the output is cut.
+    /// The output is full: consumes the end of the block if it is next, so that a block ends together with
+    /// its last byte, wherever the output is cut.
     fn at_soft_end(&mut self, input: &[u8], bit: &mut usize) -> Outcome {
         if input.len() < *bit / 8 + hot::INPUT_MARGIN {
             return Outcome::NeedInput;

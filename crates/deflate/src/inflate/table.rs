@@ -12,7 +12,8 @@
 
 /// Entry of a literal. Test this first: its byte overlaps the other flags.
 pub(super) const LITERAL: u32 = 1 << 31;
-/// Entry that is neither a literal nor a plain length or distance: with neither of the flags below, an invalid code.
+/// Entry that is neither a literal nor a plain length or distance: with neither of the flags below, an
+/// invalid code.
 pub(super) const EXCEPTIONAL: u32 = 1 << 15;
 /// With [`EXCEPTIONAL`]: continue in a subtable.
 pub(super) const SUBTABLE: u32 = 1 << 14;
@@ -25,8 +26,9 @@ pub(super) const LITLEN_BITS: u32 = 11;
 pub(super) const DISTANCE_BITS: u32 = 8;
 /// Width of the index of the table for code lengths: its longest codeword.
 pub(super) const PRECODE_BITS: u32 = 7;
-/// Room for the largest literal/length table: 2,342 entries is the worst case for 288 symbols, 11 index bits and
-/// codes of up to 15 bits (what zlib's `enough` computes). A power of two, so that a masked index is in bounds.
+/// Room for the largest literal/length table: 2,342 entries is the worst case for 288 symbols, 11 index bits
+/// and codes of up to 15 bits (what zlib's `enough` computes). A power of two, so that a masked index is in
+/// bounds.
 pub(super) const LITLEN_SIZE: usize = 4096;
 /// Room for the largest distance table: 402 entries is the worst case for 32 symbols and 8 index bits.
 pub(super) const DISTANCE_SIZE: usize = 512;
@@ -106,16 +108,18 @@ pub(super) enum BadCode {
     Incomplete,
 }
 
-/// An entry with the width of its codeword put in: `width` bits to consume, for a length or distance also kept apart.
+/// An entry with the width of its codeword put in: `width` bits to consume, for a length or distance also
+/// kept apart.
 fn with_width(symbol: u32, width: usize) -> u32 {
     let width = width as u32;
     if symbol & (LITERAL | EXCEPTIONAL) != 0 { symbol + width } else { symbol + width + (width << 8) }
 }
 
-/// Fills `table` for the canonical code with these `lengths` (0 to 15 bits, by symbol), indexed by the next `bits` bits.
+/// Fills `table` for the canonical code with these `lengths` (0 to 15 bits, by symbol), indexed by the next
+/// `bits` bits.
 ///
-/// The table is filled in the order of codewords and doubled from one width to the next, so that each entry is
-/// written by a copy of many instead of one by one.
+/// The table is filled in the order of codewords and doubled from one width to the next, so that each entry
+/// is written by a copy of many instead of one by one.
 ///
 /// # Errors
 /// [`BadCode`], by the rules of zlib's `inflate_table`.
@@ -164,7 +168,8 @@ pub(super) fn build(table: &mut [u32], bits: u32, lengths: &[u8], symbols: &[u32
     let mut code = 0usize; // bits reversed, as they come from the stream
     let mut filled = 1usize;
     for (width, &count) in counts.iter().enumerate().take(bits + 1).skip(1) {
-        // The half that is filled already holds for both values of the new bit; what is wrong is written below.
+        // The half that is filled already holds for both values of the new bit; what is wrong is written
+        // below.
         if next > 0 {
             table.copy_within(..filled, filled);
         }

@@ -16,8 +16,8 @@ pub enum ZstdError {
     /// The decoder could not be set up.
     #[error("setting up the zstd decoder")]
     Setup(#[source] io::Error),
-    /// The data is invalid: a bad magic number (also of what follows the last frame), block or checksum, or a window larger
-    /// than what is accepted.
+    /// The data is invalid: a bad magic number (also of what follows the last frame), block or checksum, or a
+    /// window larger than what is accepted.
     #[error("corrupt zstd data near offset {offset}: {cause}")]
     Corrupt {
         /// Near where.
@@ -41,10 +41,11 @@ impl ZstdError {
     }
 }
 
-/// An incremental zstd decoder: all frames, skippable frames before, between and after them, checksums where there are any.
-/// Anything else after a frame is an error. Used like [`GzipDecoder`](crate::GzipDecoder).
+/// An incremental zstd decoder: all frames, skippable frames before, between and after them, checksums where
+/// there are any. Anything else after a frame is an error. Used like [`GzipDecoder`](crate::GzipDecoder).
 ///
-/// Memory is one chunk and the frame's window, whose size the data itself asks for: see [`ZstdDecoder::before_frames`].
+/// Memory is one chunk and the frame's window, whose size the data itself asks for: see
+/// [`ZstdDecoder::before_frames`].
 pub struct ZstdDecoder {
     decoder: Decoder<'static>,
     pool: BufferPool,
@@ -65,7 +66,8 @@ impl ZstdDecoder {
     /// The largest window that the format's own tool reads by default: 128 MiB.
     pub const DEFAULT_WINDOW_LOG: u32 = 27;
 
-    /// A decoder at the start of a stream, which refuses frames with a window of more than 2^`window_log` bytes.
+    /// A decoder at the start of a stream, which refuses frames with a window of more than 2^`window_log`
+    /// bytes.
     ///
     /// # Errors
     /// [`ZstdError::Setup`] when memory is short or `window_log` is not among 10 to 31.
@@ -86,16 +88,16 @@ impl ZstdDecoder {
         })
     }
 
-    /// Calls `before_frame` before each frame with the bytes of its window, or of its content where that is less, which are
-    /// allocated when it returns. It may wait until that much memory is free.
+    /// Calls `before_frame` before each frame with the bytes of its window, or of its content where that is
+    /// less, which are allocated when it returns. It may wait until that much memory is free.
     #[must_use]
     pub fn before_frames(mut self, before_frame: impl FnMut(u64) + Send + 'static) -> Self {
         self.before_frame = Some(Box::new(before_frame));
         self
     }
 
-    /// Decodes from the front of `input`, which is advanced, until a chunk is full (call again) or `input` is empty
-    /// (`None`).
+    /// Decodes from the front of `input`, which is advanced, until a chunk is full (call again) or `input` is
+    /// empty (`None`).
     ///
     /// # Errors
     /// [`ZstdError`]; the decoder is then of no more use.
@@ -142,8 +144,8 @@ impl ZstdDecoder {
         Ok(())
     }
 
-    /// Says that the stream is complete, and returns what is left: call it until it returns `None`, which means that
-    /// the stream was whole.
+    /// Says that the stream is complete, and returns what is left: call it until it returns `None`, which
+    /// means that the stream was whole.
     ///
     /// # Errors
     /// [`ZstdError`].

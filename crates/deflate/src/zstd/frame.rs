@@ -8,8 +8,8 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 pub(super) enum Start {
     /// This many bytes are needed to tell.
     Needs(usize),
-    /// Bytes of content that have to be kept while the frame is decoded: none for a skippable frame, and for what is no frame
-    /// at all.
+    /// Bytes of content that have to be kept while the frame is decoded: none for a skippable frame, and for
+    /// what is no frame at all.
     Keeps(u64),
 }
 

@@ -5,12 +5,13 @@ use ::zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation, OutBuffer};
 use bytes::Bytes;
 use std::io;
 
-/// Content that a thread compresses at a time. The output depends on it, hence the same on every machine; zstd's own choice
-/// at level 3 is 8 MiB. Against jobs of 1 MiB with twice the overlap these take 3 to 5 % less processor time and 3 to 7 MB more
-/// memory, and make as much (0.2 % more of a Debian root file system and of the incident); against 2 MiB, 6 MB less.
+/// Content that a thread compresses at a time. The output depends on it, hence the same on every machine;
+/// zstd's own choice at level 3 is 8 MiB. Against jobs of 1 MiB with twice the overlap these take 3 to 5 %
+/// less processor time and 3 to 7 MB more memory, and make as much (0.2 % more of a Debian root file system
+/// and of the incident); against 2 MiB, 6 MB less.
 const JOB_SIZE: u32 = 1536 * 1024;
-/// How much of the content before it a job may refer to: an eighth of the window, in zstd's terms, which is 256 KiB at level
-/// 3 and zstd's own choice there.
+/// How much of the content before it a job may refer to: an eighth of the window, in zstd's terms, which is
+/// 256 KiB at level 3 and zstd's own choice there.
 const OVERLAP: u32 = 6;
 /// Output is handed on in pieces of at most this size.
 const OUTPUT_PIECE: usize = 128 * 1024;

@@ -83,7 +83,8 @@ impl App {
     }
 }
 
-/// The first line that is drawn, so that `line` is among `height` lines and the screen moves as little as it can.
+/// The first line that is drawn, so that `line` is among `height` lines and the screen moves as little as it
+/// can.
 pub(super) fn scrolled(top: usize, line: usize, height: usize, count: usize) -> usize {
     let height = height.max(1);
     top.min(line).max((line + 1).saturating_sub(height)).min(count.saturating_sub(height))

@@ -1,4 +1,5 @@
-//! The left side: the image, and its layers with what they hold, what of it is wasted, and the commands that made them.
+//! The left side: the image, and its layers with what they hold, what of it is wasted, and the commands that
+//! made them.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;

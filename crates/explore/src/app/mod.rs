@@ -311,7 +311,8 @@ impl App {
             return self.say("one file at a time: Esc stops the one that is being written");
         }
         let Some(row) = self.row() else { return };
-        // A path that the image no longer shows can be extracted all the same: from the last layer that had it.
+        // A path that the image no longer shows can be extracted all the same: from the last layer that had
+        // it.
         let newest_first = self.catalogue.events_of(row.node).rev();
         let shown = self.view.event(row.node).into_iter().chain(newest_first);
         let content = shown.map(|at| self.catalogue.version(at)).find_map(|version| version.content);

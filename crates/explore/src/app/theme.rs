@@ -1,4 +1,5 @@
-//! Colours: the terminal's own sixteen, so that they fit its background. Everything is told by a sign as well.
+//! Colours: the terminal's own sixteen, so that they fit its background. Everything is told by a sign as
+//! well.
 
 use ratatui::style::{Color, Modifier, Style};
 

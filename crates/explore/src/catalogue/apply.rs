@@ -1,7 +1,9 @@
-//! All layers put on top of each other, lowest first (`docs/layer-semantics.md#section-2`), as a list of events for each path.
+//! All layers put on top of each other, lowest first (`docs/layer-semantics.md#section-2`), as a list of
+//! events for each path.
 //!
-//! What each layer is by itself is known when this begins ([`super::gather`]); here it is laid over what the layers below it show, as
-//! overlayfs does. Paths have the numbers of a walk, so what is below a path is one range.
+//! What each layer is by itself is known when this begins ([`super::gather`]); here it is laid over what the
+//! layers below it show, as overlayfs does. Paths have the numbers of a walk, so what is below a path is one
+//! range.
 
 use std::collections::{HashMap, HashSet};
 
@@ -169,8 +171,8 @@ impl Apply<'_> {
         }
     }
 
-    /// The event that holds the content of the path that a hard link names in the layers below, which is what was visible before
-    /// the layer at hand, whatever it hides.
+    /// The event that holds the content of the path that a hard link names in the layers below, which is what
+    /// was visible before the layer at hand, whatever it hides.
     fn lower(&self, target: u32) -> u32 {
         let node = self.numbers.walked[target as usize];
         let found = if self.live.get(node) && node != ROOT {
@@ -314,8 +316,8 @@ impl Apply<'_> {
         }
     }
 
-    /// A whiteout makes a directory of a lower layer's file or symlink above it, and makes nothing where nothing is
-    /// (`docs/layer-semantics.md#section-3`).
+    /// A whiteout makes a directory of a lower layer's file or symlink above it, and makes nothing where
+    /// nothing is (`docs/layer-semantics.md#section-3`).
     fn make_parents(&mut self, whiteout: u32, touched: &mut Vec<(u32, u32)>) {
         let mut above = whiteout;
         while above != ROOT {

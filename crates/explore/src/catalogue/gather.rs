@@ -1,7 +1,7 @@
 //! One pass over all layers: which path each record is about.
 //!
-//! Threads take layers from the highest down, as the source expects, and note what they find in one tree. Nothing here
-//! depends on the order in which they do.
+//! Threads take layers from the highest down, as the source expects, and note what they find in one tree.
+//! Nothing here depends on the order in which they do.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -185,8 +185,8 @@ impl OwnLayer {
         })
     }
 
-    /// The layer is at its end: tells which of its entries, and of the directories that opaque marks make, no later record
-    /// took away.
+    /// The layer is at its end: tells which of its entries, and of the directories that opaque marks make, no
+    /// later record took away.
     fn finish(&self, all: &mut Gathered, layer: usize) {
         let Gathered { paths, records, .. } = all;
         for record in &mut records[layer] {

@@ -1,13 +1,14 @@
 //! Every entry of every layer, compactly: what a browser of an image asks for.
 //!
 //! # Expected flow
-//! [`read`] passes once over the layers ([`gather`]), numbers the paths in the order of a walk, and lays the layers on top of
-//! each other ([`apply`]). What is left is a [`Catalogue`].
+//! [`read`] passes once over the layers ([`gather`]), numbers the paths in the order of a walk, and lays the
+//! layers on top of each other ([`apply`]). What is left is a [`Catalogue`].
 //!
 //! # Guarantees
-//! - A path costs 16 bytes and its share of the names; an entry, or a removal that a layer causes, costs 32 bytes. While it
-//!   is made, it costs about twice that. Content is never held.
-//! - Paths are numbered so that a parent stands before its children and all that is below a path is one range.
+//! - A path costs 16 bytes and its share of the names; an entry, or a removal that a layer causes, costs 32
+//!   bytes. While it is made, it costs about twice that. Content is never held.
+//! - Paths are numbered so that a parent stands before its children and all that is below a path is one
+//!   range.
 //! - Which bytes are wasted is exact by `docs/layer-semantics.md`.
 
 mod apply;

@@ -49,7 +49,8 @@ impl Names {
 
     /// The names in which `finder` finds its text of `length` bytes, in lower case if `any_case`.
     ///
-    /// All names lie in one buffer, which is searched at once: that is several times faster than one name at a time.
+    /// All names lie in one buffer, which is searched at once: that is several times faster than one name at
+    /// a time.
     pub(crate) fn holding(&self, finder: &Finder<'_>, length: usize, any_case: bool) -> Bits {
         let mut hits = Bits::new(self.len());
         let lower = if any_case { self.bytes.to_ascii_lowercase() } else { Vec::new() };

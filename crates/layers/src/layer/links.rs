@@ -39,7 +39,8 @@ pub struct ResolvedLink {
 }
 
 impl LayerRules {
-    /// What the hard link `header` at `node` leads to, as the layer stands now: before the link takes its own name.
+    /// What the hard link `header` at `node` leads to, as the layer stands now: before the link takes its own
+    /// name.
     ///
     /// # Errors
     /// A link to a directory or to itself, and a target that no path can be.
@@ -105,7 +106,8 @@ impl LayerRules {
         self.links.iter().map(|(record, (node, target))| (*record, *node, *target))
     }
 
-    /// Keeps what link record number `record` at `node` leads to, as [`LayerRules::resolve_link`] told: later links may name it.
+    /// Keeps what link record number `record` at `node` leads to, as [`LayerRules::resolve_link`] told: later
+    /// links may name it.
     pub fn note_link(&mut self, record: u32, node: NodeId, leads_to: LinkTarget) {
         self.links.insert(record, (node, leads_to));
     }

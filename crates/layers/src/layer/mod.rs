@@ -1,11 +1,11 @@
-//! The rules within one layer (`docs/layer-semantics.md#rule-11`): which path each record is about, and what it does to
-//! earlier records.
+//! The rules within one layer (`docs/layer-semantics.md#rule-11`): which path each record is about, and what
+//! it does to earlier records.
 //!
-//! Records come in the order of the archive. Paths and link targets are resolved through symlinks that the same layer made
-//! before, never through those of other layers; a later record at a path wins.
+//! Records come in the order of the archive. Paths and link targets are resolved through symlinks that the
+//! same layer made before, never through those of other layers; a later record at a path wins.
 //!
-//! What happens here: [`LayerRules`] knows the records of one layer so far, whatever stores the paths ([`PathStore`]).
-//! What does not: what a record does to lower layers, and what is written when.
+//! What happens here: [`LayerRules`] knows the records of one layer so far, whatever stores the paths
+//! ([`PathStore`]). What does not: what a record does to lower layers, and what is written when.
 //!
 //! # Example
 //! ```

@@ -86,12 +86,14 @@ pub struct LayerRules {
     pub(super) layer: u32,
     next_record: u32,
     entries: HashMap<NodeId, LocalEntry>,
-    /// Files that a directory of this layer replaced: they hide what this layer had below them before, nothing else.
+    /// Files that a directory of this layer replaced: they hide what this layer had below them before,
+    /// nothing else.
     replaced_files: HashMap<NodeId, u32>,
     pub(super) symlinks: HashMap<NodeId, SymlinkTarget>,
     /// Links to symlinks of lower layers, as far as they are known.
     linked_symlinks: LinkedSymlinks,
-    /// Directories that paths below them make, with the first record that did, or the latest once there are replacements.
+    /// Directories that paths below them make, with the first record that did, or the latest once there are
+    /// replacements.
     parents: HashMap<NodeId, u32>,
     /// Those of them that only marks made so far.
     parents_by_mark: HashSet<NodeId>,
@@ -166,8 +168,9 @@ impl LayerRules {
             && self.entries.get(&node).is_some_and(|entry| entry.repeats(EntryKind::Directory, fingerprint))
     }
 
-    /// Adds the entry that was placed. `leads_to` is where it leads paths below it: a symlink's target, or that of the symlink
-    /// of this layer that a link names. [`LayerRules::implied`] and [`LayerRules::replaced_a_file`] tell what it did.
+    /// Adds the entry that was placed. `leads_to` is where it leads paths below it: a symlink's target, or
+    /// that of the symlink of this layer that a link names. [`LayerRules::implied`] and
+    /// [`LayerRules::replaced_a_file`] tell what it did.
     pub fn add(
         &mut self,
         paths: &impl PathStore,
@@ -216,8 +219,8 @@ impl LayerRules {
         }
     }
 
-    /// Adds a mark that makes the directory `node` exist. [`LayerRules::implied`] and [`LayerRules::replaced_a_file`] tell
-    /// what it did.
+    /// Adds a mark that makes the directory `node` exist. [`LayerRules::implied`] and
+    /// [`LayerRules::replaced_a_file`] tell what it did.
     pub fn imply(&mut self, paths: &impl PathStore, node: NodeId, record: u32) {
         self.replaced_a_file = false;
         self.imply_from(paths, node, record, true);
@@ -252,13 +255,15 @@ impl LayerRules {
         }
     }
 
-    /// Parents that the last entry made directories, from the lowest up; those that earlier ones made may be left out.
+    /// Parents that the last entry made directories, from the lowest up; those that earlier ones made may be
+    /// left out.
     #[must_use]
     pub fn implied(&self) -> &[NodeId] {
         &self.implied
     }
 
-    /// Whether the last entry put a directory, its own or one of its parents, in the place of a file of this layer.
+    /// Whether the last entry put a directory, its own or one of its parents, in the place of a file of this
+    /// layer.
     #[must_use]
     pub(crate) fn replaced_a_file(&self) -> bool {
         self.replaced_a_file
@@ -323,7 +328,8 @@ impl LayerRules {
         !self.is_below_replaced_file(paths, node, record)
     }
 
-    /// Whether record `record` at `node` went when a file took the place of a directory above it, which is a directory again.
+    /// Whether record `record` at `node` went when a file took the place of a directory above it, which is a
+    /// directory again.
     #[must_use]
     pub(crate) fn is_below_replaced_file(&self, paths: &impl PathStore, node: NodeId, record: u32) -> bool {
         let mut at = node;
@@ -336,7 +342,8 @@ impl LayerRules {
         false
     }
 
-    /// Whether record `record` at `node` is a file that a directory of this layer replaced, or older than one.
+    /// Whether record `record` at `node` is a file that a directory of this layer replaced, or older than
+    /// one.
     #[must_use]
     pub(crate) fn is_replaced_file(&self, node: NodeId, record: u32) -> bool {
         self.replaced_files.get(&node).is_some_and(|file| *file >= record)

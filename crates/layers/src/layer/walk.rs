@@ -33,8 +33,8 @@ impl LayerRules {
         Ok(found)
     }
 
-    /// Walks down `directory` through symlinks of this layer; tells the node and whether there were some. `raw` is for
-    /// messages.
+    /// Walks down `directory` through symlinks of this layer; tells the node and whether there were some.
+    /// `raw` is for messages.
     ///
     /// # Errors
     /// A loop of symlinks, and a name that no path can have.
@@ -91,8 +91,8 @@ impl LayerRules {
         }
     }
 
-    /// A path leads below `node`. Where that is a link to a file of a lower layer, it may be a symlink, as only that layer
-    /// can tell.
+    /// A path leads below `node`. Where that is a link to a file of a lower layer, it may be a symlink, as
+    /// only that layer can tell.
     fn go_below(&mut self, paths: &impl PathStore, node: NodeId) {
         if self.lower.is_empty() {
             return;
@@ -104,7 +104,8 @@ impl LayerRules {
     }
 }
 
-/// Where `target` is when `symlink`, one of its parents, leads to `to`. `None` for a name that no file can have.
+/// Where `target` is when `symlink`, one of its parents, leads to `to`. `None` for a name that no file can
+/// have.
 ///
 /// # Errors
 /// The store takes no more paths.

@@ -13,7 +13,8 @@ use crate::visibility::Standing;
 
 /// In which order directories and what is below them are written.
 pub(super) struct DirectoryOrder {
-    /// Above a kept base: directories below which something is written, and whether their own entry was, before that.
+    /// Above a kept base: directories below which something is written, and whether their own entry was,
+    /// before that.
     parents: Option<HashMap<NodeId, bool>>,
     /// Directories whose entries are looked for, to be written first in the next round.
     wanted: BTreeSet<Vec<u8>>,
@@ -66,8 +67,8 @@ impl DirectoryOrder {
 }
 
 impl Writer<'_> {
-    /// Takes what is known from earlier rounds, and writes the directories that have to stand first, parents before
-    /// children.
+    /// Takes what is known from earlier rounds, and writes the directories that have to stand first, parents
+    /// before children.
     pub(super) fn begin_with(&mut self, discoveries: &Discoveries) -> Result<(), Stop> {
         let Discoveries { wanted_directories, first_directories, directory_attributes, .. } = discoveries;
         self.directories.wanted.clone_from(wanted_directories);
@@ -80,9 +81,9 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Directories at and below the places where the kept base has a file, or at those of directories with attributes, if
-    /// one of them has its entry behind what is below it: unpackers then look below the base's file, or through its
-    /// symlink, or bring its attributes back.
+    /// Directories at and below the places where the kept base has a file, or at those of directories with
+    /// attributes, if one of them has its entry behind what is below it: unpackers then look below the base's
+    /// file, or through its symlink, or bring its attributes back.
     pub(super) fn too_late(&self, tree: &Tree, base_layers: u32) -> BTreeSet<Vec<u8>> {
         let DirectoryOrder { parents: Some(parents), wanted, first, .. } = &self.directories else {
             return BTreeSet::new();
@@ -90,8 +91,9 @@ impl Writer<'_> {
         let mut replaced = BTreeSet::new();
         let mut late = false;
         for (node, before) in parents {
-            // containerd makes a missing parent as the base has it, and stops where the base has no directory on the way.
-            // It also gives a missing parent the attributes that it has there, which an entry adds to.
+            // containerd makes a missing parent as the base has it, and stops where the base has no directory
+            // on the way. It also gives a missing parent the attributes that it has there, which an entry
+            // adds to.
             let differs = tree.has_attributes_in_base(*node) || meets_a_file_of_the_base(tree, *node);
             if is_written_above_base(tree, *node, base_layers) && differs {
                 let path = tree.path(*node);
@@ -165,8 +167,8 @@ fn is_written_above_base(tree: &Tree, node: NodeId, base_layers: u32) -> bool {
     }
 }
 
-/// Whether a directory that only paths below it speak of has to be written: always in a full squash; above a base only
-/// where the base does not already show the same.
+/// Whether a directory that only paths below it speak of has to be written: always in a full squash; above a
+/// base only where the base does not already show the same.
 fn is_made_above_base(tree: &Tree, node: NodeId, base_layers: u32) -> bool {
     if base_layers == 0 {
         return true;

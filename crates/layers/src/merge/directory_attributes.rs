@@ -1,8 +1,10 @@
-//! Directories whose attributes add up (`docs/layer-semantics.md#rule-11`): with those of an earlier entry of their layer,
-//! and, where only paths below them or marks in them made them exist before their entry, with those of the lower directory.
+//! Directories whose attributes add up (`docs/layer-semantics.md#rule-11`): with those of an earlier entry of
+//! their layer, and, where only paths below them or marks in them made them exist before their entry, with
+//! those of the lower directory.
 //!
-//! What a lower directory has is known when its layer is read, after the upper entry was written. If it has attributes,
-//! the round is void, and the next one knows them. So the rare case costs a second round, and every other costs nothing.
+//! What a lower directory has is known when its layer is read, after the upper entry was written. If it has
+//! attributes, the round is void, and the next one knows them. So the rare case costs a second round, and
+//! every other costs nothing.
 
 use std::collections::BTreeMap;
 

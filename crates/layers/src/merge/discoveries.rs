@@ -6,7 +6,8 @@ use super::directory_attributes::AttributesByPath;
 use crate::error::{Error, LayerError};
 use crate::layer::LinkedSymlinks;
 
-/// Most rounds that only find out where links lead: each may show more of them, and no runtime unpacks such layers.
+/// Most rounds that only find out where links lead: each may show more of them, and no runtime unpacks such
+/// layers.
 const MAX_LINK_ROUNDS: usize = 40;
 
 /// What a round has to know before it begins, found out by those that came to nothing. Empty at first.
@@ -31,7 +32,8 @@ pub(crate) struct Discoveries {
 impl Discoveries {
     /// The same, and a layer that contradicted what was written of it.
     pub(crate) fn with_names_first(mut self, layer: usize) -> Result<Self, Error> {
-        // A layer whose names are known first has nothing to contradict; if it does, it is not the same layer.
+        // A layer whose names are known first has nothing to contradict; if it does, it is not the same
+        // layer.
         if self.names_first.insert(layer) { Ok(self) } else { Err(LayerError::Changed.at(layer)) }
     }
 

@@ -1,8 +1,9 @@
-//! `--follow-symlinked-parents`: a path below a lower layer's symlink goes through the link, as a runtime that applies layers
-//! to one folder does, instead of replacing it (`docs/layer-semantics.md#section-3`).
+//! `--follow-symlinked-parents`: a path below a lower layer's symlink goes through the link, as a runtime
+//! that applies layers to one folder does, instead of replacing it (`docs/layer-semantics.md#section-3`).
 //!
-//! Which symlinks a path meets depends on the layers below it, so this one option costs a read of all headers first,
-//! from the lowest layer up. What comes out is a list of records with other paths; the merge itself is the same.
+//! Which symlinks a path meets depends on the layers below it, so this one option costs a read of all headers
+//! first, from the lowest layer up. What comes out is a list of records with other paths; the merge itself is
+//! the same.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,7 +104,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Forgets symlinks below a prefix that ends in a slash; those of lower layers only, for a mark of layer `before`.
+    /// Forgets symlinks below a prefix that ends in a slash; those of lower layers only, for a mark of layer
+    /// `before`.
     fn forget_below(&mut self, prefix: &[u8], before: Option<u32>) {
         let below: Vec<_> = self
             .symlinks

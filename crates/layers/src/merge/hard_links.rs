@@ -1,7 +1,7 @@
 //! Hard links: names of one inode, within a layer and across layers (`docs/layer-semantics.md#rule-12`).
 //!
-//! Inodes are grouped inside their layer. A link to a file of a lower layer is *pending*: it is handed down from layer to
-//! layer until one has something at its target, and its names then join the inode there.
+//! Inodes are grouped inside their layer. A link to a file of a lower layer is *pending*: it is handed down
+//! from layer to layer until one has something at its target, and its names then join the inode there.
 
 use std::collections::BTreeSet;
 
@@ -19,8 +19,8 @@ pub(crate) struct Overrides {
     pub(crate) meta: Option<Meta>,
     /// Attributes that link headers brought, over the inode's own.
     pub(crate) xattrs: Records,
-    /// The capability of the last header, if there was one: each link changes the owner, and that takes the capability
-    /// away which the inode had.
+    /// The capability of the last header, if there was one: each link changes the owner, and that takes the
+    /// capability away which the inode had.
     capability: Option<Vec<u8>>,
 }
 
@@ -170,7 +170,8 @@ pub(crate) enum Passage {
 }
 
 impl LayerState {
-    /// Hands a higher layer's links to what this layer has at their target; gives them back when it has nothing there.
+    /// Hands a higher layer's links to what this layer has at their target; gives them back when it has
+    /// nothing there.
     ///
     /// While the layer is not `complete`, a directory at the target may still be replaced.
     pub(crate) fn bind(

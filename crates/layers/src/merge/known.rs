@@ -1,7 +1,7 @@
 //! What is known of a kept layer from an earlier read: its headers, without content.
 //!
-//! They are kept as a tar of the same records in the same order whose files are empty; the size that a file really has
-//! stands in a PAX record of its own. So the reader that reads layers reads them too.
+//! They are kept as a tar of the same records in the same order whose files are empty; the size that a file
+//! really has stands in a PAX record of its own. So the reader that reads layers reads them too.
 
 use crate::chunk::ChunkSource;
 use crate::error::LayerError;
@@ -21,12 +21,14 @@ impl std::fmt::Debug for Known {
     }
 }
 
-/// Takes the headers of a kept layer while it is read. What it cannot keep is not known next time; a merge never fails for it.
+/// Takes the headers of a kept layer while it is read. What it cannot keep is not known next time; a merge
+/// never fails for it.
 pub trait HeaderSink: Send {
     /// The next bytes.
     fn bytes(&mut self, bytes: &[u8]);
 
-    /// The layer was read to its verified end; without this call, what came is void. `unpacked_bytes` are its decoded bytes.
+    /// The layer was read to its verified end; without this call, what came is void. `unpacked_bytes` are its
+    /// decoded bytes.
     fn finish(self: Box<Self>, unpacked_bytes: u64);
 }
 

@@ -188,7 +188,8 @@ impl<S: LayerSource> Round<'_, '_, S> {
     }
 }
 
-/// What becomes of a link that a layer has nothing for: it goes on, perhaps through a symlink, or (`Err`) leads to nothing.
+/// What becomes of a link that a layer has nothing for: it goes on, perhaps through a symlink, or (`Err`)
+/// leads to nothing.
 fn pass_through(
     pass: &LayerPass,
     tree: &mut Tree,

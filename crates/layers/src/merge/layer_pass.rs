@@ -181,8 +181,8 @@ impl<'o, S: LayerSource> Round<'_, 'o, S> {
         Ok(pass)
     }
 
-    /// Holds one entry with its content. When there is no room, waits until the layer is the front, writes all that is held,
-    /// this entry with the rest of its content last, and gives the writer back.
+    /// Holds one entry with its content. When there is no room, waits until the layer is the front, writes
+    /// all that is held, this entry with the rest of its content last, and gives the writer back.
     fn hold(
         &self,
         layer: usize,
@@ -262,7 +262,8 @@ impl<'o, S: LayerSource> Round<'_, 'o, S> {
 }
 
 impl LayerPass {
-    /// Bytes that holding `piece` keeps alive besides those that are held already: a piece keeps the whole of its chunk.
+    /// Bytes that holding `piece` keeps alive besides those that are held already: a piece keeps the whole of
+    /// its chunk.
     fn keep_alive(&mut self, piece: &Piece) -> usize {
         if self.counted.as_ref().is_some_and(|counted| Arc::ptr_eq(counted, piece.chunk())) {
             return 0;

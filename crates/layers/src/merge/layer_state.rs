@@ -1,11 +1,13 @@
 //! One layer in the merge: what its records do to other layers, and what is known of its inodes.
 //!
-//! A layer may be registered while its earlier entries are already on their way out ("streaming"). A record that would
-//! change what is out is then a [`Stop::Conflict`]: the merge starts anew and reads this layer twice.
+//! A layer may be registered while its earlier entries are already on their way out ("streaming"). A record
+//! that would change what is out is then a [`Stop::Conflict`]: the merge starts anew and reads this layer
+//! twice.
 //!
-//! So is a directory at a path where the same layer put something else before: overlayfs shows the directory merged with
-//! what lower layers have there, so the first record must hide nothing, and what was told to other layers cannot be
-//! taken back. When its names are read first, a layer tells what its entries hide only at its end.
+//! So is a directory at a path where the same layer put something else before: overlayfs shows the directory
+//! merged with what lower layers have there, so the first record must hide nothing, and what was told to
+//! other layers cannot be taken back. When its names are read first, a layer tells what its entries hide only
+//! at its end.
 
 use std::hash::BuildHasher;
 
@@ -286,7 +288,8 @@ impl LayerState {
         }
     }
 
-    /// Directories that the layer marks and does not have itself: what lower layers have there decides what they are.
+    /// Directories that the layer marks and does not have itself: what lower layers have there decides what
+    /// they are.
     pub fn take_marked(&mut self, tree: &Tree) -> Vec<MarkedDirectory> {
         let mut marked = std::mem::take(&mut self.marked);
         marked.retain(|mark| {
@@ -296,8 +299,8 @@ impl LayerState {
         marked
     }
 
-    /// Tells that the parents of the entry at hand are directories. A directory in the place of a file of the same layer
-    /// can only be told by a layer whose names are read first.
+    /// Tells that the parents of the entry at hand are directories. A directory in the place of a file of the
+    /// same layer can only be told by a layer whose names are read first.
     fn tell_parents(&self, tree: &mut Tree, record: u32, event: Event) -> Result<(), Stop> {
         if self.deferred.is_some() {
             return Ok(());
@@ -372,7 +375,8 @@ impl LayerState {
         if !hidden || self.links.bound.contains(&node) { Err(Stop::Conflict) } else { Ok(()) }
     }
 
-    /// Resolves a link and notes what its header says of the inode. What is returned leads the paths below it.
+    /// Resolves a link and notes what its header says of the inode. What is returned leads the paths below
+    /// it.
     fn link(
         &mut self,
         tree: &mut Tree,
@@ -432,8 +436,8 @@ impl LayerState {
         attributes.is_none() || attributes == self.links.attributes.get(&content).copied()
     }
 
-    /// What this layer does to a higher layer's links whose target it does not have: takes the target away, replaces a
-    /// parent by a symlink that has to be followed, or nothing.
+    /// What this layer does to a higher layer's links whose target it does not have: takes the target away,
+    /// replaces a parent by a symlink that has to be followed, or nothing.
     pub(crate) fn passage(&self, tree: &Tree, target: NodeId) -> Passage {
         if self.rules.is_whiteout(target) {
             return Passage::Gone;

@@ -15,8 +15,8 @@ impl Writer<'_> {
     }
 }
 
-/// Warnings of marks below what is no directory, when all layers are in the tree; as far as it can still be told: what later
-/// layers did hides it.
+/// Warnings of marks below what is no directory, when all layers are in the tree; as far as it can still be
+/// told: what later layers did hides it.
 pub fn warnings_of_marks(tree: &Tree, marked: Vec<MarkedDirectory>) -> impl Iterator<Item = Warning> {
     marked.into_iter().filter_map(|mark| {
         let kind = what_is_marked(tree, mark)?;

@@ -9,7 +9,8 @@ pub struct Options {
     pub truncate: Vec<String>,
     /// A pattern that matches nothing is an error.
     pub strict: bool,
-    /// A path below a lower layer's symlink goes through the link; every layer is then read once more, for its names.
+    /// A path below a lower layer's symlink goes through the link; every layer is then read once more, for
+    /// its names.
     pub follow_symlinked_parents: bool,
     /// The lowest layers that are kept; the result then goes on top of them.
     pub base_layers: usize,

@@ -63,7 +63,8 @@ impl Scheduler {
         }
     }
 
-    /// Asks for room to hold `bytes` more; `false` tells that the layer is the front and should write instead.
+    /// Asks for room to hold `bytes` more; `false` tells that the layer is the front and should write
+    /// instead.
     pub(super) fn reserve(&self, layer: usize, pass: &mut LayerPass, bytes: usize) -> Result<bool, Stop> {
         let mut state = lock(&self.state);
         state.held += bytes;

@@ -23,9 +23,9 @@ pub trait LayerSource: Sync {
         Ok(None)
     }
 
-    /// Whether the bytes that a layer gave were not its own, although they are wrong now: a connection or a cache changed them.
-    /// Asked when a round ends with an error of that layer. If so, the round is made again, and the source reads with care from
-    /// now on; it never says so twice.
+    /// Whether the bytes that a layer gave were not its own, although they are wrong now: a connection or a
+    /// cache changed them. Asked when a round ends with an error of that layer. If so, the round is made
+    /// again, and the source reads with care from now on; it never says so twice.
     fn misread(&self, _layer: usize, _cause: &LayerError) -> bool {
         false
     }

@@ -3,7 +3,8 @@
 use crate::error::{BoxError, Error, LayerError};
 use crate::layer::LinkedSymlinks;
 
-/// Why somebody stops. What concerns no layer in particular, or another than the one at hand, is [`Stop::Failed`].
+/// Why somebody stops. What concerns no layer in particular, or another than the one at hand, is
+/// [`Stop::Failed`].
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// Another thread gave the reason.

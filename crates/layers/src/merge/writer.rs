@@ -1,9 +1,10 @@
-//! Writing what survives, in the order of the result: highest layer first, each layer in the order of its archive.
+//! Writing what survives, in the order of the result: highest layer first, each layer in the order of its
+//! archive.
 //!
 //! Where in the result a thing stands depends on the layers alone:
 //! - an entry whose name survives stands where its record stood; links of higher layers to it follow it;
-//! - content whose own name is hidden, but which other names still want, stands behind the rest of its layer under the
-//!   first of them;
+//! - content whose own name is hidden, but which other names still want, stands behind the rest of its layer
+//!   under the first of them;
 //! - directories that nobody named, and whiteouts above a kept base, come last, sorted by path.
 
 use std::sync::Mutex;
@@ -259,7 +260,8 @@ impl<'o> Writer<'o> {
             }
         }
         let mut header = group.clone();
-        // Whoever makes the link changes the owner, which takes the capability away (`docs/layer-semantics.md#rule-12`).
+        // Whoever makes the link changes the owner, which takes the capability away
+        // (`docs/layer-semantics.md#rule-12`).
         header.records.0.retain(|record| record.key == CAPABILITY);
         self.fresh(&encode(&header, path, Kind::HardLink, target, 0))
     }
@@ -286,7 +288,8 @@ impl<'o> Writer<'o> {
             }
             LinkTarget::Here(content) => content,
         };
-        // A layer that streams learns of an inode only at its first link, when the content may be out already.
+        // A layer that streams learns of an inode only at its first link, when the content may be out
+        // already.
         let mut inode = state.links.inodes.remove(&content).unwrap_or_default();
         if let (None, Some(first)) = (inode.written, inode.first)
             && !state.in_base

@@ -11,7 +11,8 @@ pub(super) fn number(field: &[u8]) -> Option<i64> {
     let text = field.iter().position(|byte| *byte == 0).map_or(field, |end| &field[..end]);
     let text = text.trim_ascii();
     if text.is_empty() {
-        // Some writers begin a field with NULs; what follows would be lost silently, so it has to be empty too.
+        // Some writers begin a field with NULs; what follows would be lost silently, so it has to be empty
+        // too.
         return field.iter().all(|byte| matches!(byte, 0 | b' ')).then_some(0);
     }
     text.iter().try_fold(0_i64, |value, digit| match digit {
@@ -42,8 +43,8 @@ pub(super) fn string(field: &[u8]) -> &[u8] {
     field.iter().position(|byte| *byte == 0).map_or(field, |end| &field[..end])
 }
 
-/// The sum of a header's bytes with the checksum field taken as blanks, as unsigned and as signed bytes: old writers
-/// used either.
+/// The sum of a header's bytes with the checksum field taken as blanks, as unsigned and as signed bytes: old
+/// writers used either.
 pub(super) fn checksums(block: &[u8; BLOCK]) -> (i64, i64) {
     let mut unsigned = 0_i64;
     let mut high = 0_i64;

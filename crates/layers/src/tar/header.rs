@@ -47,7 +47,8 @@ pub struct Time {
 }
 
 impl Time {
-    /// Parses a PAX time: decimal seconds with an optional sign and fraction; digits past the nanosecond are cut.
+    /// Parses a PAX time: decimal seconds with an optional sign and fraction; digits past the nanosecond are
+    /// cut.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let (negative, digits) = match text.strip_prefix(b"-") {
             Some(digits) => (true, digits),

@@ -1,7 +1,8 @@
-//! The tar codec: every dialect that a layer may be written in, read as a stream of records; ustar with PAX written.
+//! The tar codec: every dialect that a layer may be written in, read as a stream of records; ustar with PAX
+//! written.
 //!
-//! It is our own because the common ones split PAX values at newlines, pass global headers through as entries, and refuse
-//! names that a layer may hold. Names, link targets and PAX values are bytes throughout.
+//! It is our own because the common ones split PAX values at newlines, pass global headers through as
+//! entries, and refuse names that a layer may hold. Names, link targets and PAX values are bytes throughout.
 //! Sources: POSIX.1-2017 `pax`, the GNU tar manual ("Basic Tar Format", "Storing Sparse Files").
 
 mod field;

@@ -40,8 +40,8 @@ impl Meter {
 /// A stream of tar records over a layer's chunks.
 ///
 /// # Guarantees
-/// Content is handed out as [`Piece`]s of the decoder's own buffers. The stream is read to its end, also past the tar
-/// trailer, because digests cover all of it.
+/// Content is handed out as [`Piece`]s of the decoder's own buffers. The stream is read to its end, also past
+/// the tar trailer, because digests cover all of it.
 pub struct TarReader<S> {
     source: S,
     layer: u32,
@@ -96,7 +96,8 @@ impl<S: ChunkSource> TarReader<S> {
         self.chunk.offset + self.at as u64 - self.pushback.len() as u64
     }
 
-    /// Reads the next record's header; its own blocks go to `raw`. `None` at the end of a stream that is whole.
+    /// Reads the next record's header; its own blocks go to `raw`. `None` at the end of a stream that is
+    /// whole.
     ///
     /// # Errors
     /// See [`LayerError`]; the stream cannot be read on after one.
@@ -142,7 +143,8 @@ impl<S: ChunkSource> TarReader<S> {
                     match fields.kind {
                         b'x' => special.pax = Some(records()?),
                         b'g' => {
-                            // Runtimes ignore it, and forget what stood before it (`docs/layer-semantics.md#rule-3`).
+                            // Runtimes ignore it, and forget what stood before it
+                            // (`docs/layer-semantics.md#rule-3`).
                             self.ignored_global |= records()?.0.iter().any(|record| record.key != b"comment");
                             special = Special::default();
                             continue;
@@ -456,8 +458,9 @@ impl<S: ChunkSource> TarReader<S> {
         }
     }
 
-    /// Passes over the data of a hard link (`docs/layer-semantics.md#rule-4`). Runtimes take a header that stands right behind the
-    /// link for one, whatever size the link declares, so data is looked for only where no header stands.
+    /// Passes over the data of a hard link (`docs/layer-semantics.md#rule-4`). Runtimes take a header that
+    /// stands right behind the link for one, whatever size the link declares, so data is looked for only
+    /// where no header stands.
     fn skip_link_data(&mut self) -> Result<(), LayerError> {
         let declared = std::mem::take(&mut self.link_data);
         if declared == 0 {

@@ -58,8 +58,8 @@ impl SparseMap {
         Ok(())
     }
 
-    /// Takes the stretches of an old GNU header (`at` 386, 4 slots) or of its extension block (`at` 0, 21 slots); tells
-    /// whether another extension block follows.
+    /// Takes the stretches of an old GNU header (`at` 386, 4 slots) or of its extension block (`at` 0, 21
+    /// slots); tells whether another extension block follows.
     pub(super) fn take_gnu(&mut self, block: &[u8; BLOCK], extension: bool) -> Result<bool, &'static str> {
         let (at, slots, flag) = if extension { (0, 21, 504) } else { (386, 4, 482) };
         for slot in block[at..at + slots * 24].chunks_exact(24) {
@@ -83,8 +83,8 @@ impl SparseMap {
             .ok_or("sparse size holds no number")
     }
 
-    /// Parses the decimal lines that stand in front of the content in version 1.0: a count, then offsets and lengths.
-    /// `None` while lines are missing.
+    /// Parses the decimal lines that stand in front of the content in version 1.0: a count, then offsets and
+    /// lengths. `None` while lines are missing.
     pub(super) fn parse_lines(text: &[u8], size: u64) -> Result<Option<Self>, &'static str> {
         let mut numbers = text.split_inclusive(|byte| *byte == b'\n').map(|line| {
             let digits = line.strip_suffix(b"\n")?;
@@ -103,7 +103,8 @@ impl SparseMap {
         Ok(Some(map))
     }
 
-    /// Finds the sparse form of a PAX entry and takes its `GNU.sparse.*` records out, with the real name if there is one.
+    /// Finds the sparse form of a PAX entry and takes its `GNU.sparse.*` records out, with the real name if
+    /// there is one.
     pub(super) fn from_records(records: &mut Records) -> Result<Option<Found>, &'static str> {
         if !records.0.iter().any(|record| record.key.starts_with(b"GNU.sparse.")) {
             return Ok(None);

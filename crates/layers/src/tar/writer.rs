@@ -11,7 +11,8 @@ pub const TRAILER: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 const OCTAL_7: u64 = 0o7_777_777;
 const OCTAL_11: u64 = 0o77_777_777_777;
 
-/// The blocks of `header` as an entry named `path`, of type `kind`, with link target `link` and `size` bytes of content.
+/// The blocks of `header` as an entry named `path`, of type `kind`, with link target `link` and `size` bytes
+/// of content.
 #[must_use]
 pub fn encode(header: &Header, path: &[u8], kind: Kind, link: &[u8], size: u64) -> Vec<u8> {
     let mut name = path.to_vec();
@@ -104,8 +105,8 @@ pub fn empty_files<'a>(names: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     tar
 }
 
-/// The block of a plain entry owned by root, dated at the epoch: for archives made by hand. `kind` is the type byte; names
-/// longer than ustar takes get PAX records.
+/// The block of a plain entry owned by root, dated at the epoch: for archives made by hand. `kind` is the
+/// type byte; names longer than ustar takes get PAX records.
 #[must_use]
 pub fn simple_header(name: &[u8], kind: u8, mode: u32, size: u64) -> Vec<u8> {
     let kind = if kind == b'5' { Kind::Directory } else { Kind::Regular };

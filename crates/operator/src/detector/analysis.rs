@@ -1,7 +1,7 @@
 //! Reading layers: a worker in the operator's own namespace, once a digest, a few at once.
 //!
-//! The Job is named from the image: a restarted operator finds it again. What it leaves is bounded by Kubernetes to 4 KiB, is
-//! believed only of a pod that our Job controls, and is clamped before it is kept.
+//! The Job is named from the image: a restarted operator finds it again. What it leaves is bounded by
+//! Kubernetes to 4 KiB, is believed only of a pod that our Job controls, and is clamped before it is kept.
 
 use std::sync::Arc;
 use std::time::Duration;

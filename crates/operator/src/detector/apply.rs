@@ -1,7 +1,7 @@
 //! Doing what a round decided.
 //!
-//! Order: a policy's status, with what is paid, is written before anything that it pays for is made. What a call answers is
-//! known to the next round at once, before the watch tells it.
+//! Order: a policy's status, with what is paid, is written before anything that it pays for is made. What a
+//! call answers is known to the next round at once, before the watch tells it.
 
 use std::sync::Arc;
 
@@ -212,7 +212,8 @@ impl Applier {
         Ok(())
     }
 
-    /// What has to be true at the last moment: nobody signed the image meanwhile, and a tag that is to be moved stands.
+    /// What has to be true at the last moment: nobody signed the image meanwhile, and a tag that is to be
+    /// moved stands.
     async fn is_still_right(&self, start: &Start) -> bool {
         match self.inspectors.is_signed(&start.image).await {
             Ok(false) => {}

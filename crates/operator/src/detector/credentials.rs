@@ -1,4 +1,5 @@
-//! The platform's credentials: secrets of type `kubernetes.io/dockerconfigjson` in the operator's own namespace.
+//! The platform's credentials: secrets of type `kubernetes.io/dockerconfigjson` in the operator's own
+//! namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! Watches, and the small records that they leave.
 //!
-//! What a watch brings is turned into a record at once and dropped: a pod of 20 kB leaves some 400 bytes. Owners are watched
-//! by their metadata alone.
+//! What a watch brings is turned into a record at once and dropped: a pod of 20 kB leaves some 400 bytes.
+//! Owners are watched by their metadata alone.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -158,7 +158,8 @@ const NAMESPACES: Feed<PartialObjectMeta<Namespace>> = Feed {
     },
 };
 
-/// Owners of six kinds share a map; one that a broken watch missed stays until its pods are gone, and harms nobody.
+/// Owners of six kinds share a map; one that a broken watch missed stays until its pods are gone, and harms
+/// nobody.
 fn owners<K>(name: &'static str) -> Feed<PartialObjectMeta<K>>
 where
     K: Resource,

@@ -1,7 +1,7 @@
 //! Reading an image's manifest and config, once for ever, at a pace.
 //!
-//! What a failure says decides when it is tried again: that is kept in the report, with growing waits, so that neither a
-//! restart nor a policy's change asks a registry anew.
+//! What a failure says decides when it is tried again: that is kept in the report, with growing waits, so
+//! that neither a restart nor a policy's change asks a registry anew.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -91,7 +91,8 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
         let known = reports.get(key).map(Vec::as_slice).unwrap_or_default();
         let mut one = Facts::of(known.iter().map(|report| &***report));
         if let Some(reading) = readings.get(key) {
-            // A report that couldn't be written is written in a later round, without asking the registry again.
+            // A report that couldn't be written is written in a later round, without asking the registry
+            // again.
             if matches!(reading, Reading::Read(inspection) if one.inspection.as_ref() != Some(inspection)) {
                 kept.insert(key.clone(), reading.clone());
             }
@@ -305,7 +306,8 @@ fn report_work(
         for report in all {
             let namespace = report.metadata.namespace.as_deref().unwrap_or_default();
             let outcome = decision.images.get(key);
-            // An image that no policy matches any more is nobody's: its report goes as that of an unused one does.
+            // An image that no policy matches any more is nobody's: its report goes as that of an unused one
+            // does.
             let using = uses
                 .get(&(key.clone(), namespace))
                 .filter(|_| outcome.is_some_and(|outcome| !outcome.policies.is_empty()));

@@ -83,7 +83,8 @@ impl Shared {
     }
 }
 
-/// Puts an object into a map, unless the map has a newer version: what was written is known before the watch tells it.
+/// Puts an object into a map, unless the map has a newer version: what was written is known before the watch
+/// tells it.
 pub(super) fn put<K, I>(map: &mut HashMap<I, Arc<K>>, key: I, object: Arc<K>)
 where
     K: Resource,

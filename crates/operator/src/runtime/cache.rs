@@ -1,7 +1,8 @@
 //! A cache of one kind of objects, filled by a watch.
 //!
-//! Guarantees: an object that can't be read as its type fails alone ([`Tolerant`]); a list is read in pages whose size bounds
-//! what is in memory at once, whatever the objects hold; what nobody reads is dropped before it is kept.
+//! Guarantees: an object that can't be read as its type fails alone ([`Tolerant`]); a list is read in pages
+//! whose size bounds what is in memory at once, whatever the objects hold; what nobody reads is dropped
+//! before it is kept.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -18,8 +19,8 @@ use tokio::task::JoinHandle;
 
 use super::tolerant::Tolerant;
 
-/// Objects of one page of a list. The API server takes objects of up to 1.5 MB, and reading a page takes some three times
-/// its bytes: so a page of the largest stays below 40 MB, and 1,000 jobs are listed in a second.
+/// Objects of one page of a list. The API server takes objects of up to 1.5 MB, and reading a page takes some
+/// three times its bytes: so a page of the largest stays below 40 MB, and 1,000 jobs are listed in a second.
 const PAGE: u32 = 8;
 
 /// A cache, and the task that fills it.

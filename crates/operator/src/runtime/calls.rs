@@ -104,7 +104,8 @@ impl Calls {
         Self { client, leadership, metrics, limit }
     }
 
-    /// The client itself, for watches and for what is of the cluster; calls go through [`Calls::read`] and [`Calls::write`].
+    /// The client itself, for watches and for what is of the cluster; calls go through [`Calls::read`] and
+    /// [`Calls::write`].
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
     }
@@ -182,7 +183,8 @@ impl Calls {
         self.write("write status", ("patch", kind), call).await
     }
 
-    /// Deletes an object and what it owns, if it is still the same one. One that is gone already is a success.
+    /// Deletes an object and what it owns, if it is still the same one. One that is gone already is a
+    /// success.
     pub(crate) async fn delete<K>(
         &self,
         kind: &'static str,

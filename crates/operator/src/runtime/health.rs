@@ -1,7 +1,7 @@
 //! `/livez`, `/readyz` and `/metrics`.
 //!
-//! Live: the process' own loop ticks. Ready: caches are synced, or it stands by; a standby that were not ready would hold up
-//! a rolling update for ever.
+//! Live: the process' own loop ticks. Ready: caches are synced, or it stands by; a standby that were not
+//! ready would hold up a rolling update for ever.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};

@@ -1,5 +1,5 @@
-//! Metrics of the process and its controllers. Names mirror controller-runtime's with our prefix; no label holds the name of
-//! an image, a pod or an object.
+//! Metrics of the process and its controllers. Names mirror controller-runtime's with our prefix; no label
+//! holds the name of an image, a pod or an object.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;

@@ -1,7 +1,7 @@
 //! The loop of a controller: takes objects from a queue and reconciles them, a bounded number at once.
 //!
-//! Guarantees: no object is reconciled twice at once; a reconcile that panics ends alone and is counted; after `stop` nothing
-//! new is taken and what runs is waited for.
+//! Guarantees: no object is reconciled twice at once; a reconcile that panics ends alone and is counted;
+//! after `stop` nothing new is taken and what runs is waited for.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -59,7 +59,8 @@ impl ReconcileError {
     }
 }
 
-/// Runs until `stop`. `reconcile` gets each object that is due, `gone` is told when one of them isn't there any more.
+/// Runs until `stop`. `reconcile` gets each object that is due, `gone` is told when one of them isn't there
+/// any more.
 pub(crate) async fn run<K, Reconcile, Running>(
     store: Store<Tolerant<K>>,
     queued: Queued<K>,

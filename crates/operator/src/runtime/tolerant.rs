@@ -1,10 +1,12 @@
 //! An object of the cluster that may not be what its type says.
 //!
-//! A list or a watch is read as a whole: one object that can't be read as its type would otherwise take all the others with
-//! it, for ever. So each is read for itself: what can't be read keeps its identity and says why.
+//! A list or a watch is read as a whole: one object that can't be read as its type would otherwise take all
+//! the others with it, for ever. So each is read for itself: what can't be read keeps its identity and says
+//! why.
 //!
-//! What nobody here reads is dropped before the typed value is made: managed fields, and annotations that aren't ours. Both
-//! are the writer's to fill, up to a quarter of a megabyte, and managed fields hold times that no type of ours has to take.
+//! What nobody here reads is dropped before the typed value is made: managed fields, and annotations that
+//! aren't ours. Both are the writer's to fill, up to a quarter of a megabyte, and managed fields hold times
+//! that no type of ours has to take.
 
 use std::borrow::Cow;
 use std::sync::Arc;

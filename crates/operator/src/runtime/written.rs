@@ -7,7 +7,8 @@ use kube::Resource;
 
 use super::tolerant::Tolerant;
 
-/// Newest versions of objects that were written, by uid. May be lost at any time: a restart only repeats reads.
+/// Newest versions of objects that were written, by uid. May be lost at any time: a restart only repeats
+/// reads.
 #[derive(Debug)]
 pub(crate) struct Written<K>(Mutex<HashMap<String, Arc<K>>>);
 

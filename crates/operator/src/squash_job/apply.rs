@@ -24,8 +24,8 @@ pub(super) enum Created {
 }
 
 impl Context {
-    /// Creates the Job of an attempt. That one exists is a success if it is what would have been made: an operator that ended
-    /// between two writes made it, or somebody who wanted the same.
+    /// Creates the Job of an attempt. That one exists is a success if it is what would have been made: an
+    /// operator that ended between two writes made it, or somebody who wanted the same.
     pub(super) async fn create_worker(
         &self,
         job: &ImageSquashJob,
@@ -59,7 +59,8 @@ impl Context {
         Ok(Created::There(uid))
     }
 
-    /// Deletes a Job that calls itself this job's and isn't what the operator makes. One that doesn't is left alone.
+    /// Deletes a Job that calls itself this job's and isn't what the operator makes. One that doesn't is left
+    /// alone.
     async fn remove_impostor(&self, job: &ImageSquashJob, found: &Job) -> Result<(), CallError> {
         if owner_of_job(found) != job.metadata.uid.as_deref() {
             return Ok(());

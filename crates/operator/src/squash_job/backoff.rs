@@ -1,7 +1,8 @@
 //! How long a job waits after a failed attempt.
 //!
-//! The wait is a function of the job's uid and its number of failures, both durable: an operator that restarts computes
-//! nothing anew and starts no stampede, and jobs that failed together (a registry was down) don't come back together.
+//! The wait is a function of the job's uid and its number of failures, both durable: an operator that
+//! restarts computes nothing anew and starts no stampede, and jobs that failed together (a registry was down)
+//! don't come back together.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;

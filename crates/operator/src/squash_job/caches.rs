@@ -72,7 +72,8 @@ impl Caches {
     }
 }
 
-/// Queues the job that a worker's Job or pod says it is for: a hint only, which wakes that job and proves nothing.
+/// Queues the job that a worker's Job or pod says it is for: a hint only, which wakes that job and proves
+/// nothing.
 fn about<K: Resource + Clone>(queue: &Queue<ImageSquashJob>) -> impl Fn(&Tolerant<K>) + Send + 'static {
     let queue = queue.clone();
     move |object| {

@@ -41,7 +41,8 @@ pub(super) struct Context {
     pub(super) idle: Idle,
     /// Namespaces of the Jobs that are known to be the operator's own, by uid.
     pub(super) own: Mutex<HashMap<String, String>>,
-    /// Uids of jobs that were let in and whose status doesn't say so yet. May be lost: a restart only repeats reads.
+    /// Uids of jobs that were let in and whose status doesn't say so yet. May be lost: a restart only repeats
+    /// reads.
     pub(super) reserved: Mutex<HashSet<String>>,
 }
 
@@ -116,7 +117,8 @@ impl Context {
         jobs.into_iter().filter(|job| uids.contains(&job.uid())).collect()
     }
 
-    /// Namespaces of the operator's own worker pods that still end though their job holds no place any more, or is gone.
+    /// Namespaces of the operator's own worker pods that still end though their job holds no place any more,
+    /// or is gone.
     fn lingering(&self, jobs: &[Arc<ImageSquashJob>]) -> Vec<String> {
         let held: HashSet<&str> = jobs
             .iter()

@@ -1,11 +1,12 @@
 //! What to do about one job now: the next status and at most one action, from what was observed.
 //!
-//! A pure function of its arguments, the time among them. Everything that must survive a restart is in the status or in
-//! the names of children, so that a decision is the same in a process that has just started.
+//! A pure function of its arguments, the time among them. Everything that must survive a restart is in the
+//! status or in the names of children, so that a decision is the same in a process that has just started.
 //!
-//! The way of a job: `Queued` -> (place granted) -> source resolved -> worker started -> `Running` -> ended. An attempt that
-//! fails gives its place back and waits `Retrying`. Ends that were reached count before everything that would stop the job:
-//! a result that is in the registry is never reported as suspended or late.
+//! The way of a job: `Queued` -> (place granted) -> source resolved -> worker started -> `Running` -> ended.
+//! An attempt that fails gives its place back and waits `Retrying`. Ends that were reached count before
+//! everything that would stop the job: a result that is in the registry is never reported as suspended or
+//! late.
 
 mod draft;
 mod follow;
@@ -32,7 +33,8 @@ pub(crate) const QUEUE_POLL: Duration = Duration::from_secs(30);
 const SCHEDULING_SECONDS: i64 = 5;
 /// Progress is written when it passes a multiple of this: four writes for a job, whatever its length.
 const PROGRESS_STEP: i32 = 20;
-/// A sidecar that runs on after the worker keeps the pod from its end; the worker's log stays readable for this long.
+/// A sidecar that runs on after the worker keeps the pod from its end; the worker's log stays readable for
+/// this long.
 const SIDECAR_SECONDS: i64 = 30;
 
 /// What is written when all is done, and when to look again.
@@ -49,8 +51,8 @@ pub(crate) struct Report {
 pub(crate) enum Action {
     /// Nothing.
     None(Report),
-    /// Report this first, then read the source's manifest and decide again with what came of it. An operator that finds the
-    /// report there did not come back from reading: the source is then the worker's to read.
+    /// Report this first, then read the source's manifest and decide again with what came of it. An operator
+    /// that finds the report there did not come back from reading: the source is then the worker's to read.
     Resolve(Box<Plan>, Report),
     /// Create the worker's Job.
     Start(Box<Start>),

@@ -1,7 +1,8 @@
 //! The last that was seen of workers' pods that are gone.
 //!
-//! A drained pod lives on for as little as a second, less than a turn may take; what it left is in the event of its deletion
-//! and nowhere else. May be lost at any time: the attempt is then `WorkerLost` instead of `WorkerEvicted`, and retried too.
+//! A drained pod lives on for as little as a second, less than a turn may take; what it left is in the event
+//! of its deletion and nowhere else. May be lost at any time: the attempt is then `WorkerLost` instead of
+//! `WorkerEvicted`, and retried too.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,7 @@
 //! Since when a worker's figures have not changed.
 //!
-//! Kept in memory: an operator that starts begins to count anew, so that its own absence is never taken for a worker's.
+//! Kept in memory: an operator that starts begins to count anew, so that its own absence is never taken for a
+//! worker's.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};

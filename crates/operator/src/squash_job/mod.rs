@@ -1,14 +1,15 @@
 //! ImageSquashJob: one squash of one image, carried out by a worker's `batch/v1` Job for each attempt.
 //!
-//! Expected flow: [`caches`] keep ImageSquashJobs, worker Jobs and worker pods, and queue the ImageSquashJob that each change
-//! is about; [`reconcile`] takes them: [`observe`] -> [`decide`] -> [`build`] -> [`apply`] -> report.
+//! Expected flow: [`caches`] keep ImageSquashJobs, worker Jobs and worker pods, and queue the ImageSquashJob
+//! that each change is about; [`reconcile`] takes them: [`observe`] -> [`decide`] -> [`build`] -> [`apply`]
+//! -> report.
 //!
-//! Guarantees: no reconcile before all three caches are synced, so that a restarted operator doesn't take a running worker for
-//! a missing one; none without a valid lease.
+//! Guarantees: no reconcile before all three caches are synced, so that a restarted operator doesn't take a
+//! running worker for a missing one; none without a valid lease.
 //!
-//! Where to look: why a job has its reason, [`decide`] and [`outcome`]; who may start, [`places`]; what a worker's pod looks
-//! like, [`build`]; what is believed of what workers and tenants write,
-//! [`world`] and [`testimony`].
+//! Where to look: why a job has its reason, [`decide`] and [`outcome`]; who may start, [`places`]; what a
+//! worker's pod looks like, [`build`]; what is believed of what workers and tenants write, [`world`] and
+//! [`testimony`].
 
 mod apply;
 mod backoff;

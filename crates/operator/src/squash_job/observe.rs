@@ -89,8 +89,8 @@ fn is_over(job: &ImageSquashJob) -> bool {
     failure.attempt >= worker.attempt
 }
 
-/// The Job of the attempt that the status knows, with its number: the one with the uid that the API server gave when it was
-/// made. A Job of that name and another uid is somebody else's.
+/// The Job of the attempt that the status knows, with its number: the one with the uid that the API server
+/// gave when it was made. A Job of that name and another uid is somebody else's.
 async fn worker_job(
     context: &Context,
     job: &ImageSquashJob,
@@ -117,7 +117,8 @@ async fn worker_job(
     Ok(found.filter(known).map(|object| (Arc::new(object), worker.attempt)))
 }
 
-/// Pods of this job's workers, of the current attempt and of earlier ones: by the chain of controllers, in its namespace.
+/// Pods of this job's workers, of the current attempt and of earlier ones: by the chain of controllers, in
+/// its namespace.
 fn pods_of(
     context: &Context,
     job: &ImageSquashJob,
@@ -138,7 +139,8 @@ fn pods_of(
         .collect()
 }
 
-/// The API server's words to the Job controller, where it makes no pod of a Job. What can't be asked for isn't known.
+/// The API server's words to the Job controller, where it makes no pod of a Job. What can't be asked for
+/// isn't known.
 async fn pod_refused(
     context: &Context,
     namespace: &str,

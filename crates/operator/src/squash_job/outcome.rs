@@ -1,7 +1,8 @@
 //! How an attempt ended, from the pod, its container and the Job, each of which may be missing.
 //!
-//! Order of belief: the worker's own termination message; then what the kernel, the node and the cluster say; then the exit
-//! code; then the Job alone. The message comes first because a worker that was told to end (exit 143) may have finished.
+//! Order of belief: the worker's own termination message; then what the kernel, the node and the cluster say;
+//! then the exit code; then the Job alone. The message comes first because a worker that was told to end
+//! (exit 143) may have finished.
 
 use unbloat_api::Reason;
 use unbloat_contract::worker::{CONTRACT_VERSION, Outcome, is_readable};

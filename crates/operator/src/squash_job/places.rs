@@ -1,8 +1,8 @@
-//! Which waiting jobs may start: a fair turn for each namespace, then the oldest first, within the limits of the cluster and of
-//! each namespace.
+//! Which waiting jobs may start: a fair turn for each namespace, then the oldest first, within the limits of
+//! the cluster and of each namespace.
 //!
-//! Decided over the whole store at once, so that the answer is the same whichever job asks. What the store doesn't show yet
-//! (a job that was let in a moment ago) is passed in as reserved.
+//! Decided over the whole store at once, so that the answer is the same whichever job asks. What the store
+//! doesn't show yet (a job that was let in a moment ago) is passed in as reserved.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -34,8 +34,8 @@ pub(crate) fn wants_place(job: &ImageSquashJob, now: Timestamp) -> bool {
 
 /// The jobs that may start now, in addition to those that hold a place or are reserved.
 ///
-/// `lingering` has the namespace of each worker pod that still ends though its job holds no place any more: it takes one
-/// until it is gone.
+/// `lingering` has the namespace of each worker pod that still ends though its job holds no place any more:
+/// it takes one until it is gone.
 pub(crate) fn grants<'a>(
     jobs: impl IntoIterator<Item = &'a ImageSquashJob>,
     reserved: &HashSet<String>,
@@ -90,8 +90,9 @@ fn started_in_vain(job: &ImageSquashJob) -> i32 {
 
 /// Whether a namespace that holds some places may have another one of those that are free.
 ///
-/// Where no namespace may have all places, it holds less than are free: two that take what they can leave one for a third, and
-/// that one for a fourth. What a namespace doesn't give back soon, because its registry doesn't answer, keeps nobody else out.
+/// Where no namespace may have all places, it holds less than are free: two that take what they can leave one
+/// for a third, and that one for a fourth. What a namespace doesn't give back soon, because its registry
+/// doesn't answer, keeps nobody else out.
 fn may_hold_another(holds: usize, free: usize, limits: Concurrency) -> bool {
     let shared = limits.per_namespace < limits.global;
     holds < limits.per_namespace && (!shared || holds < free)

@@ -11,8 +11,8 @@ use unbloat_oci::Reference;
 use crate::config::{Config, Overrides};
 use crate::quantity::{self, thousandths};
 
-/// Fewer bytes than this and the codecs' windows, the buffers of a transfer and the process itself do not fit: the kernel
-/// would end the worker with the reason that it reached its limit.
+/// Fewer bytes than this and the codecs' windows, the buffers of a transfer and the process itself do not
+/// fit: the kernel would end the worker with the reason that it reached its limit.
 pub(crate) const MEMORY_FLOOR: u64 = 128 << 20;
 
 /// What a valid job comes to. Only [`plan`] makes one.

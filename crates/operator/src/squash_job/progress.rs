@@ -11,7 +11,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// A progress document has some 300 bytes; whatever listens on a pod's address may not fill our memory.
 const MOST_BYTES: usize = 16 << 10;
 
-/// Plain HTTP to pods of the cluster's own network. What comes back is shown to people and never decided upon.
+/// Plain HTTP to pods of the cluster's own network. What comes back is shown to people and never decided
+/// upon.
 #[derive(Clone, Debug)]
 pub(super) struct ProgressClient {
     http: reqwest::Client,

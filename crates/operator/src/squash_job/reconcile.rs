@@ -37,7 +37,8 @@ pub(super) async fn reconcile(
     reconcile_readable(&job, &context).await
 }
 
-/// Gives back what was reserved when the reconcile is over, also by a panic: what the job holds then is in its status.
+/// Gives back what was reserved when the reconcile is over, also by a panic: what the job holds then is in
+/// its status.
 struct Settled<'a> {
     context: &'a Context,
     uid: &'a str,
@@ -72,7 +73,8 @@ async fn reconcile_readable(job: &Arc<ImageSquashJob>, context: &Context) -> Res
     let observed = observe(context, job, now).await?;
     match decide(&observed, &context.config, now) {
         Action::Resolve(plan, report) => {
-            // Said before anything is fetched: an operator that doesn't survive it leaves this source to its worker.
+            // Said before anything is fetched: an operator that doesn't survive it leaves this source to its
+            // worker.
             let Some(job) = write_status(context, job, &report.status).await? else {
                 return Ok(Requeue::await_change());
             };
@@ -92,7 +94,8 @@ async fn carry_out(
 ) -> Result<Requeue, ReconcileError> {
     let report = match action {
         Action::None(report) => report,
-        // Decided with a resolution, it isn't asked for again; if it were, the next reconcile would start over.
+        // Decided with a resolution, it isn't asked for again; if it were, the next reconcile would start
+        // over.
         Action::Resolve(_, report) => {
             return Ok(report.next.map_or_else(Requeue::await_change, Requeue::requeue));
         }
@@ -122,7 +125,8 @@ async fn carry_out(
     Ok(next.map_or_else(Requeue::await_change, Requeue::requeue))
 }
 
-/// Writes the status and the event, and wakes who waited for the place. `None` if the job is gone, and its children with it.
+/// Writes the status and the event, and wakes who waited for the place. `None` if the job is gone, and its
+/// children with it.
 async fn write_status(
     context: &Context,
     job: &Arc<ImageSquashJob>,

@@ -1,7 +1,8 @@
 //! Reading a source's manifest: its digest, and whether there is anything to do.
 //!
-//! Only at registries that the platform has listed, without credentials, and bounded: few at once, small documents, one in
-//! memory at a time. Whatever goes wrong is the worker's to say, which has the credentials and the way.
+//! Only at registries that the platform has listed, without credentials, and bounded: few at once, small
+//! documents, one in memory at a time. Whatever goes wrong is the worker's to say, which has the credentials
+//! and the way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,11 @@ use super::plan::Plan;
 use super::world::{Resolution, SourceFacts};
 use crate::config::Config;
 
-/// A job waits in its place while its source is resolved: a registry that is slow is left to the worker, which has time.
+/// A job waits in its place while its source is resolved: a registry that is slow is left to the worker,
+/// which has time.
 const LIMIT: Duration = Duration::from_secs(20);
-/// Largest sum of sizes that is believed of a manifest, in bytes: the status takes no more than JSON holds exactly.
+/// Largest sum of sizes that is believed of a manifest, in bytes: the status takes no more than JSON holds
+/// exactly.
 const MOST_STATED: i64 = 1 << 52;
 /// Manifests of an index that are read; what has more isn't examined for flatness.
 const MOST_MANIFESTS: usize = 32;

@@ -1,8 +1,8 @@
 //! What a worker says, held against what it was told to do.
 //!
-//! A worker's pod runs in the namespace of the job, where others may run pods too. So its words are a claim: the operator
-//! itself knows the target and, where it was pinned, the source; numbers have bounds; a text is shown as plain text. What
-//! can't be true is no result.
+//! A worker's pod runs in the namespace of the job, where others may run pods too. So its words are a claim:
+//! the operator itself knows the target and, where it was pinned, the source; numbers have bounds; a text is
+//! shown as plain text. What can't be true is no result.
 
 use unbloat_api::Reason;
 use unbloat_api::condition::MESSAGE_LIMIT;
@@ -14,7 +14,8 @@ use super::world::{AttemptFailure, Ended};
 
 /// Most layers that an image has: a manifest of 4 MiB holds no more.
 const MOST_LAYERS: u64 = 40_000;
-/// Most bytes that one image is believed to have, stored or unpacked: a hundred times the largest that was ever reported.
+/// Most bytes that one image is believed to have, stored or unpacked: a hundred times the largest that was
+/// ever reported.
 const MOST_BYTES: u64 = 100_000_000_000_000;
 /// Warnings that a status keeps.
 const MAX_WARNINGS: usize = 16;

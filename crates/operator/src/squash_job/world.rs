@@ -10,7 +10,8 @@ use unbloat_api::{ImageSquashJob, Reason, labels};
 
 use super::build::CONTAINER;
 
-/// A pod that is deleted ends within its grace period; a node that has been silent for this long after it is gone.
+/// A pod that is deleted ends within its grace period; a node that has been silent for this long after it is
+/// gone.
 const LOST_SECONDS: i64 = 60;
 use unbloat_contract::worker::Termination;
 use unbloat_contract::{ProgressReport, SquashResult};
@@ -54,7 +55,8 @@ pub(crate) enum Resolution {
     Pinned(SourceFacts),
     /// Nothing is to be merged or removed.
     Flat(SourceFacts),
-    /// The operator can't read it, whyever; the worker, which has credentials and the way, says what is wrong with it.
+    /// The operator can't read it, whyever; the worker, which has credentials and the way, says what is wrong
+    /// with it.
     LeftToWorker,
 }
 
@@ -159,8 +161,8 @@ impl WorkerJob {
     }
 }
 
-/// The controller of an object, if it is of this kind: `(name, uid)`. A label says what its writer likes; an object has one
-/// controller, and the uid of an object that exists is nobody's to choose.
+/// The controller of an object, if it is of this kind: `(name, uid)`. A label says what its writer likes; an
+/// object has one controller, and the uid of an object that exists is nobody's to choose.
 pub(crate) fn controller<'a>(object: &'a impl Resource, kind: &str) -> Option<(&'a str, &'a str)> {
     let references = object.meta().owner_references.as_deref()?;
     let owner = references.iter().find(|owner| owner.controller == Some(true) && owner.kind == kind)?;
@@ -239,8 +241,9 @@ impl WorkerPod {
         }
     }
 
-    /// Whether it should have ended long ago and nobody says that it has: its node is gone. A second worker beside it does no
-    /// harm: both write the same bytes under the same digest, and a tag moves only from what was read.
+    /// Whether it should have ended long ago and nobody says that it has: its node is gone. A second worker
+    /// beside it does no harm: both write the same bytes under the same digest, and a tag moves only from
+    /// what was read.
     pub(crate) fn is_lost(&self, now: Timestamp) -> bool {
         !self.has_ended()
             && self.deleting.is_some_and(|until| now.as_second() - until.as_second() >= LOST_SECONDS)

@@ -1,4 +1,5 @@
-//! Jobs that have to go: beyond the history limits, planned for what nobody plans any more, of policies that are gone.
+//! Jobs that have to go: beyond the history limits, planned for what nobody plans any more, of policies that
+//! are gone.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +56,8 @@ pub(super) fn delete(
     delete.iter().map(|job| (job.namespace.clone(), job.name.clone())).collect()
 }
 
-/// Whether a policy still finds an image too much. What isn't known any more is no reason to throw a plan away.
+/// Whether a policy still finds an image too much. What isn't known any more is no reason to throw a plan
+/// away.
 fn is_over(image: &ImageOutcome, policy: &str) -> bool {
     image.policies.iter().any(|verdict| {
         verdict.name == policy && matches!(verdict.verdict, Verdict::OverThreshold | Verdict::Unknown)

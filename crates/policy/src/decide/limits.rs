@@ -98,7 +98,8 @@ pub(super) fn grant(
     limited
 }
 
-/// Jobs of each policy that hold a place; those that are paid for and not seen yet are made again, so they count then.
+/// Jobs of each policy that hold a place; those that are paid for and not seen yet are made again, so they
+/// count then.
 fn running(picture: &Picture<'_>, policies: &[Parsed<'_>]) -> HashMap<usize, usize> {
     let mut running = HashMap::new();
     for job in picture.jobs.iter().filter(|job| job.state == JobState::Running) {

@@ -1,8 +1,9 @@
 //! What is to be done about everything now: one pure function over all policies, images and jobs.
 //!
-//! The way of an image: seen -> inspected -> judged by every policy that matches it -> (over a threshold) the oldest policy
-//! that would act gets it -> it waits for age, cooldown, window, place and budget -> a job. Candidates of all policies are
-//! ordered by what they would give back, so that a limited hour is spent where it is worth most.
+//! The way of an image: seen -> inspected -> judged by every policy that matches it -> (over a threshold) the
+//! oldest policy that would act gets it -> it waits for age, cooldown, window, place and budget -> a job.
+//! Candidates of all policies are ordered by what they would give back, so that a limited hour is spent where
+//! it is worth most.
 
 mod actor;
 mod housekeeping;

@@ -36,12 +36,13 @@ pub enum Quirk {
     RedirectBlobs(String),
     /// GET and HEAD of manifests are redirected to the same path of this origin.
     RedirectManifests(String),
-    /// An object store: what is signed for GET refuses HEAD (403), and what carries a signature and an `Authorization` is
-    /// refused as well (400).
+    /// An object store: what is signed for GET refuses HEAD (403), and what carries a signature and an
+    /// `Authorization` is refused as well (400).
     SignedForGet,
     /// The first so many GETs of each blob have a changed byte.
     CorruptBlobs(usize),
-    /// One in so many GETs has a changed byte, drawn from this seed; never more than twice in a row for one path.
+    /// One in so many GETs has a changed byte, drawn from this seed; never more than twice in a row for one
+    /// path.
     CorruptOneIn(u64, u64),
     /// The first so many GETs of each manifest have a changed byte.
     CorruptManifests(usize),
@@ -111,11 +112,11 @@ pub enum Quirk {
     CloseConnections,
     /// Answers are HTTP/1.0, each ended by the end of its connection.
     OldProtocol,
-    /// A chunk of fewer bytes than these is taken, and what follows it, another chunk, is refused with this status: only the last
-    /// one may be so small, and the server says so nowhere.
+    /// A chunk of fewer bytes than these is taken, and what follows it, another chunk, is refused with this
+    /// status: only the last one may be so small, and the server says so nowhere.
     LeastChunk(u64, u16),
-    /// The first so many commits of each blob are answered with 201, HEAD shows the blob, and a manifest that needs it is refused: by its
-    /// digest, or without a name.
+    /// The first so many commits of each blob are answered with 201, HEAD shows the blob, and a manifest that
+    /// needs it is refused: by its digest, or without a name.
     MissesSent(usize, Naming),
 }
 

@@ -1,4 +1,5 @@
-//! Quirks of uploads: which ways are refused, what an answer to a chunk says, where a session goes on, what a commit is worth.
+//! Quirks of uploads: which ways are refused, what an answer to a chunk says, where a session goes on, what a
+//! commit is worth.
 
 use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
 use hyper::{Method, Response, StatusCode, Version};
@@ -222,7 +223,8 @@ fn locate(form: &LocationForm, head: &Head, mut response: Response<Body>) -> Res
         LocationForm::PlainWithoutPort => {
             format!("http://{}{path}", host.rsplit_once(':').map_or(host, |(name, _)| name))
         }
-        // Below `…/blobs/uploads/` for a new session, beside the session for an old one: in both cases its name.
+        // Below `…/blobs/uploads/` for a new session, beside the session for an old one: in both cases its
+        // name.
         LocationForm::Relative if path.contains("/blobs/uploads/") => {
             path.rsplit_once('/').map_or(path.clone(), |(_, name)| name.to_owned())
         }

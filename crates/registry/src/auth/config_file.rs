@@ -18,7 +18,8 @@ use crate::secret::Secret;
 /// Largest credentials file that is read.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
-/// What a file holds. An entry that cannot be used is a warning, which shows nothing of it, and spoils no other.
+/// What a file holds. An entry that cannot be used is a warning, which shows nothing of it, and spoils no
+/// other.
 #[derive(Debug, Default)]
 pub(crate) struct ConfigFile {
     pub(crate) entries: Vec<(String, Credential)>,
@@ -161,8 +162,8 @@ impl AuthEntry {
     }
 }
 
-/// Puts a user and password for a registry into a file, as Docker and podman write it, or takes them out. Everything else in the
-/// file stays; it is replaced in one step and only its owner may read it.
+/// Puts a user and password for a registry into a file, as Docker and podman write it, or takes them out.
+/// Everything else in the file stays; it is replaced in one step and only its owner may read it.
 ///
 /// Tells whether there was an entry before.
 pub(crate) fn change(path: &Path, registry: &str, login: Option<(&str, &Secret)>) -> Result<bool, Error> {

@@ -1,8 +1,9 @@
 //! Credentials: where they come from and which one is for which repository.
 //!
-//! The order in which they are tried for a registry: what was given by hand for it; entries of files, the longest path first as
-//! in kubelet (a secret for `host/team` beats one for `host`), then in the order of the files; a cloud's identity, where one
-//! was asked for; programs (credential helpers and kubelet's plugins), each run only when it is its turn; nobody.
+//! The order in which they are tried for a registry: what was given by hand for it; entries of files, the
+//! longest path first as in kubelet (a secret for `host/team` beats one for `host`), then in the order of the
+//! files; a cloud's identity, where one was asked for; programs (credential helpers and kubelet's plugins),
+//! each run only when it is its turn; nobody.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,8 @@ use crate::auth::helper;
 use crate::auth::pattern::Pattern;
 use crate::error::Error;
 
-/// Credentials for many registries. `Debug` shows no secret. Clones share what is learned of them: which programs are missing,
-/// which registry a user without one belongs to.
+/// Credentials for many registries. `Debug` shows no secret. Clones share what is learned of them: which
+/// programs are missing, which registry a user without one belongs to.
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {
     given: Vec<(Pattern, Credential)>,
@@ -77,10 +78,12 @@ impl Keyring {
     }
 
     /// What this user's files hold: `REGISTRY_AUTH_FILE`, else containers' `auth.json` in `$XDG_RUNTIME_DIR`,
-    /// `/run/containers/UID` and `~/.config`; then Docker's `config.json`. Files that do not exist are skipped.
+    /// `/run/containers/UID` and `~/.config`; then Docker's `config.json`. Files that do not exist are
+    /// skipped.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::LocalFile`] naming the file that cannot be read or parsed; its content is not shown.
+    /// [`crate::ErrorKind::LocalFile`] naming the file that cannot be read or parsed; its content is not
+    /// shown.
     pub fn from_environment() -> Result<Self, Error> {
         let mut keyring = Self::default();
         if let Some(file) = variable("REGISTRY_AUTH_FILE") {
@@ -96,13 +99,14 @@ impl Keyring {
         Ok(keyring)
     }
 
-    /// Adds a credential for `HOST[:PORT][/PATH]` that comes before everything else there, and goes nowhere else.
+    /// Adds a credential for `HOST[:PORT][/PATH]` that comes before everything else there, and goes nowhere
+    /// else.
     pub fn insert(&mut self, registry: &str, credential: Credential) {
         self.given.insert(0, (Pattern::parse(registry), credential));
     }
 
-    /// Adds a credential of which only the user knows the registry: it goes to the first one that refuses what else there is,
-    /// nobody included, and to no other.
+    /// Adds a credential of which only the user knows the registry: it goes to the first one that refuses
+    /// what else there is, nobody included, and to no other.
     pub fn insert_unbound(&mut self, credential: Credential) {
         self.unbound = Some(credential);
     }
@@ -157,7 +161,8 @@ impl Keyring {
         Ok(())
     }
 
-    /// Adds a pull secret of type `kubernetes.io/dockerconfigjson`. Credential helpers named in it are not run.
+    /// Adds a pull secret of type `kubernetes.io/dockerconfigjson`. Credential helpers named in it are not
+    /// run.
     ///
     /// # Errors
     /// [`crate::ErrorKind::LocalFile`], without the content.
@@ -188,7 +193,8 @@ impl Keyring {
         self.warnings.extend(warnings);
     }
 
-    /// Adds credential helpers for whatever registry has no other, as `credential-helpers` of `registries.conf` does.
+    /// Adds credential helpers for whatever registry has no other, as `credential-helpers` of
+    /// `registries.conf` does.
     pub fn add_helpers(&mut self, names: &[String]) {
         let names = names.iter().filter(|name| helper::check_name(name).is_ok());
         self.helpers.extend(names.map(|name| (Pattern::everywhere(), name.clone())));
@@ -237,8 +243,8 @@ impl Keyring {
         candidates
     }
 
-    /// The credential of a candidate; helpers are run, clouds are not asked. `None`: nothing is known there, or it is for another
-    /// registry.
+    /// The credential of a candidate; helpers are run, clouds are not asked. `None`: nothing is known there,
+    /// or it is for another registry.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Credentials`] if a helper does not work. One that is not there is a warning.
@@ -323,7 +329,8 @@ fn docker_file() -> Option<PathBuf> {
     folder.map(|folder| folder.join("config.json"))
 }
 
-/// The file that a login is written to: the one named by `REGISTRY_AUTH_FILE`, else Docker's, which every tool reads.
+/// The file that a login is written to: the one named by `REGISTRY_AUTH_FILE`, else Docker's, which every
+/// tool reads.
 #[must_use]
 pub fn login_file() -> Option<PathBuf> {
     variable("REGISTRY_AUTH_FILE").or_else(docker_file)

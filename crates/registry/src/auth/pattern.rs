@@ -1,6 +1,7 @@
 //! Which registry and repository an entry is for.
 
-/// `HOST[:PORT][/PATH]`; a label of the host may be or hold `*`. No host means every host (Docker's `credsStore`).
+/// `HOST[:PORT][/PATH]`; a label of the host may be or hold `*`. No host means every host (Docker's
+/// `credsStore`).
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     host: Option<String>,
@@ -26,7 +27,8 @@ impl Pattern {
         Self { host: Some(host.to_ascii_lowercase()), path: path.to_owned() }
     }
 
-    /// How specific the match is: a longer path first, then a literal host before one with `*`, then `credsStore`.
+    /// How specific the match is: a longer path first, then a literal host before one with `*`, then
+    /// `credsStore`.
     pub(crate) fn score(&self, registry: &str, repository: &str) -> Option<usize> {
         let Some(host) = &self.host else { return Some(0) };
         let registry = registry.to_ascii_lowercase();

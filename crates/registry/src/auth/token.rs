@@ -1,8 +1,8 @@
 //! Authentication to one registry: its challenge, its tokens by scope, and getting new ones.
 //!
-//! The keyring's candidates are tried in their order, each once: what is refused leads to the next. A token that was good may
-//! have expired, so it is got anew with the same credential first; the answer of a program may have expired as well, so it is
-//! run again, and its answer is tried if it differs.
+//! The keyring's candidates are tried in their order, each once: what is refused leads to the next. A token
+//! that was good may have expired, so it is got anew with the same credential first; the answer of a program
+//! may have expired as well, so it is run again, and its answer is tried if it differs.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,8 @@ use crate::error::{Error, ErrorKind};
 use crate::http::clients::Clients;
 use crate::secret::Secret;
 
-/// A token is renewed when less than this is left of it: a request that is under way has to arrive with a valid one.
+/// A token is renewed when less than this is left of it: a request that is under way has to arrive with a
+/// valid one.
 const MARGIN: Duration = Duration::from_secs(5);
 /// A program whose answer was refused is run again once in this time.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -44,8 +45,9 @@ impl Scope {
         texts
     }
 
-    /// The scopes to ask for after a challenge that names some. The server's own name of a thing counts, and no more is asked
-    /// for than the request needs: one that takes a single scope, or refuses actions that an account may not do, is satisfied.
+    /// The scopes to ask for after a challenge that names some. The server's own name of a thing counts, and
+    /// no more is asked for than the request needs: one that takes a single scope, or refuses actions that an
+    /// account may not do, is satisfied.
     fn after_challenge(&self, asked: &str) -> Vec<String> {
         let asked: Vec<String> = asked.split_ascii_whitespace().map(str::to_owned).collect();
         let mut texts = self.texts();
@@ -100,7 +102,8 @@ struct Issued {
     /// Which of the candidates it was made with.
     rank: usize,
     until: Option<Instant>,
-    /// A refusal of it, even one that says 403, need not be the last word: it may have expired, or somebody may be known.
+    /// A refusal of it, even one that says 403, need not be the last word: it may have expired, or somebody
+    /// may be known.
     better: bool,
     /// The registry has taken it.
     accepted: bool,
@@ -144,7 +147,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Authentication {
-    /// The `Authorization` header for a scope, if one is known to be needed. Renews one that is about to expire.
+    /// The `Authorization` header for a scope, if one is known to be needed. Renews one that is about to
+    /// expire.
     pub(crate) async fn header(
         &self,
         asking: Asking<'_>,
@@ -160,8 +164,9 @@ impl Authentication {
         self.issue(asking, registry, scope, &challenge, Start::At(rank), None).await
     }
 
-    /// After a 401: a header that differs from the one that failed, or `None` when there is nothing left to try. `refusals`
-    /// counts those of one request: what was issued since the first is refused although it is new.
+    /// After a 401: a header that differs from the one that failed, or `None` when there is nothing left to
+    /// try. `refusals` counts those of one request: what was issued since the first is refused although it is
+    /// new.
     pub(crate) async fn renew(
         &self,
         asking: Asking<'_>,
@@ -199,8 +204,8 @@ impl Authentication {
         }
     }
 
-    /// Whether what was issued for this scope has been taken before and runs out: a refusal of it, even one that says 403, may
-    /// mean that its time is over.
+    /// Whether what was issued for this scope has been taken before and runs out: a refusal of it, even one
+    /// that says 403, may mean that its time is over.
     pub(crate) fn may_have_expired(&self, scope: &Scope) -> bool {
         lock(&self.headers).get(scope).is_some_and(|issued| issued.accepted && issued.until.is_some())
     }
@@ -291,7 +296,8 @@ impl Authentication {
         }
     }
 
-    /// A candidate's credential. With `again`, a program or a cloud is asked once more, and only an answer that differs counts.
+    /// A candidate's credential. With `again`, a program or a cloud is asked once more, and only an answer
+    /// that differs counts.
     async fn credential(
         &self,
         asking: Asking<'_>,

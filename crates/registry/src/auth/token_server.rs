@@ -16,7 +16,8 @@ use crate::http::clients::{Clients, is_loopback};
 use crate::operation::Operation;
 use crate::secret::{Secret, redact};
 
-/// What the token specification says when `expires_in` is missing; what is zero, negative or no number means no more.
+/// What the token specification says when `expires_in` is missing; what is zero, negative or no number means
+/// no more.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 /// A token is got anew after this time, however long it says it is good.
 const LONGEST_LIFETIME: f64 = 86_400.0;
@@ -62,7 +63,8 @@ impl Answer {
     }
 }
 
-/// Asks for a token: GET with basic credentials or none, POST with an identity token. Gives it with its lifetime.
+/// Asks for a token: GET with basic credentials or none, POST with an identity token. Gives it with its
+/// lifetime.
 pub(crate) async fn fetch(
     clients: &Clients,
     registry: &Registry<'_>,

@@ -55,7 +55,8 @@ impl Answer {
     }
 }
 
-/// The digests that a value names, whatever its form is: distribution writes `{"digest": …}`, others a list or a sentence.
+/// The digests that a value names, whatever its form is: distribution writes `{"digest": …}`, others a list
+/// or a sentence.
 fn digests(value: &serde_json::Value, found: &mut Vec<Digest>) {
     match value {
         serde_json::Value::String(text) => {
@@ -105,7 +106,8 @@ fn message_of(body: &[u8]) -> String {
     if text.trim_start().starts_with('<') { String::new() } else { sanitize(&text) }
 }
 
-/// `Retry-After`: seconds, also with a fraction; a date (RFC 9110); or, as some write it, a Unix time in seconds or milliseconds.
+/// `Retry-After`: seconds, also with a fraction; a date (RFC 9110); or, as some write it, a Unix time in
+/// seconds or milliseconds.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     wait_of(headers.get(RETRY_AFTER)?.to_str().ok()?.trim(), now)
@@ -146,7 +148,8 @@ pub(crate) async fn read_bounded(
     }
 }
 
-/// A network error in words: the innermost cause says most, and reqwest's own text may hold a URL with a token.
+/// A network error in words: the innermost cause says most, and reqwest's own text may hold a URL with a
+/// token.
 pub(crate) fn describe(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut cause = std::error::Error::source(error);

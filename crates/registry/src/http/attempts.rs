@@ -13,7 +13,8 @@ pub struct Retry {
     pub base: Duration,
     /// Longest wait that is our own choice.
     pub cap: Duration,
-    /// Longest `Retry-After` that is honoured; a server that asks for more gets an error instead of a silent hour.
+    /// Longest `Retry-After` that is honoured; a server that asks for more gets an error instead of a silent
+    /// hour.
     pub longest_retry_after: Duration,
 }
 
@@ -29,7 +30,8 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// How long to wait when a server asked for this: no less, and a little more, so that clients do not come back at once.
+    /// How long to wait when a server asked for this: no less, and a little more, so that clients do not come
+    /// back at once.
     pub(crate) fn spread(&self, asked: Duration) -> Duration {
         let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), asked);
         asked + (asked / 8).min(Duration::from_secs(2)).mul_f64((random >> 11) as f64 / (1_u64 << 53) as f64)
@@ -74,8 +76,8 @@ impl Attempts {
         self.failures < self.retry.attempts
     }
 
-    /// Counts a failure and waits: for as long as the server asked, else for our own time. `false`, without a wait, when the
-    /// attempts are used up or the server asked for more than is honoured.
+    /// Counts a failure and waits: for as long as the server asked, else for our own time. `false`, without a
+    /// wait, when the attempts are used up or the server asked for more than is honoured.
     pub(crate) async fn again(&mut self, asked: Option<Duration>) -> bool {
         if !self.count() {
             return false;

@@ -14,8 +14,8 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Most bytes of a frame. The HTTP library asks for the next frame when it has room again: small ones show that bytes move,
-/// large ones would look like a stall on a slow line.
+/// Most bytes of a frame. The HTTP library asks for the next frame when it has room again: small ones show
+/// that bytes move, large ones would look like a stall on a slow line.
 const FRAME: usize = 64 << 10;
 
 /// A body of a request.
@@ -57,7 +57,8 @@ impl Body {
         !matches!(self, Self::Queue(_))
     }
 
-    /// The HTTP library's form of it. With a length there is a `Content-Length`; some registries refuse chunked coding.
+    /// The HTTP library's form of it. With a length there is a `Content-Length`; some registries refuse
+    /// chunked coding.
     pub(crate) async fn to_reqwest(&self, watch: &Arc<Watch>) -> io::Result<reqwest::Body> {
         let source = match self {
             Self::Empty => return Ok(reqwest::Body::from(Bytes::new())),
@@ -168,8 +169,8 @@ impl Watch {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (phase, Instant::now());
     }
 
-    /// Until when something has to happen: `stall` for the next bytes of a body, `answer` for the answer once the last byte
-    /// has gone. However long a body takes, it has the time as long as it moves.
+    /// Until when something has to happen: `stall` for the next bytes of a body, `answer` for the answer once
+    /// the last byte has gone. However long a body takes, it has the time as long as it moves.
     pub(crate) fn deadline(&self, stall: Duration, answer: Duration) -> Deadline {
         let (phase, since) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match phase {

@@ -45,8 +45,8 @@ struct Kind {
     trust: Option<Trust>,
 }
 
-/// Makes the workspace's TLS provider the process's own, unless it has one. The HTTP library wants one before it builds any
-/// client, even one without TLS.
+/// Makes the workspace's TLS provider the process's own, unless it has one. The HTTP library wants one before
+/// it builds any client, even one without TLS.
 pub fn install_tls_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
@@ -109,7 +109,8 @@ impl Clients {
         options.registries.trust(host, &options.ca_files, options.insecure_skip_tls_verify)
     }
 
-    /// Reads the files that were named, so that one that is missing or malformed is told of before anything is sent.
+    /// Reads the files that were named, so that one that is missing or malformed is told of before anything
+    /// is sent.
     pub(crate) fn check_files(&self) -> Result<(), Error> {
         let named = self.options.registries.named_hosts();
         for host in named.chain([""]) {
@@ -126,7 +127,8 @@ impl Clients {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(self.options.timeouts.connect)
-            // One stream may have a megabyte on its way, all of one connection eight: enough for 1 Gbit/s at 60 ms.
+            // One stream may have a megabyte on its way, all of one connection eight: enough for 1 Gbit/s at
+            // 60 ms.
             .http2_initial_stream_window_size(1 << 20)
             .http2_initial_connection_window_size(8 << 20)
             .tcp_nodelay(true);

@@ -1,12 +1,12 @@
 //! Which addresses a client may connect to.
 //!
-//! A client that works for strangers is sent where they cannot go themselves: by an image's name, a redirect, a token's realm,
-//! an upload's location, a name that resolves to an address inside. So each URL is asked about when it is about to be used, and
-//! each name after it was resolved, by the connection itself: a name cannot mean one address when it is checked and another
-//! one when it is connected to.
+//! A client that works for strangers is sent where they cannot go themselves: by an image's name, a redirect,
+//! a token's realm, an upload's location, a name that resolves to an address inside. So each URL is asked
+//! about when it is about to be used, and each name after it was resolved, by the connection itself: a name
+//! cannot mean one address when it is checked and another one when it is connected to.
 //!
-//! Through a proxy, names are resolved by the proxy: it has to refuse what it must not reach. Only addresses in URLs are refused
-//! here then.
+//! Through a proxy, names are resolved by the proxy: it has to refuse what it must not reach. Only addresses
+//! in URLs are refused here then.
 
 use std::error::Error as StdError;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,7 +16,8 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-/// Addresses that are never a registry's for somebody else: this machine, its links and what clouds put there.
+/// Addresses that are never a registry's for somebody else: this machine, its links and what clouds put
+/// there.
 const OWN: [&str; 8] = [
     "0.0.0.0/8",
     "127.0.0.0/8",

@@ -1,8 +1,8 @@
 //! `Link` (RFC 8288): where the next page of a list is.
 //!
-//! Registries write it in many forms: several values or headers, relations in any case, targets without angle brackets, with
-//! the scheme or host that they have behind a proxy. What counts of a target is its path and query; it is asked of the host
-//! that the list came from, so that a list never leads credentials elsewhere.
+//! Registries write it in many forms: several values or headers, relations in any case, targets without angle
+//! brackets, with the scheme or host that they have behind a proxy. What counts of a target is its path and
+//! query; it is asked of the host that the list came from, so that a list never leads credentials elsewhere.
 
 use reqwest::header::{HeaderMap, LINK};
 use url::Url;

@@ -10,8 +10,8 @@ use crate::secret::redact;
 /// More hops than any registry needs.
 const MAX_REDIRECTS: usize = 10;
 
-/// Whether an answer to this method leads elsewhere. What writes is repeated with its method and body, so 303 (which asks
-/// for a GET) is no redirect for it.
+/// Whether an answer to this method leads elsewhere. What writes is repeated with its method and body, so 303
+/// (which asks for a GET) is no redirect for it.
 pub(crate) fn follows(method: &Method, status: StatusCode) -> bool {
     match status.as_u16() {
         301 | 302 | 307 | 308 => true,
@@ -39,8 +39,8 @@ pub(crate) fn location(from: &Url, response: &Response) -> Result<Option<Url>, E
     secured(from, target).map(Some)
 }
 
-/// A registry behind a proxy that ends TLS does not know of it, and names itself with `http://`: that stays on https. Every
-/// other way out of an encrypted connection is refused.
+/// A registry behind a proxy that ends TLS does not know of it, and names itself with `http://`: that stays
+/// on https. Every other way out of an encrypted connection is refused.
 fn secured(from: &Url, mut target: Url) -> Result<Url, ErrorKind> {
     let refused =
         |target: &Url| ErrorKind::Protocol(format!("it leads to {}, which is not encrypted", redact(target)));

@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct Timeouts {
     /// For a connection, TLS included.
     pub connect: Duration,
-    /// For the head of an answer, from the last byte of the request on. Committing a blob makes a server read it again:
-    /// minutes for many gigabytes.
+    /// For the head of an answer, from the last byte of the request on. Committing a blob makes a server read
+    /// it again: minutes for many gigabytes.
     pub answer: Duration,
     /// For the next bytes of a body, in both directions. A body that keeps moving has no other limit.
     pub stall: Duration,

@@ -1,8 +1,8 @@
 //! Whom a TLS connection trusts, and who it says it is.
 //!
-//! The certificates of this machine and further ones. A certificate that is itself in a file of trusted ones is trusted as it
-//! is, authority or not, as OpenSSL and Go do: `openssl req -x509` makes certificates that call themselves authorities, which
-//! no server's certificate may be by the book.
+//! The certificates of this machine and further ones. A certificate that is itself in a file of trusted ones
+//! is trusted as it is, authority or not, as OpenSSL and Go do: `openssl req -x509` makes certificates that
+//! call themselves authorities, which no server's certificate may be by the book.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -108,8 +108,8 @@ impl ServerCertVerifier for Verifier {
                 }
             }
         };
-        // Only what says "this is no certificate of an authority that I know" is overruled by having been named: the validity
-        // is checked before the place in a chain, and the name is checked here.
+        // Only what says "this is no certificate of an authority that I know" is overruled by having been
+        // named: the validity is checked before the place in a chain, and the name is checked here.
         let about_its_place = matches!(
             &refused,
             rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_))

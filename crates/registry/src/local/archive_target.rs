@@ -1,5 +1,5 @@
-//! Where an archive is written to. A file is replaced as a whole, by a rename; anything else (a device, a fifo, standard output)
-//! is written into, and never replaced.
+//! Where an archive is written to. A file is replaced as a whole, by a rename; anything else (a device, a
+//! fifo, standard output) is written into, and never replaced.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -10,7 +10,8 @@ use crate::scratch::TemporaryFile;
 /// The target of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ArchiveTarget {
-    /// A file that is there, or a name that nothing has. Links are followed: they stay, and what they lead to is replaced.
+    /// A file that is there, or a name that nothing has. Links are followed: they stay, and what they lead to
+    /// is replaced.
     File(PathBuf),
     /// Something that takes bytes and is no file.
     Stream(PathBuf),

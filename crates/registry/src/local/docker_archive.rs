@@ -1,4 +1,5 @@
-//! `docker save` archives: the old form (`manifest.json` and plain layers) and that of Docker 25 (an OCI layout besides).
+//! `docker save` archives: the old form (`manifest.json` and plain layers) and that of Docker 25 (an OCI
+//! layout besides).
 
 use std::collections::HashMap;
 use std::io;
@@ -30,7 +31,8 @@ pub(crate) fn open(
 ) -> Result<(Vec<Descriptor>, Blobs), ErrorKind> {
     let read = |name: &str| members.get(name).map(|extent| extent.read_all(MAX_MANIFEST_BYTES)).transpose();
     let list = read("manifest.json")?;
-    // A layout keeps the original digests, so it is preferred, unless it speaks of platforms that were not saved.
+    // A layout keeps the original digests, so it is preferred, unless it speaks of platforms that were not
+    // saved.
     if let (Some(layout), Some(index)) = (read("oci-layout")?, read("index.json")?) {
         let entries: Vec<Descriptor> =
             read_layout(&layout, &index)?.into_iter().filter(|entry| is_wanted(entry, wanted)).collect();
@@ -44,8 +46,8 @@ pub(crate) fn open(
     from_list(&members, list.as_deref(), wanted)
 }
 
-/// Whether the layers of an image stand in another order than its config has them. Docker 25.0.0 saved layouts whose manifests
-/// are like that (moby/moby issue 47150); their `manifest.json` is right.
+/// Whether the layers of an image stand in another order than its config has them. Docker 25.0.0 saved
+/// layouts whose manifests are like that (moby/moby issue 47150); their `manifest.json` is right.
 fn is_shuffled(blobs: &Blobs, entry: &Descriptor) -> bool {
     let read = |descriptor: &Descriptor, limit: u64| {
         let stored = blobs.open(descriptor.digest()).ok().flatten()?;

@@ -52,7 +52,8 @@ impl Extent {
     }
 }
 
-/// The archive as a file that can be read anywhere. Standard input is kept in a file without a name, once for the process.
+/// The archive as a file that can be read anywhere. Standard input is kept in a file without a name, once for
+/// the process.
 fn stored(path: &Path) -> io::Result<Arc<File>> {
     static STANDARD_INPUT: Mutex<Option<Arc<File>>> = Mutex::new(None);
     if path != Path::new("-") {

@@ -47,7 +47,8 @@ impl LocalImages {
             Location::OciDir { path, name } => {
                 let read = |name: &str| read_file(&path.join(name));
                 let layout = read("oci-layout").map_err(&io)?;
-                // A new layout has no index before its first image is published, which may be read back by digest before.
+                // A new layout has no index before its first image is published, which may be read back by
+                // digest before.
                 let index = match read("index.json") {
                     Err(error)
                         if error.kind() == std::io::ErrorKind::NotFound

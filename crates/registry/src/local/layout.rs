@@ -1,7 +1,9 @@
-//! Writing OCI layouts: a folder, or a folder beside an archive that becomes its content when it is published.
+//! Writing OCI layouts: a folder, or a folder beside an archive that becomes its content when it is
+//! published.
 //!
-//! Blobs are written under a temporary name and renamed; `index.json` is replaced last, in one rename, under a lock of
-//! `oci-layout`. A crash leaves at most files that nothing refers to. Nothing is forced to the disk (`fsync`).
+//! Blobs are written under a temporary name and renamed; `index.json` is replaced last, in one rename, under
+//! a lock of `oci-layout`. A crash leaves at most files that nothing refers to. Nothing is forced to the disk
+//! (`fsync`).
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -36,7 +38,8 @@ pub(crate) struct LayoutWriter {
     listed: Mutex<HashSet<Digest>>,
 }
 
-/// The folder that holds an archive's content until it is published; beside the archive, so that it has its disk.
+/// The folder that holds an archive's content until it is published; beside the archive, so that it has its
+/// disk.
 #[derive(Debug)]
 struct Staged {
     folder: TemporaryFolder,
@@ -188,7 +191,8 @@ impl LayoutWriter {
         self.replace("index.json", &index.to_bytes()).map_err(io)
     }
 
-    /// The last step: the manifest's blob, then `index.json`, then (for an archive) the tar. Returns a location of it.
+    /// The last step: the manifest's blob, then `index.json`, then (for an archive) the tar. Returns a
+    /// location of it.
     pub(crate) fn publish(&self, descriptor: &Descriptor, bytes: &Bytes) -> Result<String, Error> {
         const OPERATION: Operation = Operation::Publishing;
         if let Some(LayoutName::Digest(expected)) = &self.name
@@ -220,8 +224,9 @@ impl LayoutWriter {
     }
 }
 
-/// Writes a folder's layout as a tar: sorted, without times and owners, so that the same image is the same archive.
-/// Each blob's file goes away once it is in the tar, so that the disk holds the image once and one blob twice.
+/// Writes a folder's layout as a tar: sorted, without times and owners, so that the same image is the same
+/// archive. Each blob's file goes away once it is in the tar, so that the disk holds the image once and one
+/// blob twice.
 fn pack(folder: &Path, output: &mut dyn Write) -> io::Result<()> {
     let mut names = vec!["oci-layout".to_owned(), "index.json".to_owned()];
     for algorithm in ["sha256", "sha512"] {

@@ -20,8 +20,8 @@ pub(crate) enum Presence {
 }
 
 impl Repository {
-    /// The size of a blob that is there. A registry that does not say how large it is does not say enough to skip the blob,
-    /// and one that answers with something else than yes or no is sent it.
+    /// The size of a blob that is there. A registry that does not say how large it is does not say enough to
+    /// skip the blob, and one that answers with something else than yes or no is sent it.
     ///
     /// # Errors
     /// Network failures. A denial is no answer either: object stores say 403 of what they do not have.

@@ -1,5 +1,5 @@
-//! The bytes of a blob as they come from a registry, resumed with ranges where a connection breaks. Whether they are right is the
-//! matter of `reading`.
+//! The bytes of a blob as they come from a registry, resumed with ranges where a connection breaks. Whether
+//! they are right is the matter of `reading`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -107,8 +107,8 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// Whether a page ends before it is complete. Where an answer has no length and ends with its connection, as in HTTP/1.0, nothing else
-/// tells that.
+/// Whether a page ends before it is complete. Where an answer has no length and ends with its connection, as
+/// in HTTP/1.0, nothing else tells that.
 fn breaks_off(page: &[u8]) -> bool {
     let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(page);
     !page.trim_ascii().is_empty() && parsed.is_err_and(|error| error.is_eof())
@@ -141,7 +141,8 @@ impl Repository {
         Ok(first.is_some_and(|bytes| Index::parse(None, &bytes).is_ok()))
     }
 
-    /// By the referrers API, and by the tag `ALGORITHM-HEX` of the specification's fallback where there is none.
+    /// By the referrers API, and by the tag `ALGORITHM-HEX` of the specification's fallback where there is
+    /// none.
     pub(crate) async fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>, Error> {
         const OPERATION: Operation = Operation::ListingReferrers;
         let mut found: Vec<Descriptor> = Vec::new();

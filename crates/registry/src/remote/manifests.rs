@@ -65,7 +65,8 @@ impl Repository {
             let mut hasher = Hasher::new(algorithm);
             hasher.update(&bytes);
             let found = hasher.finish();
-            // Of a tag we know only what the server says beside it; a difference means a broken cache or proxy.
+            // Of a tag we know only what the server says beside it; a difference means a broken cache or
+            // proxy.
             let expected = match target {
                 Target::Digest(digest) => Some(digest.clone()),
                 Target::Tag(_) => told.filter(|digest| digest.algorithm() == algorithm),
@@ -101,8 +102,9 @@ impl Repository {
 
     /// The digest that a name stands for now; `None` when it is gone.
     ///
-    /// HEAD is a shortcut: registries and what stands before them answer it with 404, 405 or 501, or redirect it to URLs that are
-    /// signed for GET. Whatever it says but 200 with the digest that is `expected`, GET decides.
+    /// HEAD is a shortcut: registries and what stands before them answer it with 404, 405 or 501, or redirect
+    /// it to URLs that are signed for GET. Whatever it says but 200 with the digest that is `expected`, GET
+    /// decides.
     pub(crate) async fn current(
         &self,
         target: &Target,

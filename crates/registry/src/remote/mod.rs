@@ -1,6 +1,7 @@
 //! One repository of a registry (OCI distribution spec 1.1): its manifests, blobs, tags and referrers.
 //!
-//! What happens here: the requests that read, and the small ones that write. What does not: sending blobs (`upload`).
+//! What happens here: the requests that read, and the small ones that write. What does not: sending blobs
+//! (`upload`).
 
 mod blobs;
 mod fetching;

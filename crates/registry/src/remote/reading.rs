@@ -1,9 +1,10 @@
 //! Reading a blob: whether its bytes are the right ones, and reading them again where they are not.
 //!
-//! A connection, a cache or a disk that changes a byte now and then is no corrupt blob. Small blobs are checked as a whole before
-//! any byte is handed out. A large one streams, and is wrong only once it has been used; whoever used it begins again and reads
-//! it [checked](Repository::checked_blob): once as a whole to learn its beginnings (unless they are known from a reading that
-//! was right), then piece by piece, each held until it is right.
+//! A connection, a cache or a disk that changes a byte now and then is no corrupt blob. Small blobs are
+//! checked as a whole before any byte is handed out. A large one streams, and is wrong only once it has been
+//! used; whoever used it begins again and reads it [checked](Repository::checked_blob): once as a whole to
+//! learn its beginnings (unless they are known from a reading that was right), then piece by piece, each held
+//! until it is right.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use crate::readings::{self, Beginnings, Running, Shared};
 use crate::remote::Repository;
 use crate::stream::BlobStream;
 
-/// Blobs up to this many bytes are held until they are known to be right: less than what is read ahead of a decoder.
+/// Blobs up to this many bytes are held until they are known to be right: less than what is read ahead of a
+/// decoder.
 const HELD: u64 = 256 << 10;
 /// How often bytes are read before they are called corrupt.
 pub(crate) const READINGS: u32 = 3;
@@ -63,7 +65,8 @@ impl Repository {
         BlobStream::new(descriptor.clone(), chunks)
     }
 
-    /// Whether what was handed out of a blob by readings that did not end well is other than what the blob holds.
+    /// Whether what was handed out of a blob by readings that did not end well is other than what the blob
+    /// holds.
     ///
     /// # Errors
     /// What keeps the blob from being read; that it is corrupt is none.
@@ -83,7 +86,8 @@ impl Repository {
         }
     }
 
-    /// Reads a blob to know its beginnings, again where it is wrong. Tells whether these earlier readings agree with it.
+    /// Reads a blob to know its beginnings, again where it is wrong. Tells whether these earlier readings
+    /// agree with it.
     async fn learn(
         &self,
         descriptor: &Descriptor,

@@ -1,4 +1,5 @@
-//! `certs.d` of Docker and containers: `HOST[:PORT]/*.crt` are authorities, `*.cert` with `*.key` who the client is.
+//! `certs.d` of Docker and containers: `HOST[:PORT]/*.crt` are authorities, `*.cert` with `*.key` who the
+//! client is.
 
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,9 @@
 //! How each registry is reached: what was said by hand, and the files that users have.
 //!
-//! What happens here: plain HTTP or TLS, whose certificates are trusted, who the client is, mirrors and other places, from
-//! options, containers' `registries.conf` and the `certs.d` of Docker and containers. What does not: credentials (`auth`), and
-//! making connections (`http`). Everything is for one host by its name: what is said of one changes nothing for another.
+//! What happens here: plain HTTP or TLS, whose certificates are trusted, who the client is, mirrors and other
+//! places, from options, containers' `registries.conf` and the `certs.d` of Docker and containers. What does
+//! not: credentials (`auth`), and making connections (`http`). Everything is for one host by its name: what
+//! is said of one changes nothing for another.
 
 pub(crate) mod certs_dir;
 pub(crate) mod registries_conf;

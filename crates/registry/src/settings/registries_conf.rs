@@ -1,5 +1,5 @@
-//! containers' `registries.conf` (version 2, and the lists of version 1): which registries are insecure, blocked, elsewhere,
-//! mirrored.
+//! containers' `registries.conf` (version 2, and the lists of version 1): which registries are insecure,
+//! blocked, elsewhere, mirrored.
 //!
 //! Short names and search lists are no matter of ours: a reference always has its host.
 

@@ -1,6 +1,7 @@
 //! Sending requests to registries: authentication, redirects, further attempts.
 //!
-//! Credentials go to the registry's own origin and nowhere else; each redirect is decided here, none by the HTTP library.
+//! Credentials go to the registry's own origin and nowhere else; each redirect is decided here, none by the
+//! HTTP library.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -177,7 +178,8 @@ impl Transport {
         response.map_err(|kind| Error::new(host.name(), call.operation, &call.subject, kind))
     }
 
-    /// The credentials of the next request: those of the registry for its own origin. Elsewhere those that anybody gets there.
+    /// The credentials of the next request: those of the registry for its own origin. Elsewhere those that
+    /// anybody gets there.
     async fn authorize(&self, host: &Host, call: &Call<'_>, progress: &mut Progress) -> Result<(), Error> {
         progress.authorization = match host.owns(&progress.url) {
             true => host.authentication.header(self.asking(), &host.registry(), call.scope).await?,
@@ -189,7 +191,8 @@ impl Transport {
         Ok(())
     }
 
-    /// An answer that is not what the call accepts: `None` when another request follows at once, else what is wrong.
+    /// An answer that is not what the call accepts: `None` when another request follows at once, else what is
+    /// wrong.
     async fn go_on(
         &self,
         host: &Host,
@@ -235,7 +238,8 @@ impl Transport {
         if is_transient(status) { Ok(Some(error)) } else { Err(error) }
     }
 
-    /// After a refusal: the next credential or a fresh token for `there`, which is the registry or where it led.
+    /// After a refusal: the next credential or a fresh token for `there`, which is the registry or where it
+    /// led.
     async fn renew(
         &self,
         host: &Host,
@@ -309,8 +313,9 @@ impl Transport {
         }
     }
 
-    /// A registry that may speak plain HTTP or TLS is tried with one of them first. Whether it speaks the other is found out by
-    /// asking, not by its words: TLS servers answer plain HTTP with a 400, with an alert, or not at all.
+    /// A registry that may speak plain HTTP or TLS is tried with one of them first. Whether it speaks the
+    /// other is found out by asking, not by its words: TLS servers answer plain HTTP with a 400, with an
+    /// alert, or not at all.
     async fn turns_out_otherwise(
         &self,
         host: &Host,

@@ -59,9 +59,11 @@ pub(crate) struct UploadFacts {
 impl UploadFacts {
     /// What is known of a registry by its name alone.
     pub(crate) fn of(registry: &str) -> Self {
-        // GitHub's answers more than 4 MiB with 416 (oras-project/rust-oci-client issue 35), which costs a request to find out.
+        // GitHub's answers more than 4 MiB with 416 (oras-project/rust-oci-client issue 35), which costs a
+        // request to find out.
         let largest = if registry == "ghcr.io" { BELOW_FOUR } else { usize::MAX };
-        // Amazon's are parts of a multipart upload to S3, which have 5 MiB at least; a smaller one fails when the next comes.
+        // Amazon's are parts of a multipart upload to S3, which have 5 MiB at least; a smaller one fails when
+        // the next comes.
         let least_chunk = if Cloud::Aws.has_registry(registry) { LEAST_PART } else { 0 };
         Self {
             refused: Default::default(),
@@ -108,7 +110,8 @@ impl UploadFacts {
         self.largest_chunk.load(Ordering::Relaxed)
     }
 
-    /// After a 413 to a chunk of this size: half of it, unless that is below what is worth trying or what the server takes.
+    /// After a 413 to a chunk of this size: half of it, unless that is below what is worth trying or what the
+    /// server takes.
     pub(crate) fn shrink(&self, refused: usize, least: usize) -> bool {
         let smaller = (refused / 2).max(SMALLEST_CHUNK);
         if smaller >= refused || smaller < least {

@@ -1,7 +1,8 @@
 //! Chunks (distribution spec, "Pushing a blob in chunks") that survive a failing server.
 //!
-//! Each chunk is kept in memory until the server has taken it. We count our own bytes: a 2xx means that a chunk was taken.
-//! Only after a failure the server is asked how far it got, and what it says counts where it can be true.
+//! Each chunk is kept in memory until the server has taken it. We count our own bytes: a 2xx means that a
+//! chunk was taken. Only after a failure the server is asked how far it got, and what it says counts where it
+//! can be true.
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
@@ -211,7 +212,8 @@ impl<'a> ChunkInFlight<'a> {
         }
     }
 
-    /// How far the server says it is. Not to know is no failure: the chunk is sent again, and the digest decides.
+    /// How far the server says it is. Not to know is no failure: the chunk is sent again, and the digest
+    /// decides.
     async fn ask(&mut self) -> Option<u64> {
         match self.session.ask().await {
             Ok(kept) => kept,
@@ -222,7 +224,8 @@ impl<'a> ChunkInFlight<'a> {
         }
     }
 
-    /// The server does not know the session. Before its first byte a new one is as good; later what it took is gone.
+    /// The server does not know the session. Before its first byte a new one is as good; later what it took
+    /// is gone.
     async fn reopen(&mut self, error: Error) -> Result<(), Failure> {
         if self.at > 0 {
             let again = self.session.repository.host.uploads.lost_again(Way::Chunked);
@@ -238,8 +241,9 @@ impl<'a> ChunkInFlight<'a> {
         Ok(())
     }
 
-    /// On status 416. After a request whose outcome is not known it tells that this was taken, wholly or in part. Else our own count
-    /// stands: the chunk is sent again, and a server that insists is one that takes no chunks.
+    /// On status 416. After a request whose outcome is not known it tells that this was taken, wholly or in
+    /// part. Else our own count stands: the chunk is sent again, and a server that insists is one that takes
+    /// no chunks.
     async fn find_offset(&mut self, error: Error, to: u64) -> Result<(), Failure> {
         if self.uncertain {
             self.at = self.ask().await.filter(|kept| (self.at..=to).contains(kept)).unwrap_or(to);

@@ -1,8 +1,8 @@
 //! The end of an upload: the commit, and whether the registry has what it says.
 //!
-//! A commit that failed may have been a success: large blobs are assembled after the answer's time is up, and appear late.
-//! A commit that succeeded may have been a failure: a server that keeps the last chunk alone answers 201. So both are followed
-//! by a look at what is there.
+//! A commit that failed may have been a success: large blobs are assembled after the answer's time is up, and
+//! appear late. A commit that succeeded may have been a failure: a server that keeps the last chunk alone
+//! answers 201. So both are followed by a look at what is there.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use crate::upload::session::{OPERATION, Session};
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Longest of these waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
-/// A session that is not known any more is most often lost: the blob gets this part of the time to appear, and is then sent
-/// again, which begins with the same look.
+/// A session that is not known any more is most often lost: the blob gets this part of the time to appear,
+/// and is then sent again, which begins with the same look.
 const SHARE_OF_LOST: u32 = 6;
 /// The same where the server may not know such a request at all.
 const SHARE_OF_REFUSED: u32 = 24;
@@ -125,7 +125,8 @@ async fn confirm(repository: &Repository, digest: &Digest, size: u64) -> Result<
     loop {
         let found = match repository.presence(digest).await {
             Presence::There(Some(found)) if found == size => return Ok(()),
-            // Some answer HEAD with nothing, without the blob's length, or with that of what a proxy makes of it.
+            // Some answer HEAD with nothing, without the blob's length, or with that of what a proxy makes of
+            // it.
             Presence::There(told) => repository.size_by_range(digest).await.or(told),
             Presence::Unknown | Presence::Absent if size == 0 => return Ok(()),
             Presence::Unknown => repository.size_by_range(digest).await,

@@ -1,14 +1,17 @@
 //! A blob on its way to a destination, written piece by piece while it is made.
 //!
-//! What happens here: the ways of sending a blob, from the first session to the look at what was committed. What does not:
-//! making the bytes, and making them again when a registry loses them (their maker does, with [`Remakes`]).
+//! What happens here: the ways of sending a blob, from the first session to the look at what was committed.
+//! What does not: making the bytes, and making them again when a registry loses them (their maker does, with
+//! [`Remakes`]).
 //!
-//! `remote` chooses the way and changes it; `chunked`, `streaming` and `spool` are the ways; `session` has the requests,
-//! `commit` the last one and what follows it; `mount` sends nothing. What was learned of a registry is in `transport::way`.
+//! `remote` chooses the way and changes it; `chunked`, `streaming` and `spool` are the ways; `session` has
+//! the requests, `commit` the last one and what follows it; `mount` sends nothing. What was learned of a
+//! registry is in `transport::way`.
 //!
 //! Invariants:
 //! - nothing is a blob before its commit, and no commit is believed before a look;
-//! - at most two chunks of an upload are in memory; nothing is on the disk unless a registry takes nothing but whole blobs;
+//! - at most two chunks of an upload are in memory; nothing is on the disk unless a registry takes nothing
+//!   but whole blobs;
 //! - an upload whose session is known is closed when it is given up.
 
 mod chunked;
@@ -39,8 +42,8 @@ pub use remakes::Remakes;
 /// How a blob is uploaded.
 #[derive(Clone, Copy, Debug)]
 pub struct UploadOptions {
-    /// Whether the digest is computed here. A caller that hashes anyway saves that time and gives the digest to
-    /// [`BlobUpload::finish`]; registries check it.
+    /// Whether the digest is computed here. A caller that hashes anyway saves that time and gives the digest
+    /// to [`BlobUpload::finish`]; registries check it.
     pub hash: bool,
 }
 
@@ -50,13 +53,15 @@ impl Default for UploadOptions {
     }
 }
 
-/// A blob that is being written. Nothing of it can be seen before [`BlobUpload::finish`]; dropping it cancels it.
+/// A blob that is being written. Nothing of it can be seen before [`BlobUpload::finish`]; dropping it cancels
+/// it.
 ///
-/// For a registry at most two chunks ([`crate::UploadPolicy::chunk_bytes`]) are in memory: one that is under way and kept
-/// until the server has acknowledged it, and one that fills. Writing waits when both are full.
+/// For a registry at most two chunks ([`crate::UploadPolicy::chunk_bytes`]) are in memory: one that is under
+/// way and kept until the server has acknowledged it, and one that fills. Writing waits when both are full.
 ///
-/// A registry that refuses the way that is under way is sent the blob by the next. Where some bytes are already gone, that
-/// is [`ErrorKind::UploadLost`]: begin again and write the same bytes, as often as [`Remakes`] allows.
+/// A registry that refuses the way that is under way is sent the blob by the next. Where some bytes are
+/// already gone, that is [`ErrorKind::UploadLost`]: begin again and write the same bytes, as often as
+/// [`Remakes`] allows.
 #[derive(Debug)]
 pub struct BlobUpload {
     place: String,
@@ -105,8 +110,8 @@ impl BlobUpload {
         self.size
     }
 
-    /// Adds bytes. Large pieces (32 KiB and more) are sent without a copy, so they should not be small windows of large
-    /// buffers.
+    /// Adds bytes. Large pieces (32 KiB and more) are sent without a copy, so they should not be small
+    /// windows of large buffers.
     ///
     /// # Errors
     /// What remains after retries; then the upload is cancelled, and further calls fail.
@@ -137,8 +142,8 @@ impl BlobUpload {
     /// `expected` is the digest if the caller knows it; where both are known they have to agree.
     ///
     /// # Errors
-    /// [`ErrorKind::Verify`] if they do not, [`ErrorKind::Unsupported`] if neither is known, and what remains after
-    /// retries. Nothing is published then.
+    /// [`ErrorKind::Verify`] if they do not, [`ErrorKind::Unsupported`] if neither is known, and what remains
+    /// after retries. Nothing is published then.
     pub async fn finish(mut self, expected: Option<Digest>) -> Result<(Digest, u64), Error> {
         let computed = self.hasher.take().map(Hasher::finish);
         let digest = match (computed, expected) {

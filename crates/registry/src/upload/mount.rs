@@ -10,8 +10,9 @@ use crate::remote::Repository;
 use crate::transport::call::Call;
 use crate::upload::session::close;
 
-/// Whether the registry took the blob from another repository. It is an optimisation: any answer but 201 means that the blob
-/// is uploaded, and no failure here is one of the push. A session that the registry opened instead is closed.
+/// Whether the registry took the blob from another repository. It is an optimisation: any answer but 201
+/// means that the blob is uploaded, and no failure here is one of the push. A session that the registry
+/// opened instead is closed.
 pub(crate) async fn mount(repository: &Repository, from: &str, digest: &Digest) -> bool {
     let scope = Scope { from: Some(from.to_owned()), ..(*repository.scope).clone() };
     let mut url = repository.url("blobs/uploads/");

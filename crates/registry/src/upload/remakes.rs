@@ -4,11 +4,12 @@ use crate::error::{Error, ErrorKind};
 use crate::http::attempts::Attempts;
 use crate::http::attempts::Retry;
 
-/// Beginnings beyond the attempts at anything else: a registry may refuse two ways, each only after some chunks.
+/// Beginnings beyond the attempts at anything else: a registry may refuse two ways, each only after some
+/// chunks.
 const WAYS: u32 = 3;
 
-/// For whoever makes the bytes of a blob: whether to make them again after a registry lost them or refused, in the middle,
-/// the way they came.
+/// For whoever makes the bytes of a blob: whether to make them again after a registry lost them or refused,
+/// in the middle, the way they came.
 #[derive(Debug)]
 pub struct Remakes(Attempts);
 

@@ -1,9 +1,9 @@
 //! A blob on its way to a registry, by whichever way the registry takes.
 //!
-//! Nothing is sent before a chunk is full, so a small blob is one request. What is under way and what fills are in memory.
-//! When a way is refused, the next one begins with the bytes that are still here; where some are gone, the upload ends with
-//! [`ErrorKind::UploadLost`], the registry's next way is remembered, and whoever makes the bytes makes them again
-//! ([`crate::Remakes`]).
+//! Nothing is sent before a chunk is full, so a small blob is one request. What is under way and what fills
+//! are in memory. When a way is refused, the next one begins with the bytes that are still here; where some
+//! are gone, the upload ends with [`ErrorKind::UploadLost`], the registry's next way is remembered, and
+//! whoever makes the bytes makes them again ([`crate::Remakes`]).
 
 use bytes::Bytes;
 use unbloat_oci::Digest;
@@ -54,7 +54,8 @@ impl RemoteUpload {
         let session = Session::begin(&repository).await?;
         let facts = &repository.host.uploads;
         let wanted = policy.chunk_bytes.min(facts.largest_chunk());
-        // A minimum that does not fit into memory is a refusal of chunks; then it is none for what is gathered before a stream.
+        // A minimum that does not fit into memory is a refusal of chunks; then it is none for what is
+        // gathered before a stream.
         let fits = session.min_chunk <= LARGEST_CHUNK;
         if !fits {
             facts.refuse(Way::Chunked, Class::Large);
@@ -294,7 +295,8 @@ async fn send_small(
     end(session, digest, size).await
 }
 
-/// One PATCH with all of a small blob; after a failure that may pass in a new session, because the old one may hold a part.
+/// One PATCH with all of a small blob; after a failure that may pass in a new session, because the old one
+/// may hold a part.
 async fn patch_small(mut session: Session, pieces: &[Bytes]) -> Result<Session, Failure> {
     let repository = session.repository.clone();
     let mut attempts = repository.transport.attempts();

@@ -70,8 +70,9 @@ impl Session {
 
     /// PATCH with bytes that begin at `first`, or with all of the blob.
     ///
-    /// A 2xx means that the server took the body, whatever `Range` it says: servers were seen that say the first chunk for
-    /// ever, the last one alone, `0-0`, one byte too many, nothing. The digest at the commit decides.
+    /// A 2xx means that the server took the body, whatever `Range` it says: servers were seen that say the
+    /// first chunk for ever, the last one alone, `0-0`, one byte too many, nothing. The digest at the commit
+    /// decides.
     pub(crate) async fn patch(&mut self, body: Body, first: Option<u64>) -> Result<(), Error> {
         let mut call = self.call(Method::PATCH, self.url.clone()).accept(TAKEN).once();
         if let (Some(first), Some(length)) = (first, body.len()) {

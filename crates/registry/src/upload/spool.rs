@@ -1,4 +1,5 @@
-//! Scratch space for a blob that has to go in one piece before its digest is known. Never more than the blob is on disk.
+//! Scratch space for a blob that has to go in one piece before its digest is known. Never more than the blob
+//! is on disk.
 
 use std::io::Write;
 

@@ -1,5 +1,5 @@
-//! One `PATCH` whose body is the blob, sent while it is made: how skopeo and Docker upload. It needs no disk and no memory,
-//! and nothing of it can be sent again: after a failure the blob has to be made again.
+//! One `PATCH` whose body is the blob, sent while it is made: how skopeo and Docker upload. It needs no disk
+//! and no memory, and nothing of it can be sent again: after a failure the blob has to be made again.
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -62,7 +62,8 @@ impl Streaming {
             let (Some(sender), Some(request)) = (&self.sender, &mut self.request) else {
                 return Err((self.ended_before(), None));
             };
-            // An answer before the end is a refusal; a server that then reads nothing must not keep us waiting.
+            // An answer before the end is a refusal; a server that then reads nothing must not keep us
+            // waiting.
             tokio::select! {
                 sent = sender.send(piece) => {
                     if sent.is_err() {
@@ -108,8 +109,8 @@ impl Streaming {
         Failure::Refused(Error::new(self.repository.registry(), OPERATION, "", kind))
     }
 
-    /// A token that ran out and a connection that broke may pass, but not for ever. A redirect cannot be followed by a body
-    /// that is gone.
+    /// A token that ran out and a connection that broke may pass, but not for ever. A redirect cannot be
+    /// followed by a body that is gone.
     fn classify(&self, error: Error) -> Failure {
         let expired = matches!(error.kind(), ErrorKind::Unauthorized { status: 401, .. });
         match cause(&error) {

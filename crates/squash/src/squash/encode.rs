@@ -43,7 +43,8 @@ impl Squash<'_> {
             let (merged, uploaded) = tokio::join!(merging, self.upload(buffers));
             let upload = match uploaded {
                 Ok(upload) => upload,
-                // The registry lost what it had of the layer, or refused the way it came: the same layer once more.
+                // The registry lost what it had of the layer, or refused the way it came: the same layer once
+                // more.
                 Err(error) if again(&mut remakes, &error).await => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -77,8 +78,8 @@ impl Squash<'_> {
         }
     }
 
-    /// Sends what the codec makes, until it ends; a blob that begins anew is another upload. When this ends, so does the
-    /// queue: a failed upload must not leave the codec waiting for room.
+    /// Sends what the codec makes, until it ends; a blob that begins anew is another upload. When this ends,
+    /// so does the queue: a failed upload must not leave the codec waiting for room.
     async fn upload(
         &self,
         mut buffers: Receiver<Compressed>,

@@ -26,7 +26,8 @@ pub(super) struct Plan {
 }
 
 impl Squash<'_> {
-    /// Whether there is a reason to leave all images as they are: they were squashed before, or are not worth it.
+    /// Whether there is a reason to leave all images as they are: they were squashed before, or are not worth
+    /// it.
     pub(super) async fn nothing_to_do(&self, found: &Found) -> Result<Option<NothingToDo>, Error> {
         let SquashRequest { condition, force, .. } = self.request;
         if found.images.iter().all(|image| condition.has_too_few_layers(image.manifest.layers().len())) {

@@ -35,7 +35,8 @@ impl Squash<'_> {
         }
     }
 
-    /// An archive cannot be read before it is complete, so it is verified afterwards and taken away if it is wrong.
+    /// An archive cannot be read before it is complete, so it is verified afterwards and taken away if it is
+    /// wrong.
     pub(super) async fn verify_archive(&self, result: &SquashResult) -> Result<(), Error> {
         let Some(destination) = self.destination else { return Ok(()) };
         let Location::OciArchive { path, .. } = destination.location() else { return Ok(()) };

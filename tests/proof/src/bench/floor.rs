@@ -1,5 +1,5 @@
-//! The floor of a flatten: every stored byte read and hashed once, inflated once, and what survives encoded as zstd
-//! level 3 and hashed once, with the fastest codecs on every core and no work in between.
+//! The floor of a flatten: every stored byte read and hashed once, inflated once, and what survives encoded
+//! as zstd level 3 and hashed once, with the fastest codecs on every core and no work in between.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -55,7 +55,8 @@ fn inflate(blob: &[u8], tar: &mut [u8]) {
     if blob.starts_with(&[0x1f, 0x8b]) {
         let mut at = 0;
         let mut rest = blob;
-        // Each member tells its own size in its last four bytes only, so members are inflated as far as there is room.
+        // Each member tells its own size in its last four bytes only, so members are inflated as far as there
+        // is room.
         let mut inflater = libdeflater::Decompressor::new();
         if inflater.gzip_decompress(rest, tar).is_err() {
             while !rest.is_empty() && at < tar.len() {

@@ -176,7 +176,8 @@ fn hidden(layout: &Layout, tag: &str) -> Result<()> {
     write_image(layout, tag, &layers, Packing::Gzip(6)).map(drop)
 }
 
-/// Debian, an application's dependencies from the ordinary registry, and the same files once more with another owner.
+/// Debian, an application's dependencies from the ordinary registry, and the same files once more with
+/// another owner.
 fn application(layout: &Layout, tag: &str, install: &[&str]) -> Result<()> {
     let work = tempfile::Builder::new().prefix("unbloat-app-").tempdir_in("/var/tmp")?;
     let app = work.path().join("app");

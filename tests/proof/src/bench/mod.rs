@@ -1,9 +1,9 @@
 //! The benchmark against crane: what is measured, how, and how it is told.
 //!
-//! What happens here: images of seven shapes, served by Debian's docker-registry from memory; `crane flatten` and
-//! `unbloat squash` run alternately, each as a process measured from outside; curl, which reads the same blobs and does
-//! nothing with them; and the floor of the same work, measured in the same run. What does not: judging. A number depends on
-//! the machine, so no test asserts one.
+//! What happens here: images of seven shapes, served by Debian's docker-registry from memory; `crane flatten`
+//! and `unbloat squash` run alternately, each as a process measured from outside; curl, which reads the same
+//! blobs and does nothing with them; and the floor of the same work, measured in the same run. What does not:
+//! judging. A number depends on the machine, so no test asserts one.
 
 mod floor;
 mod images;
@@ -166,8 +166,8 @@ fn best(runs: &[Timed]) -> Measure {
     }
 }
 
-/// The shortest of three squashes from folder to folder, both in memory, on so many cores: what scales, and no registry
-/// that takes part of the same cores.
+/// The shortest of three squashes from folder to folder, both in memory, on so many cores: what scales, and
+/// no registry that takes part of the same cores.
 pub fn on_cores(layout: &Layout, tag: &str, cores: usize) -> Result<Duration> {
     let mut shortest = Duration::MAX;
     for _ in 0..3 {

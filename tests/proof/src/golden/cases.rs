@@ -125,7 +125,8 @@ fn case(inputs: &[Input], what: &str, from: Place, to: Place, options: &[&str]) 
     }
 }
 
-/// Eight layers of files that span several deflate blocks, a part of them hidden: what copying of blocks is about.
+/// Eight layers of files that span several deflate blocks, a part of them hidden: what copying of blocks is
+/// about.
 fn large(random: &mut Random) -> Vec<Vec<u8>> {
     (0..8_usize)
         .map(|layer| {

@@ -35,7 +35,8 @@ pub struct LayerTree {
     pub opaque: BTreeSet<Vec<u8>>,
     /// Directories whose entry stands behind the first path below them.
     pub late: BTreeSet<Vec<u8>>,
-    /// Directories whose entry adds to the attributes of the lower directory (`docs/layer-semantics.md#rule-11`).
+    /// Directories whose entry adds to the attributes of the lower directory
+    /// (`docs/layer-semantics.md#rule-11`).
     pub adding: BTreeSet<Vec<u8>>,
     /// Directories that a mark in them or further down makes exist, in the layer by itself.
     marked: BTreeSet<Vec<u8>>,
@@ -45,7 +46,8 @@ pub struct LayerTree {
     hidden: BTreeMap<Vec<u8>, usize>,
 }
 
-/// Reads one layer above `lower`. New inodes are added to `lower`'s, where hard links to lower names find theirs.
+/// Reads one layer above `lower`. New inodes are added to `lower`'s, where hard links to lower names find
+/// theirs.
 pub fn read_layer(tar: &[u8], lower: &mut Tree) -> Result<LayerTree> {
     let mut layer = LayerTree::default();
     let mut reader = TarReader::new(tar);
@@ -119,14 +121,16 @@ impl LayerTree {
             self.nodes.insert(path, Node::Directory(number));
         } else {
             self.adding.retain(|other| *other != path && !is_below(other, &path));
-            // Later wins (`docs/layer-semantics.md#rule-11`): with a directory goes what this layer put below it.
+            // Later wins (`docs/layer-semantics.md#rule-11`): with a directory goes what this layer put below
+            // it.
             self.nodes.retain(|other, _| !is_below(other, &path));
             self.nodes.insert(path, Node::Other(number));
         }
         Ok(())
     }
 
-    /// The inode of an entry: a new one, or that of a link's target with the link's metadata (`docs/layer-semantics.md#rule-12`).
+    /// The inode of an entry: a new one, or that of a link's target with the link's metadata
+    /// (`docs/layer-semantics.md#rule-12`).
     fn inode(&self, entry: Entry, lower: &mut Tree) -> Result<Option<usize>> {
         let kind = match entry.kind {
             EntryKind::File(content) => Kind::File(content.into()),
@@ -191,7 +195,8 @@ impl LayerTree {
         }
     }
 
-    /// Replaces parents that this layer made symbolic links by what they point to, inside the root (`docs/layer-semantics.md#rule-11`).
+    /// Replaces parents that this layer made symbolic links by what they point to, inside the root
+    /// (`docs/layer-semantics.md#rule-11`).
     fn resolve_parents(&self, path: &[u8], inodes: &Tree) -> Result<Vec<u8>> {
         let mut waiting: Vec<Vec<u8>> = path
             .split(|byte| *byte == b'/')
@@ -233,7 +238,8 @@ impl LayerTree {
     }
 }
 
-/// A path up to its first component that is AUFS metadata, that one included; its parents exist like any others.
+/// A path up to its first component that is AUFS metadata, that one included; its parents exist like any
+/// others.
 fn visible(path: &[u8]) -> &[u8] {
     let parents = std::iter::successors(Some(path), |path| parent(path));
     parents

@@ -2,8 +2,9 @@
 
 use super::tree::{Kind, Tree};
 
-/// Sorted, blank-separated: `d/`, `f=text`, `s->target`, `c<1:3>`, a bare name for a fifo, `{hl}` for one of several names
-/// of an inode, `f=sparse:SIZE` for zeroes around `data` at offset 4096. Each byte becomes one character (Latin-1).
+/// Sorted, blank-separated: `d/`, `f=text`, `s->target`, `c<1:3>`, a bare name for a fifo, `{hl}` for one of
+/// several names of an inode, `f=sparse:SIZE` for zeroes around `data` at offset 4096. Each byte becomes one
+/// character (Latin-1).
 pub fn listing(tree: &Tree) -> String {
     let latin1 = |bytes: &[u8]| -> String { bytes.iter().map(|byte| char::from(*byte)).collect() };
     let counts = tree.link_counts();

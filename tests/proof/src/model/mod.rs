@@ -1,11 +1,12 @@
 //! The plain model of merging: layers applied one after the other, bottom up, to a tree in memory.
 //!
-//! What happens here: `docs/layer-semantics.md` said as directly as it can be said, with a tar reader of its own. Nothing is
-//! streamed, skipped or remembered cleverly: the tree is what a reader of the rules would draw on paper.
-//! What does not: speed, memory bounds, compression, writing. No code is shared with the engine, so that one
-//! misunderstanding cannot hide in both.
+//! What happens here: `docs/layer-semantics.md` said as directly as it can be said, with a tar reader of its
+//! own. Nothing is streamed, skipped or remembered cleverly: the tree is what a reader of the rules would
+//! draw on paper. What does not: speed, memory bounds, compression, writing. No code is shared with the
+//! engine, so that one misunderstanding cannot hide in both.
 //!
-//! Invariants: every name in a [`Tree`] has its parents in it as directories; a [`Tree`] never holds a whiteout.
+//! Invariants: every name in a [`Tree`] has its parents in it as directories; a [`Tree`] never holds a
+//! whiteout.
 
 mod apply;
 mod diff;

@@ -2,7 +2,8 @@
 
 use super::{Result, refuse};
 
-/// The normal form of a name in a tar header (`docs/layer-semantics.md#rule-5`): no leading `/` or `./`, no empty or `.` component, `..` folded.
+/// The normal form of a name in a tar header (`docs/layer-semantics.md#rule-5`): no leading `/` or `./`, no
+/// empty or `.` component, `..` folded.
 pub(crate) fn normalise(raw: &[u8]) -> Result<Vec<u8>> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in raw.split(|byte| *byte == b'/') {

@@ -1,4 +1,5 @@
-//! PAX extended header records: `LENGTH KEY=VALUE\n`, parsed by length because values are binary (POSIX.1-2001 pax).
+//! PAX extended header records: `LENGTH KEY=VALUE\n`, parsed by length because values are binary
+//! (POSIX.1-2001 pax).
 
 use super::{Result, refuse};
 

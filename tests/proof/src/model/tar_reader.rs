@@ -1,4 +1,5 @@
-//! A small tar reader: v7, ustar, GNU and PAX (rules 2 to 4). Everything is in memory already, so offsets are indexes.
+//! A small tar reader: v7, ustar, GNU and PAX (rules 2 to 4). Everything is in memory already, so offsets are
+//! indexes.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +72,8 @@ impl<'a> TarReader<'a> {
             match header[156] {
                 b'x' => pending.records.extend(pax::parse(&self.body(size_of(header)?)?)?),
                 b'g' => {
-                    // Go's reader hands it out as an entry, and forgets what stood before it; nobody applies it.
+                    // Go's reader hands it out as an entry, and forgets what stood before it; nobody applies
+                    // it.
                     pax::parse(&self.body(size_of(header)?)?)?;
                     pending = Pending::default();
                 }
@@ -154,7 +156,8 @@ impl<'a> TarReader<'a> {
         Ok(Entry { name, kind, metadata })
     }
 
-    /// Rule 4: data behind a hard link's header is not padded. Without data a header or the trailer follows at once.
+    /// Rule 4: data behind a hard link's header is not padded. Without data a header or the trailer follows
+    /// at once.
     fn skip_link_data(&mut self, size: usize) -> Result<()> {
         let at_record = |at: usize| match self.data.get(at..at + 512) {
             Some(block) => block.iter().all(|byte| *byte == 0) || checksum_is_right(block),

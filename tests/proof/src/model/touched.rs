@@ -9,8 +9,8 @@ use super::{
     names::{is_below, parent},
 };
 
-/// Directories in which some layer makes, removes or marks a name without an entry for the directory itself, and that
-/// no layer above names again.
+/// Directories in which some layer makes, removes or marks a name without an entry for the directory itself,
+/// and that no layer above names again.
 pub fn invented_times<L: AsRef<[u8]>>(layers: &[L]) -> Result<BTreeSet<Vec<u8>>> {
     let mut invented = BTreeSet::from([Vec::new()]);
     let mut tree = empty();
@@ -33,7 +33,8 @@ pub fn invented_times<L: AsRef<[u8]>>(layers: &[L]) -> Result<BTreeSet<Vec<u8>>>
                 invented.remove(path);
             }
         }
-        // Making an implied directory changes the time of the one above it, whose own entry may have come before.
+        // Making an implied directory changes the time of the one above it, whose own entry may have come
+        // before.
         let implied = layer.nodes.iter().filter(|(_, node)| **node == Node::Implied);
         let made_on_the_way = implied.map(|(path, _)| path).chain(&layer.late);
         invented.extend(made_on_the_way.filter_map(|path| parent(path)).map(<[u8]>::to_vec));
@@ -46,8 +47,8 @@ pub fn invented_times<L: AsRef<[u8]>>(layers: &[L]) -> Result<BTreeSet<Vec<u8>>>
     Ok(invented)
 }
 
-/// Fills in what changes when the lowest `kept` layers are kept: a link from above to a file of the base that is still the
-/// same file is written as a copy (`docs/layer-semantics.md#section-4`).
+/// Fills in what changes when the lowest `kept` layers are kept: a link from above to a file of the base that
+/// is still the same file is written as a copy (`docs/layer-semantics.md#section-4`).
 pub fn mask_split_links<L: AsRef<[u8]>>(mask: &mut Mask, layers: &[L], kept: usize) -> Result<()> {
     let (base, above) = layers.split_at(kept);
     let base = merge(base)?;

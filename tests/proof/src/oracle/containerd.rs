@@ -91,7 +91,8 @@ impl Containerd {
             .map(drop)
     }
 
-    /// Mounts an image's snapshot read-only; answers with the folder. It stays mounted as long as the value lives.
+    /// Mounts an image's snapshot read-only; answers with the folder. It stays mounted as long as the value
+    /// lives.
     pub fn mount(&mut self, name: &str) -> Result<PathBuf> {
         let target = self.folder.path().join("mnt").join(self.next.to_string());
         self.next += 1;

@@ -89,7 +89,8 @@ pub(super) fn file_xattrs(random: &mut Random) -> BTreeMap<Vec<u8>, Vec<u8>> {
     xattrs
 }
 
-/// Attributes of a symbolic link, device or fifo: Linux allows `user.*` on none of them, and containerd sets none on links.
+/// Attributes of a symbolic link, device or fifo: Linux allows `user.*` on none of them, and containerd sets
+/// none on links.
 pub(super) fn special_xattrs(random: &mut Random, profile: Profile) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut xattrs = BTreeMap::new();
     if !profile.is_portable() && random.chance(4) {
@@ -98,8 +99,8 @@ pub(super) fn special_xattrs(random: &mut Random, profile: Profile) -> BTreeMap<
     xattrs
 }
 
-/// Attributes of a directory. In the portable profile each path has the same keys in every layer, because naive
-/// unpackers keep a key that an upper entry leaves out.
+/// Attributes of a directory. In the portable profile each path has the same keys in every layer, because
+/// naive unpackers keep a key that an upper entry leaves out.
 pub(super) fn directory_xattrs(
     random: &mut Random,
     path: &[u8],

@@ -46,7 +46,8 @@ pub fn generate(seed: u64, profile: Profile) -> Stack {
     for _ in 0..random.between(1, 8) {
         let records = draw_layer(&mut random, profile, &lower, &ever, roots, stack.layers.is_empty());
         let mut merged = lower.clone();
-        // What is refused (a loop of symbolic links, a link to what its own layer replaced) is not drawn again.
+        // What is refused (a loop of symbolic links, a link to what its own layer replaced) is not drawn
+        // again.
         if let Ok(layer) = model::add_layer(&mut merged, &tarball::write(&records)) {
             for (path, node) in layer.nodes {
                 *ever.entry(path).or_insert(false) |= matches!(node, model::Node::Other(_));
@@ -256,7 +257,8 @@ impl Layer<'_> {
                     if self.whited.contains(&directory) {
                         return false;
                     }
-                    // Containerd copies an implied directory's metadata from the topmost layer that has the path.
+                    // Containerd copies an implied directory's metadata from the topmost layer that has the
+                    // path.
                     let visible = self.lower.is_directory(&directory) && !self.is_cut(&directory);
                     // It gives up where an ancestor was something else in any layer.
                     let clean = (0..slash)
@@ -324,7 +326,8 @@ impl Layer<'_> {
         let mut targets: Vec<(Vec<u8>, Record)> = Vec::new();
         for (path, held) in &self.held {
             if let Held::Other(record) = held {
-                // Unpackers change the owner again for a link, and Linux then drops setuid bits and capabilities.
+                // Unpackers change the owner again for a link, and Linux then drops setuid bits and
+                // capabilities.
                 if full || !privileged(record) {
                     targets.push((path.clone(), record.clone()));
                 }
@@ -355,7 +358,8 @@ impl Layer<'_> {
         if !self.held.contains_key(&target) && self.lower.get(&target).is_none() {
             return;
         }
-        // What came from a lower layer has no name here; its metadata stays, so that a kept base can be right.
+        // What came from a lower layer has no name here; its metadata stays, so that a kept base can be
+        // right.
         if full && self.held.contains_key(&target) && !link.name.is_empty() && self.random.chance(20) {
             (link.mode, link.uid, link.mtime) = (0o640, 7, draw::mtime(self.random, self.profile));
         }

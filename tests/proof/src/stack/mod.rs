@@ -1,11 +1,11 @@
 //! Random stacks of layers, decided by a seed.
 //!
-//! What happens here: a stack is a list of layers, a layer a list of [`Record`]s, a record one tar entry as somebody could
-//! have written it; [`generate`] makes them, [`tarball`] writes them in four dialects, [`shrink`] makes a failing one small.
-//! What does not: deciding what must come out; that is the model's.
+//! What happens here: a stack is a list of layers, a layer a list of [`Record`]s, a record one tar entry as
+//! somebody could have written it; [`generate`] makes them, [`tarball`] writes them in four dialects,
+//! [`shrink`] makes a failing one small. What does not: deciding what must come out; that is the model's.
 //!
-//! Invariants: the same seed and profile give the same bytes for ever; each stack is valid by the model; a [`Profile::Portable`]
-//! stack uses nothing on which containerd, umoci and the rules disagree.
+//! Invariants: the same seed and profile give the same bytes for ever; each stack is valid by the model; a
+//! [`Profile::Portable`] stack uses nothing on which containerd, umoci and the rules disagree.
 
 mod draw;
 mod generate;
@@ -25,8 +25,8 @@ pub enum Profile {
     Portable,
     /// Every rule.
     Full,
-    /// As portable, with capabilities on hard links, directories named late and twice, opaque marks where no directory is,
-    /// and global headers: what containerd and the rules agree on, and umoci does otherwise.
+    /// As portable, with capabilities on hard links, directories named late and twice, opaque marks where no
+    /// directory is, and global headers: what containerd and the rules agree on, and umoci does otherwise.
     Runtime,
     /// Every rule, with those kinds and whiteouts below files, content below AUFS's names, negative owners.
     Wide,

@@ -11,7 +11,8 @@ pub enum Dialect {
     V7,
     /// POSIX.1-1988 with a name prefix. Falls back to PAX.
     Ustar,
-    /// GNU: long names and links in entries of their own, base-256 numbers. Attributes and fractions of seconds by PAX.
+    /// GNU: long names and links in entries of their own, base-256 numbers. Attributes and fractions of
+    /// seconds by PAX.
     Gnu,
     /// POSIX.1-2001: everything in extended records.
     Pax,
@@ -96,7 +97,8 @@ impl Stack {
 }
 
 impl Record {
-    /// A record of root's, mode 0644, dated one second after the epoch, in the PAX dialect: for cases made by hand.
+    /// A record of root's, mode 0644, dated one second after the epoch, in the PAX dialect: for cases made by
+    /// hand.
     pub fn plain(name: &str, body: Body) -> Self {
         Self {
             name: name.as_bytes().to_vec(),

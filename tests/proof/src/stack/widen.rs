@@ -1,5 +1,5 @@
-//! The kinds on which naive unpackers go wrong: capabilities on hard links, directories named late or twice, marks where
-//! no directory is, global headers, AUFS's names, negative owners.
+//! The kinds on which naive unpackers go wrong: capabilities on hard links, directories named late or twice,
+//! marks where no directory is, global headers, AUFS's names, negative owners.
 
 use std::collections::BTreeMap;
 
@@ -148,7 +148,8 @@ impl Layer<'_> {
         self.directory_entry(&path);
     }
 
-    /// A path that lower layers hold as something else than a directory, or not at all, and that this layer does not.
+    /// A path that lower layers hold as something else than a directory, or not at all, and that this layer
+    /// does not.
     fn no_directory(&mut self, exists: bool) -> Option<Vec<u8>> {
         let files = self.lower.paths.keys().filter(|path| self.may_be_marked(path) && path.len() < 200);
         let files: Vec<Vec<u8>> = files.cloned().collect();
@@ -163,8 +164,9 @@ impl Layer<'_> {
         (free && (there || new) && path.len() < 200 && self.reach(&path)).then_some(path)
     }
 
-    /// Whether lower layers hold something at a path that a mark below it makes a directory for every runtime. Through a
-    /// symbolic link containerd looks on in lower layers, where a directory may have been, and fails at a loop of links.
+    /// Whether lower layers hold something at a path that a mark below it makes a directory for every
+    /// runtime. Through a symbolic link containerd looks on in lower layers, where a directory may have been,
+    /// and fails at a loop of links.
     fn may_be_marked(&self, path: &[u8]) -> bool {
         match self.lower.get(path).map(|inode| &inode.kind) {
             Some(Kind::Symlink(target)) => {

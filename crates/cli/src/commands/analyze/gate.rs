@@ -47,8 +47,8 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Er
     }
 }
 
-/// What holds when neither an option nor the file sets a threshold: the layers at which a runtime's overlay gets slow, and a
-/// tenth of the image for nothing.
+/// What holds when neither an option nor the file sets a threshold: the layers at which a runtime's overlay
+/// gets slow, and a tenth of the image for nothing.
 const USUAL: Thresholds = Thresholds {
     max_layers: Some(50),
     max_wasted_bytes: None,

@@ -1,4 +1,5 @@
-//! Text from an image on its way into a file with markup: an image can hold any name and any history, also one that is markup.
+//! Text from an image on its way into a file with markup: an image can hold any name and any history, also
+//! one that is markup.
 
 use unbloat_text::terminal;
 
@@ -23,7 +24,8 @@ pub(super) fn markdown(text: &str) -> String {
     safe
 }
 
-/// For XML 1.0, in content and in attributes: control characters, which it cannot hold at all, become visible first.
+/// For XML 1.0, in content and in attributes: control characters, which it cannot hold at all, become visible
+/// first.
 pub(super) fn xml(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in terminal(text).chars() {

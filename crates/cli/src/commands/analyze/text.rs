@@ -59,7 +59,8 @@ impl Page {
         lines.join("\n")
     }
 
-    /// One command for all of it, where a squash gives anything back. It is never cut: half a command is another command.
+    /// One command for all of it, where a squash gives anything back. It is never cut: half a command is
+    /// another command.
     fn command(&self, analysis: &Analysis, squash: &SquashCommand) -> Vec<String> {
         let changes = changes(analysis);
         if analysis.totals.wasted_bytes == 0 && changes.is_empty() {

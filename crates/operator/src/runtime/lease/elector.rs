@@ -72,8 +72,8 @@ pub(crate) struct Elector {
 }
 
 impl Elector {
-    /// A candidate named `me` for the lease `name`. The client must not retry by itself: a request that is repeated after
-    /// its time would renew a lease that was given up.
+    /// A candidate named `me` for the lease `name`. The client must not retry by itself: a request that is
+    /// repeated after its time would renew a lease that was given up.
     pub(crate) fn new(api: Api<Lease>, name: &str, me: &str, times: Times) -> Self {
         let leadership = Leadership::none();
         Self { api, name: name.to_owned(), me: me.to_owned(), times, leadership, seen: None }

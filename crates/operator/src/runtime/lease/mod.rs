@@ -1,16 +1,18 @@
 //! Who of several operators works: a `coordination.k8s.io` Lease, held by one at a time.
 //!
-//! Expected flow: every replica runs an [`Elector`]; the one whose write of the lease succeeds is the leader and renews it.
-//! A write carries the resource version that was read, so that of two candidates one gets a conflict.
+//! Expected flow: every replica runs an [`Elector`]; the one whose write of the lease succeeds is the leader
+//! and renews it. A write carries the resource version that was read, so that of two candidates one gets a
+//! conflict.
 //!
-//! Guarantees: a leader stops believing in itself before another can take over, whatever the network does. Its lease is
-//! counted from *before* the request that renewed it was sent, others count from when they *saw* the last change, which is
-//! later; and [`Leadership::is_valid`] is asked at each use, not remembered.
+//! Guarantees: a leader stops believing in itself before another can take over, whatever the network does.
+//! Its lease is counted from *before* the request that renewed it was sent, others count from when they *saw*
+//! the last change, which is later; and [`Leadership::is_valid`] is asked at each use, not remembered.
 //!
-//! Assumptions: the monotonic clocks of two nodes run at the same speed to within [`SAFETY`]. Wall clocks may differ at will:
-//! the times in the lease are for people.
+//! Assumptions: the monotonic clocks of two nodes run at the same speed to within [`SAFETY`]. Wall clocks may
+//! differ at will: the times in the lease are for people.
 //!
-//! A leader that loses the lease ends its process: no reconcile that is half way can be trusted to stop otherwise.
+//! A leader that loses the lease ends its process: no reconcile that is half way can be trusted to stop
+//! otherwise.
 
 mod elector;
 mod view;
@@ -32,7 +34,8 @@ pub(crate) struct Times {
 }
 
 impl Default for Times {
-    /// The numbers of Kubernetes' own components, with a request limit that leaves room for two tries before the end.
+    /// The numbers of Kubernetes' own components, with a request limit that leaves room for two tries before
+    /// the end.
     fn default() -> Self {
         Self {
             duration: Duration::from_secs(15),
@@ -42,6 +45,6 @@ impl Default for Times {
     }
 }
 
-/// A leader ends this much before its lease does: room for clocks that run at different speeds and for a write that was
-/// sent in the last moment.
+/// A leader ends this much before its lease does: room for clocks that run at different speeds and for a
+/// write that was sent in the last moment.
 pub(crate) const SAFETY: Duration = Duration::from_secs(3);

@@ -28,8 +28,8 @@ pub(crate) enum Claim {
 
 /// Decides what to do about a lease that was just read with resource version `version`.
 ///
-/// `seen` is the memory of the look before. A lease lapses `duration` after *we* saw its last change: its own times come
-/// from another node's clock.
+/// `seen` is the memory of the look before. A lease lapses `duration` after *we* saw its last change: its own
+/// times come from another node's clock.
 pub(crate) fn decide(
     spec: &LeaseSpec,
     version: &str,

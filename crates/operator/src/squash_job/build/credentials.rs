@@ -1,7 +1,8 @@
-//! Secrets as files in the worker's pod: one folder for each, so that the worker can say which one is missing.
+//! Secrets as files in the worker's pod: one folder for each, so that the worker can say which one is
+//! missing.
 //!
-//! The volumes are optional: a missing secret must not keep the pod pending without a word, but end it with a reason. Only
-//! the two keys of docker configurations are mounted, whatever else a secret holds.
+//! The volumes are optional: a missing secret must not keep the pod pending without a word, but end it with a
+//! reason. Only the two keys of docker configurations are mounted, whatever else a secret holds.
 
 use k8s_openapi::api::core::v1::{KeyToPath, SecretVolumeSource, Volume, VolumeMount};
 use unbloat_api::ImageSquashJobSpec;

@@ -1,4 +1,5 @@
-//! Events, on transitions only: progress is in the status, and a repeated event would be shown with its first text.
+//! Events, on transitions only: progress is in the status, and a repeated event would be shown with its first
+//! text.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
@@ -15,7 +16,8 @@ const NOTE_LIMIT: usize = 1024;
 /// Name of the reporter.
 const CONTROLLER: &str = "unbloat.dev/operator";
 
-/// The event of a status change, if it is worth one. Its name is made of what happened, so that a repeated write is a 409.
+/// The event of a status change, if it is worth one. Its name is made of what happened, so that a repeated
+/// write is a 409.
 pub(crate) fn event(
     job: &ImageSquashJob,
     new: &ImageSquashJobStatus,

@@ -1,7 +1,7 @@
 //! The objects that the operator makes, built by plain functions from a job, its plan and the configuration.
 //!
-//! Names come from the job's uid and the attempt's number alone, so that two operators, or one that was restarted between
-//! two writes, make the same object instead of two.
+//! Names come from the job's uid and the attempt's number alone, so that two operators, or one that was
+//! restarted between two writes, make the same object instead of two.
 
 mod credentials;
 mod event;
@@ -25,8 +25,8 @@ pub(crate) use worker_job::{is_same, worker_job};
 /// Kubernetes limits a Job's name to a label's length, since its pods carry it as one.
 const NAME_LIMIT: usize = 63;
 
-/// Name of the Job of an attempt: the job's name for people, a hash of its uid against a namesake that was deleted, and
-/// the attempt.
+/// Name of the Job of an attempt: the job's name for people, a hash of its uid against a namesake that was
+/// deleted, and the attempt.
 pub(crate) fn job_name(job: &ImageSquashJob, attempt: i32) -> String {
     let uid = job.metadata.uid.as_deref().unwrap_or_default();
     let suffix = format!("-{:06x}-{attempt}", fingerprint(uid) & 0xff_ffff);

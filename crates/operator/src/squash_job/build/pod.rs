@@ -125,9 +125,9 @@ fn container(settings: &WorkerSettings, worker: &Worker, places: Vec<VolumeMount
     }
 }
 
-/// Requests and limits. Processor and memory are asked for as the platform says, at most as much as the limit: a cluster of two
-/// cores has room for a worker that may use both. Scratch in an emptyDir is the node's disk, so that it is asked for, limited
-/// and counted by quotas as a whole.
+/// Requests and limits. Processor and memory are asked for as the platform says, at most as much as the
+/// limit: a cluster of two cores has room for a worker that may use both. Scratch in an emptyDir is the
+/// node's disk, so that it is asked for, limited and counted by quotas as a whole.
 fn amounts(
     settings: &WorkerSettings,
     worker: &Worker,
@@ -159,7 +159,8 @@ fn variable(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None }
 }
 
-/// The pod's own annotation as a file: a worker needs neither a ConfigMap nor an argument that everybody can list.
+/// The pod's own annotation as a file: a worker needs neither a ConfigMap nor an argument that everybody can
+/// list.
 fn spec_volume() -> (Volume, VolumeMount) {
     let (folder, file) = SPEC_PATH.rsplit_once('/').unwrap_or(("/", SPEC_PATH));
     let item = DownwardAPIVolumeFile {

@@ -12,8 +12,8 @@ use crate::quantity;
 use crate::squash_job::decide::Attempt;
 use crate::squash_job::plan::{Plan, WorkerSettings};
 
-/// The engine's buffers get half of the worker's memory: the other half is for path bookkeeping (150 bytes a path) and the
-/// process itself.
+/// The engine's buffers get half of the worker's memory: the other half is for path bookkeeping (150 bytes a
+/// path) and the process itself.
 const BUFFER_SHARE: u64 = 2;
 /// Fewer bytes than this and the codec windows alone would not fit.
 const LEAST_BUFFERS: u64 = 16 << 20;

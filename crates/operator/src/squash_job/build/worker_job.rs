@@ -44,7 +44,8 @@ pub(crate) fn worker_job(
         (labels::WORKER_SPEC.to_owned(), serde_json::to_string(&spec)?),
         // A node that is drained to save money would make the squash start over.
         ("cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned(), "false".to_owned()),
-        // A sidecar would keep the pod from its end, and a worker talks to registries and to nobody in a mesh.
+        // A sidecar would keep the pod from its end, and a worker talks to registries and to nobody in a
+        // mesh.
         ("sidecar.istio.io/inject".to_owned(), "false".to_owned()),
         ("linkerd.io/inject".to_owned(), "disabled".to_owned()),
     ]
@@ -66,7 +67,8 @@ pub(crate) fn worker_job(
         spec: Some(JobSpec {
             parallelism: Some(1),
             completions: Some(1),
-            // An attempt is one pod: what comes after a failure is the operator's decision, with its own backoff.
+            // An attempt is one pod: what comes after a failure is the operator's decision, with its own
+            // backoff.
             backoff_limit: Some(0),
             // The same deadline as the operator's, for the time when there is none.
             active_deadline_seconds: Some(attempt.remaining_seconds.max(1)),
@@ -103,8 +105,9 @@ fn worker_labels(job: &ImageSquashJob, attempt: i32) -> BTreeMap<String, String>
     .into()
 }
 
-/// Whether a Job that is there is what would be made: then it does not matter who made it. What the API server, the Job
-/// controller and admission add is no difference; what the worker runs, reads, writes and may is.
+/// Whether a Job that is there is what would be made: then it does not matter who made it. What the API
+/// server, the Job controller and admission add is no difference; what the worker runs, reads, writes and may
+/// is.
 pub(crate) fn is_same(found: &Job, wanted: &Job) -> bool {
     owner_of_job(found).is_some()
         && owner_of_job(found) == owner_of_job(wanted)

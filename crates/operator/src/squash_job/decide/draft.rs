@@ -285,7 +285,8 @@ impl<'a> Draft<'a> {
         Refused(self.failed(&failure))
     }
 
-    /// The report when the attempt's name is taken by a Job that the operator did not make: that number is left out.
+    /// The report when the attempt's name is taken by a Job that the operator did not make: that number is
+    /// left out.
     fn taken(mut self, attempt: i32) -> Report {
         self.status.attempts = attempt;
         self.status.worker = None;
@@ -366,7 +367,8 @@ impl<'a> Draft<'a> {
         if state == State::False {
             self.status.progress = None;
         }
-        // At the end nobody resolves any more: what isn't known by now wasn't resolved, for the job's own reason.
+        // At the end nobody resolves any more: what isn't known by now wasn't resolved, for the job's own
+        // reason.
         let open = condition::find(&self.status.conditions, SOURCE_RESOLVED)
             .is_some_and(|resolved| resolved.status == State::Unknown.as_str());
         if open && self.pinned_digest().is_some() {

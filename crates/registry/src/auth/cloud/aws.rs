@@ -1,7 +1,7 @@
 //! ECR: keys of an identity, and with them a password for the registry.
 //!
-//! Keys come, in the order of AWS's own tools, from variables, from a web identity token (IRSA), or from the container's
-//! endpoint (EKS Pod Identity, ECS). The password is good for 12 hours.
+//! Keys come, in the order of AWS's own tools, from variables, from a web identity token (IRSA), or from the
+//! container's endpoint (EKS Pod Identity, ECS). The password is good for 12 hours.
 
 use std::time::Duration;
 
@@ -90,7 +90,8 @@ async fn web_identity(asking: &Asking<'_>, region: &str, role: &str, token: &str
     })
 }
 
-/// The text of the first element of this name. The answers of the token service have no attributes and no nesting of one name.
+/// The text of the first element of this name. The answers of the token service have no attributes and no
+/// nesting of one name.
 fn element(xml: &str, name: &str) -> Option<String> {
     let (_, rest) = xml.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;

@@ -1,5 +1,5 @@
-//! Azure Container Registry by workload identity: the projected token becomes one of Entra ID, and that a refresh token of the
-//! registry, which is used as an identity token.
+//! Azure Container Registry by workload identity: the projected token becomes one of Entra ID, and that a
+//! refresh token of the registry, which is used as an identity token.
 
 use std::time::Duration;
 

@@ -15,8 +15,8 @@ pub(super) fn left(until: u64) -> Duration {
     Duration::from_secs(until.saturating_sub(now())).saturating_sub(MARGIN).max(MARGIN)
 }
 
-/// Year, month and day of a number of days since 1970 (proleptic Gregorian calendar; Hinnant, "chrono-compatible low-level
-/// date algorithms", civil_from_days).
+/// Year, month and day of a number of days since 1970 (proleptic Gregorian calendar; Hinnant,
+/// "chrono-compatible low-level date algorithms", civil_from_days).
 #[cfg(feature = "aws")]
 pub(super) fn civil(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;

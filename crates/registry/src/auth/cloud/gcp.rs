@@ -1,7 +1,8 @@
 //! Artifact Registry and Container Registry: an access token as the password of `oauth2accesstoken`.
 //!
-//! From the metadata server, which on GKE answers for the pod's service account; or, where `GOOGLE_APPLICATION_CREDENTIALS`
-//! names a file of workload identity federation, by exchanging the token that it points to.
+//! From the metadata server, which on GKE answers for the pod's service account; or, where
+//! `GOOGLE_APPLICATION_CREDENTIALS` names a file of workload identity federation, by exchanging the token
+//! that it points to.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Cloud identity: credentials for a cloud's registries from who the machine, pod or service account is.
 //!
-//! What happens here: the few requests that each cloud's own tools make, with the variables that they read. What does not: any
-//! request unless an identity was asked for or its variables are set. A credential goes to the registries of its cloud and to
-//! those that were named for it.
+//! What happens here: the few requests that each cloud's own tools make, with the variables that they read.
+//! What does not: any request unless an identity was asked for or its variables are set. A credential goes to
+//! the registries of its cloud and to those that were named for it.
 
 #[cfg(feature = "aws")]
 mod aws;
@@ -80,7 +80,8 @@ impl Cloud {
         }
     }
 
-    /// Whether the variables of this cloud's identity are set, so that it is there without having been asked for.
+    /// Whether the variables of this cloud's identity are set, so that it is there without having been asked
+    /// for.
     fn is_in_environment(self) -> bool {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         match self {
@@ -174,7 +175,8 @@ impl Asking<'_> {
         self.fault(ErrorKind::Credentials(reason.into()))
     }
 
-    /// A URL to which a secret may go: encrypted, on this machine, or at the address where a cloud's nodes answer.
+    /// A URL to which a secret may go: encrypted, on this machine, or at the address where a cloud's nodes
+    /// answer.
     pub(super) fn url(&self, text: &str) -> Result<Url, Error> {
         let url = Url::parse(text).map_err(|_| self.unusable(format!("{} is no URL", sanitize(text))))?;
         let on_node = match url.host() {
@@ -187,7 +189,8 @@ impl Asking<'_> {
         if safe { Ok(url) } else { Err(self.unusable("its token server's address is not encrypted")) }
     }
 
-    /// A file with a token, as projected into a pod: read each time, because it is replaced before it expires.
+    /// A file with a token, as projected into a pod: read each time, because it is replaced before it
+    /// expires.
     pub(super) fn token_file(&self, path: &Path) -> Result<String, Error> {
         let fault =
             |reason: String| self.fault(ErrorKind::LocalFile(format!("{}: {reason}", path.display())));

@@ -1,5 +1,5 @@
-//! A Dockerfile as a list of instructions, as BuildKit's parser reads it (frontend/dockerfile/parser): comments out, continued
-//! lines joined, here-documents with their body.
+//! A Dockerfile as a list of instructions, as BuildKit's parser reads it (frontend/dockerfile/parser):
+//! comments out, continued lines joined, here-documents with their body.
 
 use super::heredoc::heredocs;
 
@@ -74,7 +74,8 @@ fn is_comment(line: &str) -> bool {
     line.trim_start().starts_with('#')
 }
 
-/// The line without the character that continues it, and whether it had one: the last but blanks, and not itself escaped.
+/// The line without the character that continues it, and whether it had one: the last but blanks, and not
+/// itself escaped.
 fn continuation(line: &str, escape: char) -> (String, bool) {
     let end = line.trim_end_matches([' ', '\t']);
     match end.strip_suffix(escape) {
@@ -83,8 +84,8 @@ fn continuation(line: &str, escape: char) -> (String, bool) {
     }
 }
 
-/// The continuation character: a backslash unless a directive on top says otherwise. Directives end at the first line that is
-/// none: an instruction, an empty line, a comment.
+/// The continuation character: a backslash unless a directive on top says otherwise. Directives end at the
+/// first line that is none: an instruction, an empty line, a comment.
 fn escape_of(text: &str) -> char {
     for line in text.lines() {
         let Some((name, value)) = line.strip_prefix('#').and_then(|directive| directive.split_once('='))

@@ -1,7 +1,8 @@
 //! Here-documents, as BuildKit finds them: in the words of the whole line, as a shell divides it.
 //!
-//! A word begins one when it is `<<NAME`, `<<-NAME` or either behind a number, with nothing before it and in no quotes: neither
-//! `"<<EOF"` nor `cat<<EOF`, `<<<EOF` or `<< EOF` does (BuildKit, frontend/dockerfile/parser, `heredocsFromLine`).
+//! A word begins one when it is `<<NAME`, `<<-NAME` or either behind a number, with nothing before it and in
+//! no quotes: neither `"<<EOF"` nor `cat<<EOF`, `<<<EOF` or `<< EOF` does (BuildKit,
+//! frontend/dockerfile/parser, `heredocsFromLine`).
 
 /// What ends a here-document.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! From a Dockerfile's instructions to an image's layers.
 //!
-//! A layer's history says what made it, in BuildKit's words (`RUN /bin/sh -c apt-get update # buildkit`) or the classic
-//! builder's (`/bin/sh -c #(nop) COPY file:… in /app`). Both sides are compared as lists of words, and the instructions are laid
-//! along the layers so that the sum of likenesses is largest: variables, heredocs and formatting make single lines differ, the
-//! order never does.
+//! A layer's history says what made it, in BuildKit's words (`RUN /bin/sh -c apt-get update # buildkit`) or
+//! the classic builder's (`/bin/sh -c #(nop) COPY file:… in /app`). Both sides are compared as lists of
+//! words, and the instructions are laid along the layers so that the sum of likenesses is largest: variables,
+//! heredocs and formatting make single lines differ, the order never does.
 
 use super::dockerfile::Instruction;
 use super::stages::MAKES_A_LAYER;

@@ -1,7 +1,7 @@
 //! `--lint`: from causes through the layers' history to lines of the Dockerfile.
 //!
-//! [`dockerfile`] reads the file as BuildKit does, [`heredoc`] finds its here-documents, [`stages`] says which instructions made
-//! the image, and [`history`] lays them along its layers.
+//! [`dockerfile`] reads the file as BuildKit does, [`heredoc`] finds its here-documents, [`stages`] says
+//! which instructions made the image, and [`history`] lays them along its layers.
 
 mod dockerfile;
 mod heredoc;
@@ -36,8 +36,8 @@ pub(crate) struct Finding {
     pub(crate) advice: String,
 }
 
-/// What each line of `dockerfile` causes, the costliest first. `target` is the stage that the image was made of, the last one
-/// where none is named.
+/// What each line of `dockerfile` causes, the costliest first. `target` is the stage that the image was made
+/// of, the last one where none is named.
 ///
 /// # Errors
 /// There is no such stage.
@@ -80,7 +80,8 @@ pub(super) fn check_target(dockerfile: &str, target: Option<&str>) -> Result<(),
     stages::layers(&instructions(dockerfile), target).map(|_| ())
 }
 
-/// Which of a path's layers is to be mended: the one that wrote it again without need, else the one that brought it.
+/// Which of a path's layers is to be mended: the one that wrote it again without need, else the one that
+/// brought it.
 fn blamed(cause: &CauseReport, layers: &[u32]) -> Option<u32> {
     let again = [
         "metadata-copy",

@@ -1,4 +1,5 @@
-//! Which instructions of a Dockerfile made an image: those of its stage, and before them those of the stages that it is built on.
+//! Which instructions of a Dockerfile made an image: those of its stage, and before them those of the stages
+//! that it is built on.
 
 use std::collections::HashMap;
 
@@ -20,7 +21,8 @@ struct Stage {
     triggers: Vec<Instruction>,
 }
 
-/// The instructions that made the layers of stage `target` (a name, or a number from 0), or of the last one, in order.
+/// The instructions that made the layers of stage `target` (a name, or a number from 0), or of the last one,
+/// in order.
 ///
 /// # Errors
 /// There is no such stage.
