@@ -83,6 +83,25 @@ fn a_dry_run_writes_nothing() {
 }
 
 #[test]
+fn an_image_below_the_conditions_is_left_alone_and_so_is_the_destination() {
+    let folder = fast_folder().expect("a folder");
+    let layout = Layout::create(folder.path().join("layout")).expect("a layout");
+    layout.add("s", &generate(5, Profile::Portable).tars(), |_| Packing::Gzip(6)).expect("written");
+    let other = folder.path().join("other");
+    let target = format!("oci:{}:flat", other.display());
+    for condition in [["--if-layers", "99"], ["--if-wasted", "1Gi"]] {
+        let words = ["squash", &layout.reference("s"), &target, condition[0], condition[1], "--output", "json"];
+        let result = command::run(words).expect("runs").success().expect("nothing to do").json().expect("JSON");
+        assert_eq!(result["nothingToDo"], "belowCondition", "{result}");
+        assert_eq!(result["digest"], layout.resolve("s").expect("it is there"));
+        assert!(!other.exists(), "{condition:?} left a folder");
+    }
+    let words = ["squash", &layout.reference("s"), &target, "--if-layers", "2", "--if-wasted", "1"];
+    command::run(words).expect("runs").success().expect("squashed");
+    assert!(other.is_dir());
+}
+
+#[test]
 fn verify_says_yes_with_0_and_no_with_1_and_names_what_differs() {
     let folder = fast_folder().expect("a folder");
     let layout = Layout::create(folder.path().join("layout")).expect("a layout");

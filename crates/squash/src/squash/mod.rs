@@ -45,11 +45,6 @@ pub async fn squash(
     let destination_at: Option<Location> =
         if request.dry_run { None } else { Some(request.destination.parse()?) };
     let source = client.source(&source_at).await?;
-    let destination = match &destination_at {
-        Some(location) => Some(client.destination(location).await?),
-        None => None,
-    };
-    let squash = Squash { client, request, progress, source: &source, destination: destination.as_ref() };
     let wanted = parse_platforms(&request.platforms)?;
     let found = open(&source, Wanted::Platforms(&wanted), request.allow_foreign).await?;
     let digest = found.fetched.descriptor.digest();
@@ -57,7 +52,15 @@ pub async fn squash(
     result.figures.source_digest = digest.to_string();
     let watched = watched(client, &source_at, destination_at.as_ref(), &source).await?;
     let unchanged = Unchanged { source: &watched, digest };
-    match squash.nothing_to_do(&found).await? {
+    let squash = Squash { client, request, progress, source: &source, destination: None };
+    let nothing_to_do = squash.nothing_to_do(&found).await?;
+    // Opened only now: where nothing is written, not even a folder is left.
+    let destination = match destination_at.as_ref().filter(|_| squash.writes(nothing_to_do)) {
+        Some(location) => Some(client.destination(location).await?),
+        None => None,
+    };
+    let squash = Squash { destination: destination.as_ref(), ..squash };
+    match nothing_to_do {
         Some(reason) => squash.leave(&found, reason, &mut result).await?,
         None => result = squash.make_and_publish(&found, &unchanged, &result).await?,
     }

@@ -84,6 +84,14 @@ impl Squash<'_> {
         Ok(manifest)
     }
 
+    /// Whether anything goes to the destination. What is flat already goes there as it is, if that was asked for.
+    pub(super) fn writes(&self, nothing_to_do: Option<NothingToDo>) -> bool {
+        match nothing_to_do {
+            None => true,
+            Some(reason) => reason == NothingToDo::AlreadyFlat && self.request.copy_flat,
+        }
+    }
+
     /// Leaves the images as they are. What is flat already goes to the destination all the same, as it is.
     pub(super) async fn leave(
         &self,
@@ -100,8 +108,7 @@ impl Squash<'_> {
             count::unchanged(image).count_into(result, found.images.len() > 1);
         }
         let Some(destination) = self.destination else { return Ok(()) };
-        let copies = reason == NothingToDo::AlreadyFlat && self.request.copy_flat;
-        if copies && destination.location() != self.source.location() {
+        if self.writes(Some(reason)) && destination.location() != self.source.location() {
             self.progress.enter(Stage::Publishing, "");
             let report = unbloat_registry::copy(self.source, destination, &[]).await?;
             result.reference = report.published.reference;
