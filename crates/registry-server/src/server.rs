@@ -53,7 +53,8 @@ pub(crate) struct State {
     behaviour: Behaviour,
     requests: Mutex<Vec<Recorded>>,
     ids: AtomicU64,
-    /// In every session's name: a late request to another server that had this port before finds nothing here.
+    /// In every session's name: a late request to another server that had this port before finds nothing
+    /// here.
     mark: u64,
 }
 

@@ -90,8 +90,10 @@ fn an_image_below_the_conditions_is_left_alone_and_so_is_the_destination() {
     let other = folder.path().join("other");
     let target = format!("oci:{}:flat", other.display());
     for condition in [["--if-layers", "99"], ["--if-wasted", "1Gi"]] {
-        let words = ["squash", &layout.reference("s"), &target, condition[0], condition[1], "--output", "json"];
-        let result = command::run(words).expect("runs").success().expect("nothing to do").json().expect("JSON");
+        let words =
+            ["squash", &layout.reference("s"), &target, condition[0], condition[1], "--output", "json"];
+        let result =
+            command::run(words).expect("runs").success().expect("nothing to do").json().expect("JSON");
         assert_eq!(result["nothingToDo"], "belowCondition", "{result}");
         assert_eq!(result["digest"], layout.resolve("s").expect("it is there"));
         assert!(!other.exists(), "{condition:?} left a folder");

@@ -1,7 +1,8 @@
 //! From a request to a result: every image of the source, one after the other, the tag last.
 //!
-//! [`plan`] says what becomes of an image, [`encode`] makes its new layer, [`place`] puts the rest around it at the destination,
-//! [`count`] tells what was gained, [`prove`] reads it back. The name is moved here, when all of that is done.
+//! [`plan`] says what becomes of an image, [`encode`] makes its new layer, [`place`] puts the rest around it
+//! at the destination, [`count`] tells what was gained, [`prove`] reads it back. The name is moved here, when
+//! all of that is done.
 
 mod count;
 mod encode;
@@ -23,14 +24,15 @@ use crate::image::Image;
 use crate::open::{Found, Wanted, open, parse_platforms};
 use crate::progress::Progress;
 
-/// How often layers are made again that a registry has lost after it had shown them. One that loses a layer twice will do so again.
+/// How often layers are made again that a registry has lost after it had shown them. One that loses a layer
+/// twice will do so again.
 const MADE_AGAIN: u32 = 1;
 
 /// Squashes what `request` names.
 ///
 /// # Guarantees
-/// Manifest and tag are written last, and the tag only while the source still has the digest that was read. On an error
-/// nothing is published: at most blobs without a manifest are left, which registries collect.
+/// Manifest and tag are written last, and the tag only while the source still has the digest that was read.
+/// On an error nothing is published: at most blobs without a manifest are left, which registries collect.
 ///
 /// # Errors
 /// See [`Error`].
@@ -72,8 +74,9 @@ pub async fn squash(
     Ok(result)
 }
 
-/// What must not have changed when the tag is moved. A source that is pinned (`NAME:TAG@DIGEST`) never changes; but when its
-/// own tag is the destination, that tag must still point at the digest, or somebody else's push would be lost.
+/// What must not have changed when the tag is moved. A source that is pinned (`NAME:TAG@DIGEST`) never
+/// changes; but when its own tag is the destination, that tag must still point at the digest, or somebody
+/// else's push would be lost.
 async fn watched(
     client: &Client,
     from: &Location,
@@ -100,8 +103,8 @@ struct Squash<'a> {
 }
 
 impl Squash<'_> {
-    /// Makes every image and publishes the result. A registry that lost a layer which was made here, after it had shown it, gets it
-    /// made and sent once more; what was copied is sent again by its destination.
+    /// Makes every image and publishes the result. A registry that lost a layer which was made here, after it
+    /// had shown it, gets it made and sent once more; what was copied is sent again by its destination.
     async fn make_and_publish(
         &self,
         found: &Found,

@@ -84,7 +84,8 @@ impl Squash<'_> {
         Ok(manifest)
     }
 
-    /// Whether anything goes to the destination. What is flat already goes there as it is, if that was asked for.
+    /// Whether anything goes to the destination. What is flat already goes there as it is, if that was asked
+    /// for.
     pub(super) fn writes(&self, nothing_to_do: Option<NothingToDo>) -> bool {
         match nothing_to_do {
             None => true,
