@@ -8,7 +8,7 @@ use unbloat_deflate::{ChunkBlocks, GzipOptions, GzipWriter, Origin, ZstdOptions,
 use unbloat_oci::Codec;
 
 use crate::error::{LevelError, OutputError};
-use crate::output::Segment;
+use crate::segment::Segment;
 
 /// Where compressed buffers go.
 pub(crate) type Sink = Box<dyn FnMut(Bytes) -> io::Result<()> + Send>;

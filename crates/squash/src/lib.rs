@@ -72,6 +72,7 @@ mod output;
 mod progress;
 mod rebase;
 mod remove;
+mod segment;
 mod source;
 mod squash;
 mod tree;

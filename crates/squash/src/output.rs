@@ -15,6 +15,7 @@ use unbloat_oci::{Algorithm, Digest, Hasher};
 use crate::codec::{Encoder, Settings};
 use crate::error::OutputError;
 use crate::progress::Progress;
+use crate::segment::Segment;
 
 /// Bytes of a batch, and how many wait: 2 MiB between the merge and the codec.
 const BATCH: usize = 512 << 10;
@@ -23,37 +24,6 @@ const BATCH_CHUNKS: usize = 2 << 20;
 const BATCHES: usize = 3;
 /// Compressed buffers that wait for the upload, near 128 KiB each.
 const BUFFERS: usize = 8;
-
-/// A part of the merged stream.
-pub(crate) enum Segment {
-    /// Made anew.
-    Fresh(Vec<u8>),
-    /// Bytes of a layer as they stand.
-    Copy(Piece),
-}
-
-impl Segment {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Fresh(bytes) => bytes,
-            Self::Copy(piece) => piece.bytes(),
-        }
-    }
-
-    pub(crate) fn piece(&self) -> Option<&Piece> {
-        match self {
-            Self::Fresh(_) => None,
-            Self::Copy(piece) => Some(piece),
-        }
-    }
-
-    pub(crate) fn into_bytes(self) -> Bytes {
-        match self {
-            Self::Fresh(bytes) => bytes.into(),
-            Self::Copy(piece) => piece.to_bytes(),
-        }
-    }
-}
 
 enum Message {
     Batch(Vec<Segment>),
