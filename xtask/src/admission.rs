@@ -18,6 +18,8 @@ struct Place<'a> {
     namespace: &'a str,
     image: &'a str,
     ca_config_map: &'a str,
+    /// Whom the tokens may be for that a worker has, as a list's items in CEL.
+    audiences: &'a str,
 }
 
 /// All of them.
@@ -29,6 +31,7 @@ pub(crate) fn generate() -> Result<Vec<Generated>> {
         namespace: "unbloat-system",
         image: "ghcr.io/unbloat/worker:0.1.0",
         ca_config_map: "",
+        audiences: "",
     });
     let templated = policies(&Place {
         name: "{{ include \"unbloat.fullname\" . }}",
@@ -37,6 +40,7 @@ pub(crate) fn generate() -> Result<Vec<Generated>> {
         namespace: "{{ .Release.Namespace }}",
         image: "{{ include \"unbloat.image\" (dict \"image\" .Values.workerImage \"appVersion\" .Chart.AppVersion) }}",
         ca_config_map: "{{ .Values.config.worker.caConfigMap | default \"\" }}",
+        audiences: AUDIENCES,
     });
     let condition = "{{- if and .Values.admissionPolicy.enabled (eq .Values.namespace \"\") }}";
     Ok(vec![
@@ -49,10 +53,11 @@ pub(crate) fn generate() -> Result<Vec<Generated>> {
 }
 
 fn policies(place: &Place<'_>) -> String {
-    let Place { name, labels, account, namespace, image, ca_config_map } = place;
+    let Place { name, labels, account, namespace, image, ca_config_map, audiences } = place;
     let workers = WORKERS
         .replace("IMAGE", image)
         .replace("CA_CONFIG_MAP", ca_config_map)
+        .replace("AUDIENCES", audiences)
         .replace("NAMESPACE", namespace);
     let one = |suffix: &str, rules: &str, checks: &str| {
         format!(
@@ -70,6 +75,10 @@ fn policies(place: &Place<'_>) -> String {
                 resources: [imagesquashjobs]\n";
     format!("{}---\n{}", one("workers", jobs, &workers), one("deletions", ends, DELETIONS))
 }
+
+/// The audiences of the clouds that the chart's values allow. Nothing stands for what has none: an empty
+/// audience is the API server's own.
+const AUDIENCES: &str = "{{ range $at, $cloud := without .Values.config.overrides.cloudIdentities \"GCP\" }}{{ if $at }}, {{ end }}'{{ get (dict \"AWS\" \"sts.amazonaws.com\" \"Azure\" \"api://AzureADTokenExchange\") $cloud | required \"config.overrides.cloudIdentities: AWS, Azure or GCP\" }}'{{ end }}";
 
 /// A worker's Job: ours by its owner, our image and arguments, no token, nothing of the host.
 const WORKERS: &str = r"  variables:
@@ -97,13 +106,15 @@ const WORKERS: &str = r"  variables:
       message: the operator runs the worker's image and nothing else
     - expression: >-
         variables.deletes || (variables.pod.?automountServiceAccountToken.orValue(true) == false &&
-        variables.volumes.all(volume, !has(volume.projected)))
-      message: a worker has no token
+        variables.volumes.all(volume, !has(volume.projected) || volume.projected.?sources.orValue([]).all(source,
+        has(source.serviceAccountToken) && !has(source.secret) && !has(source.configMap) && !has(source.downwardAPI) &&
+        source.serviceAccountToken.?audience.orValue('') in [AUDIENCES])))
+      message: a worker has no token but one for a cloud that the platform allows
     - expression: >-
         variables.deletes || (!variables.pod.?hostNetwork.orValue(false) && !variables.pod.?hostPID.orValue(false) &&
         !variables.pod.?hostIPC.orValue(false) && !has(variables.pod.nodeName) && variables.volumes.all(volume,
         has(volume.secret) || has(volume.configMap) || has(volume.downwardAPI) || has(volume.emptyDir) ||
-        has(volume.ephemeral) || has(volume.persistentVolumeClaim)))
+        has(volume.ephemeral) || has(volume.persistentVolumeClaim) || has(volume.projected)))
       message: a worker has nothing of its host
     - expression: >-
         variables.deletes || variables.volumes.all(volume, !has(volume.secret) ||

@@ -197,6 +197,21 @@ pub(crate) struct Overrides {
     pub(crate) max_scratch: Quantity,
     /// A job may use a claim of its namespace as scratch.
     pub(crate) scratch_claims: bool,
+    /// Clouds in which a job may be its service account.
+    pub(crate) cloud_identities: Vec<CloudName>,
+}
+
+/// A cloud.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) enum CloudName {
+    /// Amazon's.
+    #[serde(rename = "AWS")]
+    Aws,
+    /// Microsoft's.
+    Azure,
+    /// Google's.
+    #[serde(rename = "GCP")]
+    Gcp,
 }
 
 impl Default for Config {
@@ -297,6 +312,7 @@ impl Default for Overrides {
             max_memory: Quantity("8Gi".to_owned()),
             max_scratch: Quantity("1Ti".to_owned()),
             scratch_claims: true,
+            cloud_identities: Vec::new(),
         }
     }
 }

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use unbloat_contract::worker::{Outcome, Task, WorkerSpec};
 use unbloat_contract::{AnalyzeRequest, Failure, FailureKind, Limits, SquashRequest, exit};
-use unbloat_registry::{Client, ClientOptions, Guard, Registries};
+use unbloat_registry::{Client, ClientOptions, Cloud, Guard, Registries};
 use unbloat_squash::{Progress, squash};
 
 use crate::args::Args;
@@ -28,10 +28,11 @@ const LAST_CHANCE: Duration = Duration::from_millis(600);
 /// When signals can't be handled or the termination message can't be written; a failed squash is an exit
 /// code.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { spec, address, termination, ca_dir, refused_networks, allowed_hosts } = args;
+    let Args { spec, address, termination, ca_dir, refused_networks, cloud_identity, allowed_hosts } = args;
     let words = refused_networks.iter().map(String::as_str).filter(|word| !word.is_empty());
     let guard = Guard::of_words(words)?.but_for(allowed_hosts);
-    let ways = Ways { ca_dir, guard: (!refused_networks.is_empty()).then(|| Arc::new(guard)) };
+    let ways =
+        Ways { ca_dir, cloud_identity, guard: (!refused_networks.is_empty()).then(|| Arc::new(guard)) };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let shown = Shown {
@@ -90,6 +91,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// How registries are reached.
 struct Ways {
     ca_dir: Option<PathBuf>,
+    cloud_identity: Option<Cloud>,
     guard: Option<Arc<Guard>>,
 }
 
@@ -100,7 +102,10 @@ async fn work(
     source_digest: &OnceLock<String>,
 ) -> Result<Outcome, Failure> {
     let WorkerSpec { version: _, task, plain_http_hosts, credentials } = spec::read(path)?;
-    let (keyring, warnings) = credentials::keyring(&credentials)?;
+    let (mut keyring, warnings) = credentials::keyring(&credentials)?;
+    if let Some(cloud) = ways.cloud_identity {
+        keyring.use_cloud(cloud, &[]);
+    }
     for warning in &warnings {
         tracing::warn!("{warning}");
     }

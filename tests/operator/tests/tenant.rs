@@ -280,11 +280,23 @@ async fn the_operators_token_makes_workers_and_nothing_else() -> Result<()> {
         job
     };
     type Change = fn(&mut Value);
-    let attempts: [(&str, Change); 7] = [
+    let attempts: [(&str, Change); 10] = [
         ("no owner", |job| job["metadata"]["ownerReferences"] = json!([])),
         ("another image", |job| job["spec"]["template"]["spec"]["containers"][0]["image"] = json!("busybox")),
         ("a command", |job| job["spec"]["template"]["spec"]["containers"][0]["command"] = json!(["sh"])),
         ("a token", |job| job["spec"]["template"]["spec"]["automountServiceAccountToken"] = json!(true)),
+        ("a token in a volume", |job| {
+            job["spec"]["template"]["spec"]["volumes"] = json!([{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]);
+        }),
+        ("a token for a cloud that is not allowed here", |job| {
+            let token = json!({"path": "token", "audience": "sts.amazonaws.com"});
+            job["spec"]["template"]["spec"]["volumes"] = json!([{"name": "cloud-identity",
+                "projected": {"sources": [{"serviceAccountToken": token}]}}]);
+        }),
+        ("a secret by way of a projection", |job| {
+            job["spec"]["template"]["spec"]["volumes"] =
+                json!([{"name": "s", "projected": {"sources": [{"secret": {"name": "any"}}]}}]);
+        }),
         ("a host path", |job| {
             job["spec"]["template"]["spec"]["volumes"] = json!([{"name": "h", "hostPath": {"path": "/"}}]);
         }),

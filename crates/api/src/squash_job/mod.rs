@@ -15,7 +15,8 @@ pub use status::{Failure, ImageFigures, ImageSquashJobStatus, Progress, WorkerRe
 pub use target::Target;
 pub use unbloat_contract::{Compression, Format};
 pub use worker::{
-    ClaimScratch, EmptyDirScratch, EphemeralScratch, Scratch, WorkerOverrides, WorkerResources,
+    AwsIdentity, AzureIdentity, ClaimScratch, CloudIdentity, EmptyDirScratch, EphemeralScratch, Scratch,
+    WorkerOverrides, WorkerResources,
 };
 
 use schemars::Schema;

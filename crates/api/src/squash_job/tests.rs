@@ -75,6 +75,11 @@ fn a_rule_that_is_broken_names_the_field_and_says_what_to_do() {
         (json!({"base": {"layers": 1, "image": "x"}}), "give either layers or image"),
         (json!({"compression": "Zstd", "format": "Docker"}), "Docker manifests have no zstd layers"),
         (json!({"worker": {"scratch": {}}}), "exactly one of emptyDir"),
+        (json!({"worker": {"cloudIdentity": {}}}), "exactly one of aws"),
+        (
+            json!({"worker": {"cloudIdentity": {"gcp": {}, "azure": {"clientID": "a", "tenantID": "b"}}}}),
+            "exactly one of aws",
+        ),
         (
             json!({"worker": {"scratch": {"emptyDir": {"sizeLimit": "1Gi"}, "ephemeral": {"size": "1Gi"}}}}),
             "exactly one of emptyDir",
@@ -95,6 +100,8 @@ fn valid_jobs_pass_every_rule() {
         json!({"base": {"image": "a.example/base:1"}}),
         json!({"compression": "Zstd", "format": "OCI"}),
         json!({"worker": {"scratch": {"ephemeral": {"size": "1Gi"}}}}),
+        json!({"worker": {"cloudIdentity": {"aws": {"roleARN": "arn:aws:iam::123456789012:role/squash"}}}}),
+        json!({"worker": {"cloudIdentity": {"gcp": {}}}}),
     ] {
         let job = job(&patch);
         if let Err(errors) = job.validate_cel() {

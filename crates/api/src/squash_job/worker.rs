@@ -40,7 +40,60 @@ pub struct WorkerOverrides {
     /// The volume that survivors wait on when memory doesn't hold them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch: Option<Scratch>,
+    /// Log in to a cloud's registries as the job's service account. Where the platform allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud_identity: Option<CloudIdentity>,
 }
+
+/// Who the job's service account is in a cloud: one of three. The worker gets a token of the account for this
+/// cloud alone, which is none for the Kubernetes API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("[has(self.aws), has(self.azure), has(self.gcp)].exists_one(set, set)")
+        .message("give exactly one of aws, azure and gcp")
+)]
+pub struct CloudIdentity {
+    /// Elastic Container Registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsIdentity>,
+    /// Azure Container Registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub azure: Option<AzureIdentity>,
+    /// Artifact Registry and Container Registry, as the account is known to GKE's metadata server. It needs
+    /// no token; workers have to be allowed to reach that server (`worker.network.allowHosts`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gcp: Option<GcpIdentity>,
+}
+
+/// A role in AWS that trusts the cluster's tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AwsIdentity {
+    /// The role, as `arn:aws:iam::123456789012:role/squash`.
+    #[serde(rename = "roleARN")]
+    #[schemars(length(min = 20, max = 2048), regex(pattern = "^arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+$"))]
+    pub role_arn: String,
+}
+
+/// An application or managed identity in Azure that trusts the cluster's tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AzureIdentity {
+    /// Its client.
+    #[serde(rename = "clientID")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[0-9A-Za-z-]+$"))]
+    pub client_id: String,
+    /// Its tenant.
+    #[serde(rename = "tenantID")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[0-9A-Za-z.-]+$"))]
+    pub tenant_id: String,
+}
+
+/// What GKE knows of the service account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("maxProperties" = 0))]
+pub struct GcpIdentity {}
 
 /// Kubernetes' own type says no bounds.
 fn bounded_tolerations(schema: &mut Schema) {

@@ -146,6 +146,7 @@ impl Analyzers {
             cpu: worker.cpu.clone(),
             memory: worker.memory.clone(),
             scratch: worker.scratch.clone(),
+            cloud_identity: None,
         };
         let secrets = self.state.with(|state| state.secrets.names_for(key.host()));
         let mounts: Vec<CredentialMount> = secrets

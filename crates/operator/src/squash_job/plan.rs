@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use unbloat_api::Reason;
-use unbloat_api::squash_job::{ImageSquashJobSpec, Scratch};
+use unbloat_api::squash_job::{CloudIdentity, ImageSquashJobSpec, Scratch};
 use unbloat_oci::Reference;
 
-use crate::config::{Config, Overrides};
+use crate::config::{CloudName, Config, Overrides};
 use crate::quantity::{self, thousandths};
 
 /// Fewer bytes than this and the codecs' windows, the buffers of a transfer and the process itself do not
@@ -41,6 +41,8 @@ pub(crate) struct WorkerSettings {
     pub(crate) memory: Quantity,
     /// The scratch volume.
     pub(crate) scratch: Scratch,
+    /// Who the job's service account is in a cloud.
+    pub(crate) cloud_identity: Option<CloudIdentity>,
 }
 
 /// Why a job can't be done, whatever happens.
@@ -114,6 +116,9 @@ fn worker(spec: &ImageSquashJobSpec, config: &Config) -> Result<WorkerSettings, 
     if let Some(scratch) = &asked.scratch {
         allowed_scratch(scratch, limits)?;
     }
+    if let Some(identity) = &asked.cloud_identity {
+        allowed_identity(identity, limits)?;
+    }
     Ok(WorkerSettings {
         node_selector: asked.node_selector.unwrap_or_else(|| defaults.node_selector.clone()),
         tolerations: asked.tolerations.unwrap_or_else(|| defaults.tolerations.clone()),
@@ -121,7 +126,25 @@ fn worker(spec: &ImageSquashJobSpec, config: &Config) -> Result<WorkerSettings, 
         cpu: resources.cpu.unwrap_or_else(|| defaults.cpu.clone()),
         memory: resources.memory.unwrap_or_else(|| defaults.memory.clone()),
         scratch: asked.scratch.unwrap_or_else(|| defaults.scratch.clone()),
+        cloud_identity: asked.cloud_identity,
     })
+}
+
+fn allowed_identity(identity: &CloudIdentity, limits: &Overrides) -> Result<(), Refusal> {
+    let CloudIdentity { aws, azure, gcp } = identity;
+    for (is_asked, field, cloud) in [
+        (aws.is_some(), "cloudIdentity.aws", CloudName::Aws),
+        (azure.is_some(), "cloudIdentity.azure", CloudName::Azure),
+        (gcp.is_some(), "cloudIdentity.gcp", CloudName::Gcp),
+    ] {
+        if is_asked && !limits.cloud_identities.contains(&cloud) {
+            return Err(refused(
+                field,
+                "jobs may not use their service account's identity there on this cluster",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn allowed_scratch(scratch: &Scratch, limits: &Overrides) -> Result<(), Refusal> {
@@ -207,6 +230,12 @@ mod tests {
             (json!({"tolerations": [{"operator": "Exists"}]}), "tolerations", "may not tolerate"),
             (json!({"priorityClassName": "system-node-critical"}), "priorityClassName", "allowed: squash"),
             (json!({"scratch": {"emptyDir": {}}}), "scratch.emptyDir.sizeLimit", "required"),
+            (json!({"cloudIdentity": {"gcp": {}}}), "cloudIdentity.gcp", "may not use"),
+            (
+                json!({"cloudIdentity": {"azure": {"clientID": "a", "tenantID": "b"}}}),
+                "cloudIdentity.azure",
+                "may not use",
+            ),
             (json!({"scratch": {"ephemeral": {"size": "2Ti"}}}), "scratch.ephemeral.size", "limit 1Ti"),
         ] {
             let refusal = check(&worker).unwrap_err();

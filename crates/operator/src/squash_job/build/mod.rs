@@ -5,6 +5,7 @@
 
 mod credentials;
 mod event;
+mod identity;
 pub(crate) mod pod;
 mod request;
 mod worker_job;

@@ -14,7 +14,7 @@ use unbloat_api::labels::WORKER_SPEC;
 use unbloat_api::squash_job::Scratch;
 use unbloat_contract::worker::{CredentialMount, PORT, SCRATCH_PATH, SPEC_PATH, TERMINATION_PATH};
 
-use super::credentials;
+use super::{credentials, identity};
 use crate::config::{Worker, WorkerNetwork, WorkerRequests};
 use crate::quantity;
 use crate::squash_job::plan::WorkerSettings;
@@ -33,11 +33,24 @@ pub(crate) fn pod_spec(
     service_account: &str,
     mounts: &[CredentialMount],
 ) -> PodSpec {
-    let WorkerSettings { node_selector, tolerations, priority_class_name, cpu: _, memory: _, scratch } =
-        settings;
+    let WorkerSettings {
+        node_selector,
+        tolerations,
+        priority_class_name,
+        cpu: _,
+        memory: _,
+        scratch,
+        cloud_identity,
+    } = settings;
     let (mut volumes, mut places) = credentials::volumes(mounts);
-    for (volume, place) in
-        [Some(spec_volume()), Some(scratch_volume(scratch)), ca_volume(worker)].into_iter().flatten()
+    for (volume, place) in [
+        Some(spec_volume()),
+        Some(scratch_volume(scratch)),
+        ca_volume(worker),
+        identity::volume(cloud_identity),
+    ]
+    .into_iter()
+    .flatten()
     {
         volumes.push(volume);
         places.push(place);
@@ -95,6 +108,7 @@ fn container(settings: &WorkerSettings, worker: &Worker, places: Vec<VolumeMount
     if worker.ca_config_map.is_some() {
         environment.push(variable("UNBLOAT_CA_DIR", CA_PATH));
     }
+    environment.extend(identity::environment(&settings.cloud_identity));
     Container {
         name: CONTAINER.to_owned(),
         image: Some(worker.image.clone()),
@@ -155,7 +169,7 @@ fn amounts(
     (requests, limits)
 }
 
-fn variable(name: &str, value: &str) -> EnvVar {
+pub(super) fn variable(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None }
 }
 
@@ -220,7 +234,7 @@ fn ca_volume(worker: &Worker) -> Option<(Volume, VolumeMount)> {
     Some((volume, mount("ca", CA_PATH, true)))
 }
 
-fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+pub(super) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),

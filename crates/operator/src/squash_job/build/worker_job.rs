@@ -127,7 +127,14 @@ fn content(job: &Job) -> Option<serde_json::Value> {
         .map(|volume| {
             let secret = volume.secret.as_ref().and_then(|secret| secret.secret_name.clone());
             let host = volume.host_path.is_some() || volume.projected.is_some() || volume.csi.is_some();
-            (volume.name.clone(), secret, host)
+            // Whose token it is counts; when it expires and who may read it does not.
+            let audiences: Vec<_> = volume
+                .projected
+                .iter()
+                .flat_map(|projected| projected.sources.iter().flatten())
+                .map(|source| source.service_account_token.as_ref().map(|token| token.audience.clone()))
+                .collect();
+            (volume.name.clone(), secret, host, audiences)
         })
         .collect();
     let strangers = spec.containers.len() + spec.init_containers.as_ref().map_or(0, Vec::len);
@@ -151,6 +158,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::CloudName;
     use crate::squash_job::build::pod::CONTAINER;
     use crate::squash_job::fixtures::{config, job_with};
     use crate::squash_job::plan::plan;
@@ -217,6 +225,88 @@ mod tests {
             assert_eq!(amount(of, "ephemeral-storage"), "10Gi");
         }
         assert!(pod.volumes.iter().flatten().all(|volume| volume.host_path.is_none()));
+    }
+
+    fn with_identity(identity: &serde_json::Value) -> Job {
+        let mut spec = moving();
+        spec["worker"] = json!({"cloudIdentity": identity});
+        let job = job_with(&spec);
+        let mut config = config();
+        config.overrides.cloud_identities = vec![CloudName::Aws, CloudName::Azure, CloudName::Gcp];
+        let attempt = Attempt {
+            number: 1,
+            plan: plan(&job.spec, &config).unwrap(),
+            source_digest: None,
+            remaining_seconds: 90,
+        };
+        worker_job(&job, &attempt, &config, &[]).unwrap()
+    }
+
+    #[test]
+    fn a_worker_is_its_service_account_in_the_cloud_that_was_asked_for_and_nowhere_else() {
+        let role = "arn:aws:iam::123456789012:role/squash";
+        let token = "/var/run/secrets/unbloat.dev/cloud-identity/token";
+        for (identity, audience, variables) in [
+            (
+                json!({"aws": {"roleARN": role}}),
+                Some("sts.amazonaws.com"),
+                vec![
+                    ("UNBLOAT_CLOUD_IDENTITY", "aws"),
+                    ("AWS_ROLE_ARN", role),
+                    ("AWS_WEB_IDENTITY_TOKEN_FILE", token),
+                ],
+            ),
+            (
+                json!({"azure": {"clientID": "client", "tenantID": "tenant"}}),
+                Some("api://AzureADTokenExchange"),
+                vec![
+                    ("UNBLOAT_CLOUD_IDENTITY", "azure"),
+                    ("AZURE_CLIENT_ID", "client"),
+                    ("AZURE_TENANT_ID", "tenant"),
+                    ("AZURE_FEDERATED_TOKEN_FILE", token),
+                ],
+            ),
+            (json!({"gcp": {}}), None, vec![("UNBLOAT_CLOUD_IDENTITY", "gcp")]),
+        ] {
+            let mut job = with_identity(&identity);
+            let pod = pod_of(&mut job);
+            assert_eq!(pod.automount_service_account_token, Some(false), "no token for the API");
+            let projected: Vec<_> =
+                pod.volumes.iter().flatten().filter_map(|volume| volume.projected.as_ref()).collect();
+            let audiences: Vec<_> = projected
+                .iter()
+                .flat_map(|volume| volume.sources.iter().flatten())
+                .map(|source| source.service_account_token.as_ref().unwrap().audience.as_deref())
+                .collect();
+            assert_eq!(audiences, audience.map(Some).into_iter().collect::<Vec<_>>());
+            let container = &pod.containers[0];
+            let mounted = container.volume_mounts.iter().flatten();
+            let mounted = mounted.filter(|place| token.starts_with(&place.mount_path)).count();
+            assert_eq!(mounted, projected.len());
+            for (name, value) in variables {
+                let found = container.env.iter().flatten().find(|variable| variable.name == name).unwrap();
+                assert_eq!(found.value.as_deref(), Some(value), "{name}");
+            }
+        }
+        // Nobody who did not ask is anybody there.
+        let mut plain = build(&moving());
+        assert!(pod_of(&mut plain).volumes.iter().flatten().all(|volume| volume.projected.is_none()));
+        let names = pod_of(&mut plain).containers[0].env.clone().unwrap();
+        assert!(names.iter().all(|variable| !variable.name.contains("IDENTITY")));
+    }
+
+    #[test]
+    fn a_job_made_in_advance_with_a_token_for_somebody_else_is_not_ours() {
+        let ours = with_identity(&json!({"aws": {"roleARN": "arn:aws:iam::123456789012:role/squash"}}));
+        assert!(is_same(&ours, &ours));
+        for audience in [None, Some("https://kubernetes.default.svc".to_owned())] {
+            let mut foreign = ours.clone();
+            let volumes = pod_of(&mut foreign).volumes.as_mut().unwrap();
+            let projected = volumes.iter_mut().find_map(|volume| volume.projected.as_mut()).unwrap();
+            let token = projected.sources.as_mut().unwrap()[0].service_account_token.as_mut().unwrap();
+            token.audience = audience;
+            assert!(!is_same(&foreign, &ours));
+        }
     }
 
     #[test]
