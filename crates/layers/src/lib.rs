@@ -14,10 +14,10 @@
 //! - Content is never copied: a [`Piece`] is a part of the decoder's own buffer.
 //!
 //! # Where to look
-//! - which name is a whiteout or an opaque mark: [`name`]; what a record or a mark does within its layer:
-//!   [`layer`], where `rules` judges a whiteout;
-//! - whether something hides something else: `visibility`, as a comparison of moments, over the events that
-//!   `tree` keeps;
+//! - which name is a whiteout or an opaque mark: [`name`]; which path a record or a mark is about, and what
+//!   it does within its layer: [`layer`] (`LayerRules::place`);
+//! - what a whiteout or an entry does to lower layers: `merge::layer_state` (`LayerState::whiteout`); whether
+//!   something is hidden in the end: `Tree::is_hidden` in `tree`, by the moments of `visibility`;
 //! - who reads which layer, and what is written when: `merge::scheduler`, `merge::writer`; hard links:
 //!   `merge::hard_links`;
 //! - the rules by number: `docs/layer-semantics.md`.

@@ -14,9 +14,13 @@
 //! - secrets are read in the operator's own namespace alone, for inspecting images; workers mount theirs.
 //!
 //! # Where to look
-//! Why a job has its reason: `squash_job::decide` (what to do now) and `squash_job::outcome` (what a worker's
-//! end means); the reasons themselves, with what to do, are in `unbloat_api::reason`. When an operator leads:
-//! `runtime::lease`. What is made of pods and policies: `detector::round`.
+//! Why a job has its reason: `squash_job::decide` (with `draft`, which writes it, and `follow`, for a worker
+//! that runs), `squash_job::outcome` (what a worker's end means) and `squash_job::testimony` (what of it is
+//! believed); a job that cannot be read is refused in `squash_job::reconcile`. The reasons themselves, with
+//! what to do, are in `unbloat_api::reason`. When an operator leads: `runtime::lease`. What is made of pods
+//! and policies: `detector::round`; what it does in the cluster, writing reports included:
+//! `detector::apply`. What the operator may do there: `xtask/src/rbac.rs`, written out by
+//! `cargo xtask generate`.
 //!
 //! # Example
 //! ```

@@ -10,6 +10,12 @@
 //! - what must survive a restart is read from statuses and names: nothing is remembered;
 //! - an image is its repository and digest, whatever its tags; it is squashed at most once, and a result
 //!   never is.
+//!
+//! # Where to look
+//! Which policy an image belongs to, and whether it is too much: `decide::judge`. Whose turn it is, and what
+//! an image waits for: `decide::actor`. Which come first, places and budgets: `decide::limits`. What a report
+//! says (the `ImageReport`; `crates/report` is the page for a browser): [`report`]; the operator's
+//! `detector::apply` writes it.
 
 pub mod budget;
 pub mod decide;

@@ -10,6 +10,11 @@
 //! - a blob that can be read has the digest it is named by (unless a fault says otherwise);
 //! - a manifest that can be read has all its blobs in its repository.
 //!
+//! # Where to look
+//! A new quirk: a variant of `Quirk` in `quirks`, its effect in `quirks::{upload, reading, tokens, links}`, a
+//! test in `crates/registry/tests`, and a line in `docs/registries.md`, the table that users read. Faults on
+//! demand: `faults`. What one request meets of both: `behaviour`.
+//!
 //! # Example
 //! ```
 //! use unbloat_registry_server::{Options, Server};

@@ -5,7 +5,8 @@
 //! same layer made before, never through those of other layers; a later record at a path wins.
 //!
 //! What happens here: [`LayerRules`] knows the records of one layer so far, whatever stores the paths
-//! ([`PathStore`]). What does not: what a record does to lower layers, and what is written when.
+//! ([`PathStore`]). What does not: what a record does to lower layers (`merge::layer_state`), and what is
+//! written when (`merge::writer`).
 //!
 //! # Example
 //! ```

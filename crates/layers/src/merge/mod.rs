@@ -7,7 +7,7 @@
 //!
 //! 1. Threads take layers from the highest down and read them side by side ([`layer_pass`], [`scheduler`]).
 //!    Each record is placed by the rules within its layer ([`crate::layer`]) and its events are noted in the
-//!    one [`Tree`]. What is known to be hidden is dropped at once; the rest is held.
+//!    one [`Tree`] ([`layer_state`]). What is known to be hidden is dropped at once; the rest is held.
 //! 2. The highest layer that is not finished is the *front*. Everything above it is known, so what it holds
 //!    can be judged and written, by the one [`Writer`]. A layer that is read to its end before it is the
 //!    front is parked. A front that can hold no more writes as it reads ("streaming").
@@ -41,7 +41,7 @@ mod known;
 mod layer_end;
 mod layer_pass;
 mod layer_state;
-mod marks;
+mod mark_warnings;
 mod options;
 mod output;
 mod round;
@@ -54,7 +54,7 @@ mod writer;
 
 pub use known::{HeaderSink, Known};
 pub use layer_state::{LayerState, MarkedDirectory, Registered};
-pub use marks::warnings_of_marks;
+pub use mark_warnings::warnings_of_marks;
 pub use options::Options;
 pub use output::Output;
 pub use source::LayerSource;
