@@ -1,9 +1,11 @@
 //! The browser on the process's own terminal.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
+use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event};
@@ -48,18 +50,49 @@ pub fn require_terminal() -> Result<(), NotATerminal> {
     Ok(())
 }
 
+/// Held by whoever writes to the terminal: the browser while it draws, and a panic of another thread until its
+/// report is printed, which takes longer than a tick when it has a backtrace.
+static TERMINAL: Mutex<()> = Mutex::new(());
+/// A panic gave the terminal back: nothing is drawn over its report.
+static GIVEN_BACK: AtomicBool = AtomicBool::new(false);
+
+fn lock_terminal() -> MutexGuard<'static, ()> {
+    TERMINAL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The alternate screen; leaving this scope, by a panic too, gives the terminal back as it was.
 struct Screen(ratatui::DefaultTerminal);
 
 impl Screen {
     fn enter() -> std::io::Result<Self> {
-        // Restores the terminal before a panic's message is printed.
-        ratatui::try_init().map(Self)
+        let screen = ratatui::try_init().map(Self)?;
+        // What try_init put there: it restores the terminal and lets the report follow.
+        let restore_and_report = panic::take_hook();
+        let drawing = thread::current().id();
+        panic::set_hook(Box::new(move |panic| {
+            GIVEN_BACK.store(true, Ordering::Relaxed);
+            // The thread that draws may hold it itself.
+            let _terminal = (thread::current().id() != drawing).then(lock_terminal);
+            restore_and_report(panic);
+        }));
+        Ok(screen)
+    }
+
+    /// Draws the browser; `false` when a panic gave the terminal back.
+    fn draw(&mut self, app: &mut App) -> std::io::Result<bool> {
+        let _terminal = lock_terminal();
+        if GIVEN_BACK.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        self.0.draw(|frame| app.draw(frame)).map(|_| true)
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
+        if GIVEN_BACK.load(Ordering::Relaxed) {
+            return;
+        }
         let _ = self.0.show_cursor();
         ratatui::restore();
     }
@@ -85,8 +118,10 @@ where
     let command = std::thread::scope(|scope| {
         let mut work: Option<Work> = None;
         let ended = loop {
-            if let Err(error) = screen.0.draw(|frame| app.draw(frame)) {
-                break Err(error);
+            match screen.draw(&mut app) {
+                Ok(true) => {}
+                Ok(false) => break Ok(None),
+                Err(error) => break Err(error),
             }
             if stop.load(Ordering::Relaxed) {
                 break Ok(None);
