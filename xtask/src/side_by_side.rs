@@ -47,9 +47,12 @@ pub(crate) fn run(mut build: Command, environment: &Environment, slowest: &[&str
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         let work = || {
-            while let Some(program) = lock(&queue).pop_front() {
+            loop {
+                // In the head of a loop the lock would be held while the program runs, and they would run one by one.
+                let next = lock(&queue).pop_front();
+                let Some(program) = next else { return };
                 let ended = start(program, environment);
-                // One lock for queue and output would let nobody begin meanwhile.
+                // Outputs do not mix.
                 let mut failed = lock(&failed);
                 show(&ended);
                 if !ended.passed {
