@@ -75,7 +75,7 @@ const PROOF: &str = "tests/proof";
 const CLUSTER: &[&str] = &["tests/cluster", "tests/operator"];
 
 /// Of these, what takes longest, longest first.
-const SLOWEST_ON_A_CLUSTER: &[&str] = &["lifecycle", "failures", "nodes", "policy", "tenant", "chart"];
+const SLOWEST_ON_A_CLUSTER: &[&str] = &["scale", "lifecycle", "squash", "chart", "failures", "nodes"];
 
 /// Seconds that each fuzz target runs.
 const FUZZ_SECONDS: u32 = 20;
