@@ -67,7 +67,7 @@ fn too_wide(text: &str, width: usize) -> Vec<usize> {
             in_code = !in_code;
         } else if !in_code
             && !words.starts_with('|')
-            && !words.contains("://")
+            && words.trim_end().contains(' ')
             && line.chars().count() > width
         {
             found.push(number);

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::shell::{Environment, program, quiet};
@@ -20,7 +20,6 @@ use crate::shell::{Environment, program, quiet};
 const AT_ONCE: usize = 2;
 
 /// A built test program.
-#[derive(Clone)]
 struct TestProgram {
     name: String,
     path: PathBuf,
@@ -38,7 +37,8 @@ struct Ended {
 /// Builds what `build` (a `cargo test` with its choice of tests) names and runs it. `slowest` names the
 /// programs that begin first, so that none of them is left alone at the end.
 pub(crate) fn run(mut build: Command, environment: &Environment, slowest: &[&str]) -> Result<()> {
-    let mut programs = built(&quiet(build.args(["--no-run", "--message-format=json"]))?)?;
+    let mut programs = built(&quiet(build.args(["--no-run", "--message-format=json-render-diagnostics"]))?)?;
+    ensure!(!programs.is_empty(), "{build:?} names no test program");
     let rank = |program: &TestProgram| {
         slowest.iter().position(|name| *name == program.name).unwrap_or(slowest.len())
     };
@@ -48,7 +48,7 @@ pub(crate) fn run(mut build: Command, environment: &Environment, slowest: &[&str
     std::thread::scope(|scope| {
         let work = || {
             loop {
-                // In the head of a loop the lock would be held while the program runs, and they would run one by one.
+                // In the head of a loop it would be held while the program runs: they would run one by one.
                 let next = lock(&queue).pop_front();
                 let Some(program) = next else { return };
                 let ended = start(program, environment);

@@ -50,8 +50,8 @@ pub fn require_terminal() -> Result<(), NotATerminal> {
     Ok(())
 }
 
-/// Held by whoever writes to the terminal: the browser while it draws, and a panic of another thread until its
-/// report is printed, which takes longer than a tick when it has a backtrace.
+/// Held by whoever writes to the terminal: the browser while it draws, and a panic of another thread until
+/// its report is printed, which takes longer than a tick when it has a backtrace.
 static TERMINAL: Mutex<()> = Mutex::new(());
 /// A panic gave the terminal back: nothing is drawn over its report.
 static GIVEN_BACK: AtomicBool = AtomicBool::new(false);

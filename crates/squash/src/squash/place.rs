@@ -109,7 +109,7 @@ impl Squash<'_> {
             count::unchanged(image).count_into(result, found.images.len() > 1);
         }
         let Some(destination) = self.destination else { return Ok(()) };
-        if self.writes(Some(reason)) && destination.location() != self.source.location() {
+        if destination.location() != self.source.location() {
             self.progress.enter(Stage::Publishing, "");
             let report = unbloat_registry::copy(self.source, destination, &[]).await?;
             result.reference = report.published.reference;
