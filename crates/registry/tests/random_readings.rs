@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{client, descriptor, destination, noise, options, publish, server};
+use common::{Dice, client, descriptor, destination, noise, options, publish, server};
 use futures::{StreamExt, stream};
 use reqwest::Method;
 use unbloat_oci::{Digest, Family, Manifest, MediaType};
@@ -19,25 +19,7 @@ const READINGS: u64 = 300;
 /// Far more than the waits of these settings add up to: what takes longer hangs.
 const BOUND: Duration = Duration::from_secs(90);
 
-/// A small generator of numbers, so that a failing sequence can be repeated by its seed.
-struct Dice(u64);
-
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % sides
-    }
-
-    fn of<T: Clone>(&mut self, all: &[T]) -> T {
-        all[usize::try_from(self.roll(all.len() as u64)).unwrap()].clone()
-    }
-
-    fn times(&mut self, most: u64) -> usize {
-        usize::try_from(self.roll(most + 1)).unwrap()
-    }
-
     fn quirk(&mut self, store: &str) -> Quirk {
         let status = self.of(&[400, 401, 403, 404, 405, 500, 501, 503]);
         match self.roll(22) {

@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{CHUNK, descriptor, destination, layer_type, noise, options};
+use common::{CHUNK, Dice, descriptor, destination, layer_type, noise, options};
 use futures::{StreamExt, stream};
 use reqwest::Method;
 use unbloat_oci::{Digest, Family, Manifest};
@@ -540,21 +540,7 @@ async fn slow_reader(each: Duration) -> std::net::SocketAddr {
     address
 }
 
-/// A small generator of numbers, so that a failing sequence can be repeated by its seed.
-struct Dice(u64);
-
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % sides
-    }
-
-    fn of<T: Clone>(&mut self, all: &[T]) -> T {
-        all[usize::try_from(self.roll(all.len() as u64)).unwrap()].clone()
-    }
-
     fn quirk(&mut self) -> Quirk {
         let status = self.of(&[400, 404, 405, 411, 413, 416, 501]);
         match self.roll(19) {

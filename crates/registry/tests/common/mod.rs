@@ -86,3 +86,23 @@ pub(crate) async fn publish(destination: &Destination, layers: &[Bytes]) -> Dige
     let bytes = Bytes::from(manifest.to_bytes());
     destination.publish(manifest.media_type(), bytes, None).await.unwrap().descriptor.digest().clone()
 }
+
+/// A small generator of numbers, so that a failing sequence can be repeated by its seed.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % sides
+    }
+
+    pub(crate) fn of<T: Clone>(&mut self, all: &[T]) -> T {
+        all[usize::try_from(self.roll(all.len() as u64)).unwrap()].clone()
+    }
+
+    pub(crate) fn times(&mut self, most: u64) -> usize {
+        usize::try_from(self.roll(most + 1)).unwrap()
+    }
+}
