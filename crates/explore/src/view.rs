@@ -4,9 +4,9 @@
 //! Everything is a pass over arrays in the order of the walk, so that a key is answered in milliseconds at
 //! hundreds of thousands of paths.
 
-use memchr::memmem::Finder;
+use std::cmp::Reverse;
 
-use crate::catalogue::{Bits, Catalogue, NONE, ROOT, Sort, Status, Version};
+use crate::catalogue::{Bits, Catalogue, NONE, ROOT, Sort, Status, Text, Version};
 
 /// What the tree shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +73,9 @@ pub struct View {
     present: Bits,
     /// Paths below which something is added, changed or removed.
     changed_below: Bits,
-    /// Paths that the filter leaves, and folders that it opens.
-    kept: Bits,
+    /// Present paths that the filter and the wish for wasted bytes leave.
+    wanted: Bits,
+    /// Folders that the filter opens.
     opened_by_filter: Bits,
     open: Bits,
     /// Folders that were closed although the view would open them by itself.
@@ -102,7 +103,7 @@ impl View {
             wasted: vec![0; count],
             present: Bits::new(count),
             changed_below: Bits::new(count),
-            kept: Bits::new(count),
+            wanted: Bits::new(count),
             opened_by_filter: Bits::new(count),
             open: Bits::new(count),
             closed: Bits::new(count),
@@ -177,14 +178,7 @@ impl View {
     /// Whether there is anything below a path to show.
     #[must_use]
     pub(crate) fn has_children(&self, catalogue: &Catalogue, node: u32) -> bool {
-        let mut from = node + 1;
-        while let Some(below) = self.present.next(from, catalogue.end(node)) {
-            if self.is_wanted(below) {
-                return true;
-            }
-            from = below + 1;
-        }
-        false
+        self.wanted.next(node + 1, catalogue.end(node)).is_some()
     }
 
     /// The path's sign.
@@ -289,21 +283,14 @@ impl View {
         if text.is_empty() {
             return None;
         }
-        let names = Matcher::new(text).names(catalogue);
-        let hits = |node: u32| names.get(catalogue.name_id(node)) && self.is_wanted(node);
+        let names = catalogue.names_holding(&Text::new(text));
+        let hits = |node: u32| names.get(catalogue.name_id(node)) && self.wanted.get(node);
         let count = catalogue.len() as u32;
         if backwards {
             (ROOT + 1..from).rev().chain((from..count).rev()).find(|node| hits(*node))
         } else {
             (from + 1..count).chain(ROOT + 1..=from.min(count - 1)).find(|node| hits(*node))
         }
-    }
-
-    /// Whether scope, filter and the wish for wasted bytes leave a path.
-    fn is_wanted(&self, node: u32) -> bool {
-        self.present.get(node)
-            && (self.filter.is_empty() || self.kept.get(node))
-            && (!self.only_wasted || self.wasted[node as usize] > 0)
     }
 
     fn rescope(&mut self, catalogue: &Catalogue) {
@@ -414,79 +401,103 @@ impl View {
     }
 
     fn refilter(&mut self, catalogue: &Catalogue) {
-        if !self.filter.is_empty() {
-            self.kept.clear_all();
-            self.opened_by_filter.clear_all();
-            let matcher = Matcher::new(&self.filter);
-            let mut hits = Bits::new(catalogue.len());
-            matcher.mark(catalogue, &self.present, &mut self.kept, &mut hits);
-            for node in (ROOT + 1..catalogue.len() as u32).rev() {
-                if !hits.get(node) && !self.opened_by_filter.get(node) {
-                    continue;
-                }
-                let above = catalogue.parent(node);
-                self.kept.set(node);
-                self.kept.set(above);
-                self.opened_by_filter.set(above);
-            }
+        self.opened_by_filter.clear_all();
+        if self.filter.is_empty() {
+            self.wanted.clone_from(&self.present);
         } else {
-            self.opened_by_filter.clear_all();
+            self.wanted.clear_all();
+            let text = Text::new(&self.filter);
+            let mut marks = Marks {
+                catalogue,
+                kept: &mut self.wanted,
+                kept_until: ROOT,
+                opened: &mut self.opened_by_filter,
+            };
+            match self.filter.iter().rposition(|byte| *byte == b'/') {
+                Some(slash) => marks.paths(&self.present, &text, slash),
+                None => marks.names(&self.present, &catalogue.names_holding(&text)),
+            }
+            self.wanted.intersect(&self.present);
+        }
+        if self.only_wasted {
+            for (node, wasted) in self.wasted.iter().enumerate() {
+                if *wasted == 0 {
+                    self.wanted.clear(node as u32);
+                }
+            }
         }
         self.rebuild(catalogue);
     }
 
     fn rebuild(&mut self, catalogue: &Catalogue) {
+        // What `is_open` says, of all paths at once.
+        let mut opened = self.open.clone();
+        opened.unite(&self.opened_by_filter);
+        if self.opens_all {
+            opened.unite_absent(&self.closed);
+        }
         let mut rows = std::mem::take(&mut self.rows);
         rows.clear();
         match self.order {
-            Order::Name => self.rows_by_name(catalogue, &mut rows),
-            Order::Size => self.rows_by_key(catalogue, &mut rows, &self.bytes),
-            Order::Wasted => self.rows_by_key(catalogue, &mut rows, &self.wasted),
+            Order::Name => self.rows_by_name(catalogue, &opened, &mut rows),
+            Order::Size => self.rows_by_key(catalogue, &opened, &mut rows, &self.bytes),
+            Order::Wasted => self.rows_by_key(catalogue, &opened, &mut rows, &self.wasted),
         }
         self.rows = rows;
     }
 
-    fn rows_by_name(&self, catalogue: &Catalogue, rows: &mut Vec<Row>) {
+    fn rows_by_name(&self, catalogue: &Catalogue, opened: &Bits, rows: &mut Vec<Row>) {
         // Ends of the folders that the walk is in.
         let mut inside: Vec<u32> = Vec::new();
         let mut node = ROOT + 1;
-        while let Some(at) = self.present.next(node, catalogue.len() as u32) {
+        while let Some(at) = self.wanted.next(node, catalogue.len() as u32) {
             while inside.last().is_some_and(|end| *end <= at) {
                 inside.pop();
             }
-            if !self.is_wanted(at) {
-                node = catalogue.end(at);
-                continue;
-            }
             rows.push(Row { node: at, depth: inside.len() as u16 });
-            if self.is_open(at) {
-                inside.push(catalogue.end(at));
+            node = catalogue.end(at);
+            if node > at + 1 && opened.get(at) {
+                inside.push(node);
                 node = at + 1;
-            } else {
-                node = catalogue.end(at);
             }
         }
     }
 
-    fn rows_by_key(&self, catalogue: &Catalogue, rows: &mut Vec<Row>, key: &[u64]) {
-        let mut stack: Vec<Row> = Vec::new();
-        let mut siblings: Vec<(u64, u32)> = Vec::new();
-        let mut push_children = |stack: &mut Vec<Row>, node: u32, depth: u16| {
-            siblings.clear();
-            let wanted = catalogue.children(node).filter(|child| self.is_wanted(*child));
-            siblings.extend(wanted.map(|child| (key[child as usize], u32::MAX - child)));
-            // Smallest first: the stack gives back the largest, and of equals the one whose name comes first.
-            siblings.sort_unstable();
-            stack.extend(siblings.iter().map(|(_, child)| Row { node: u32::MAX - child, depth }));
+    fn rows_by_key(&self, catalogue: &Catalogue, opened: &Bits, rows: &mut Vec<Row>, key: &[u64]) {
+        // What is still to be shown of the folders that the walk is in, the next one last; and how much of it
+        // belongs to those above each folder.
+        let mut waiting: Vec<(u64, Reverse<u32>)> = Vec::new();
+        let mut above: Vec<usize> = Vec::new();
+        let push_children = |waiting: &mut Vec<(u64, Reverse<u32>)>, node: u32| {
+            let from = waiting.len();
+            let wanted = catalogue.children(node).filter(|child| self.wanted.get(*child));
+            waiting.extend(wanted.map(|child| (key[child as usize], Reverse(child))));
+            // The largest last, and of equals the one whose name comes first.
+            waiting[from..].sort_unstable();
         };
-        push_children(&mut stack, ROOT, 0);
-        while let Some(row) = stack.pop() {
-            rows.push(row);
-            if self.is_open(row.node) {
-                push_children(&mut stack, row.node, row.depth.saturating_add(1));
+        push_children(&mut waiting, ROOT);
+        while let Some((_, Reverse(node))) = waiting.pop() {
+            while above.last().is_some_and(|rest| *rest > waiting.len()) {
+                above.pop();
+            }
+            rows.push(Row { node, depth: above.len() as u16 });
+            if catalogue.end(node) > node + 1 && opened.get(node) {
+                above.push(waiting.len());
+                push_children(&mut waiting, node);
             }
         }
     }
+}
+
+/// Where a filter writes what it finds.
+struct Marks<'a> {
+    catalogue: &'a Catalogue,
+    /// Paths that hold the text, all below them and the folders above; some of them may not be present.
+    kept: &'a mut Bits,
+    /// One past the last path below one that holds the text.
+    kept_until: u32,
+    /// Folders above paths that hold the text.
+    opened: &'a mut Bits,
 }
 
 /// A folder that a walk is in.
@@ -497,47 +508,47 @@ struct Folder {
     length: usize,
     /// Whether its path ends with what precedes the last slash of the text.
     matches: bool,
-    /// Whether it, or a folder above it, holds the text.
-    kept: bool,
 }
 
-/// A text that is looked for.
-struct Matcher {
-    text: Vec<u8>,
-    finder: Finder<'static>,
-    any_case: bool,
-}
-
-impl Matcher {
-    fn new(text: &[u8]) -> Self {
-        // As ripgrep's smart case: a capital letter means that capitals matter.
-        let any_case = !text.iter().any(u8::is_ascii_uppercase);
-        Self { text: text.to_vec(), finder: Finder::new(text).into_owned(), any_case }
+impl Marks<'_> {
+    /// A path holds the text, and ends it in its last component. Paths come in the order of the walk.
+    fn hit(&mut self, node: u32) {
+        if node >= self.kept_until {
+            self.kept_until = self.catalogue.end(node);
+            self.kept.set_range(node, self.kept_until);
+        }
+        let mut above = self.catalogue.parent(node);
+        while !self.opened.get(above) {
+            self.opened.set(above);
+            self.kept.set(above);
+            above = self.catalogue.parent(above);
+        }
     }
 
-    /// The names that hold the text.
-    fn names(&self, catalogue: &Catalogue) -> Bits {
-        catalogue.names_holding(&self.finder, self.text.len(), self.any_case)
+    /// A text without a slash, which only a name can hold: the names that do.
+    fn names(&mut self, present: &Bits, names: &Bits) {
+        let count = self.catalogue.len() as u32;
+        let mut next = ROOT + 1;
+        while let Some(node) = present.next(next, count) {
+            next = node + 1;
+            if names.get(self.catalogue.name_id(node)) {
+                self.hit(node);
+            }
+        }
     }
 
-    /// Marks present paths that hold the text, with `/` in front, in `kept`; in `hits` those where it ends in
-    /// the last component.
-    fn mark(&self, catalogue: &Catalogue, present: &Bits, kept: &mut Bits, hits: &mut Bits) {
-        let Some(slash) = self.text.iter().rposition(|byte| *byte == b'/') else {
-            return self.mark_names(catalogue, present, kept, hits);
-        };
-        // The text ends in a component that begins with what follows its last slash, below a folder whose
-        // path ends with what precedes it: names are compared with the one, and only the paths of folders
-        // with the other.
-        let (end_of_folder, start) = (&self.text[..slash], &self.text[slash + 1..]);
+    /// A text with its last slash at `slash`; a path counts with `/` in front.
+    ///
+    /// The text ends in a component that begins with what follows its last slash, below a folder whose path
+    /// ends with what precedes it: names are compared with the one, and only the paths of folders with the
+    /// other.
+    fn paths(&mut self, present: &Bits, text: &Text<'_>, slash: usize) {
+        let catalogue = self.catalogue;
+        let (end_of_folder, start) = (&text.bytes()[..slash], &text.bytes()[slash + 1..]);
         let mut path: Vec<u8> = Vec::new();
         // The folders that the walk is in.
-        let mut inside = vec![Folder {
-            end: catalogue.end(ROOT),
-            length: 0,
-            matches: end_of_folder.is_empty(),
-            kept: false,
-        }];
+        let mut inside =
+            vec![Folder { end: catalogue.end(ROOT), length: 0, matches: end_of_folder.is_empty() }];
         let mut next = ROOT + 1;
         while let Some(node) = present.next(next, catalogue.len() as u32) {
             next = node + 1;
@@ -545,48 +556,22 @@ impl Matcher {
                 inside.pop();
             }
             let Some(folder) = inside.last() else { return };
-            let (length, above) = (folder.length, folder.kept);
-            let name = catalogue.name(node);
-            let hit =
-                folder.matches && name.get(..start.len()).is_some_and(|begin| self.is_same(begin, start));
-            if hit {
-                hits.set(node);
-            }
-            if hit || above {
-                kept.set(node);
+            let length = folder.length;
+            if folder.matches {
+                let begin = catalogue.name(node).get(..start.len());
+                if begin.is_some_and(|begin| text.is_same(begin, start)) {
+                    self.hit(node);
+                }
             }
             let end = catalogue.end(node);
             if end > next {
                 path.truncate(length);
                 path.push(b'/');
-                path.extend_from_slice(name);
+                path.extend_from_slice(catalogue.name(node));
                 let tail = path.len().checked_sub(end_of_folder.len()).map(|from| &path[from..]);
-                let matches = tail.is_some_and(|tail| self.is_same(tail, end_of_folder));
-                inside.push(Folder { end, length: path.len(), matches, kept: hit || above });
+                let matches = tail.is_some_and(|tail| text.is_same(tail, end_of_folder));
+                inside.push(Folder { end, length: path.len(), matches });
             }
         }
-    }
-
-    /// The same for a text without a slash, which only a name can hold.
-    fn mark_names(&self, catalogue: &Catalogue, present: &Bits, kept: &mut Bits, hits: &mut Bits) {
-        let names = self.names(catalogue);
-        let count = catalogue.len() as u32;
-        // All that is below a path that holds the text is kept.
-        let mut kept_until = ROOT;
-        let mut next = ROOT + 1;
-        while let Some(node) = present.next(next, count) {
-            next = node + 1;
-            if names.get(catalogue.name_id(node)) {
-                hits.set(node);
-                kept_until = kept_until.max(catalogue.end(node));
-            }
-            if node < kept_until {
-                kept.set(node);
-            }
-        }
-    }
-
-    fn is_same(&self, name: &[u8], text: &[u8]) -> bool {
-        if self.any_case { name.eq_ignore_ascii_case(text) } else { name == text }
     }
 }

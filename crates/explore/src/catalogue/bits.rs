@@ -26,6 +26,33 @@ impl Bits {
         if value { self.set(at) } else { self.clear(at) }
     }
 
+    /// Adds the numbers from `from` up, below `end`.
+    pub(crate) fn set_range(&mut self, from: u32, end: u32) {
+        for at in from..end {
+            if at % 64 == 0 && end - at >= 64 {
+                let words = at as usize / 64..end as usize / 64;
+                self.0[words].fill(u64::MAX);
+                return self.set_range(end - end % 64, end);
+            }
+            self.set(at);
+        }
+    }
+
+    /// Keeps what is in the other set too.
+    pub(crate) fn intersect(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= other);
+    }
+
+    /// Adds what is in the other set.
+    pub(crate) fn unite(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
+    }
+
+    /// Adds what is not in the other set.
+    pub(crate) fn unite_absent(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= !other);
+    }
+
     pub(crate) fn clear_all(&mut self) {
         self.0.fill(0);
     }
@@ -75,5 +102,14 @@ mod tests {
         bits.clear(63);
         assert_eq!(bits.next(1, 300), Some(64));
         assert_eq!(bits.next(5, 5), None);
+    }
+
+    #[test]
+    fn a_range_is_each_of_its_numbers() {
+        for (from, end) in [(0, 0), (3, 9), (0, 64), (60, 70), (1, 128), (64, 300), (63, 257), (200, 200)] {
+            let mut bits = Bits::new(300);
+            bits.set_range(from, end);
+            assert!((0..300).all(|at| bits.get(at) == (from..end).contains(&at)), "{from}..{end}");
+        }
     }
 }

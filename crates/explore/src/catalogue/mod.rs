@@ -17,13 +17,13 @@ mod gather;
 mod paths;
 mod record;
 
-use memchr::memmem::Finder;
 use unbloat_layers::{Error, LayerSource};
 
 pub(crate) use bits::Bits;
 pub use gather::Limits;
 use paths::Names;
 pub(crate) use paths::ROOT;
+pub(crate) use paths::Text;
 pub(crate) use record::{Event, NONE, VOID, WASTED};
 pub use record::{Sort, Status};
 
@@ -242,8 +242,8 @@ impl Catalogue {
     }
 
     /// The numbers of the names in which a text is found.
-    pub(crate) fn names_holding(&self, finder: &Finder<'_>, length: usize, any_case: bool) -> Bits {
-        self.names.holding(finder, length, any_case)
+    pub(crate) fn names_holding(&self, text: &Text<'_>) -> Bits {
+        self.names.holding(text)
     }
 
     /// The path below the root, without a slash in front; empty for the root.
