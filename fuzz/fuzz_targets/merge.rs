@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::{arbitrary, arbitrary::Arbitrary, fuzz_target};
 use unbloat_layers::Options;
-use unbloat_proof::{
+use unbloat_model::{
     engine, model,
     stack::{Body, Dialect, Record, Stack},
 };

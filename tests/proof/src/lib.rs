@@ -1,6 +1,6 @@
 //! Proof from outside: that a squashed image is the same file system as its original.
 //!
-//! What happens here: a plain [`model`] of merging, random layer [`stack`]s, [`image`]s on disk, unpackers
+//! What happens here: the plain [`model`] of merging and random layer [`stack`]s, [`image`]s on disk, unpackers
 //! that no one here wrote ([`oracle`]), real registries ([`registry`]), the incident at full size
 //! ([`incident`]), and the built command as a user runs it ([`command`]). What does not: anything that the
 //! product needs; no product crate depends on this.
@@ -11,16 +11,14 @@
 pub mod bench;
 pub mod browser;
 pub mod command;
-pub mod engine;
 pub mod golden;
 pub mod image;
 pub mod incident;
-pub mod model;
 pub mod oracle;
 pub mod proxy;
-pub mod random;
 pub mod ready;
 pub mod registry;
-pub mod stack;
 pub mod terminal;
 pub mod tools;
+
+pub use unbloat_model::{engine, model, random, stack};
