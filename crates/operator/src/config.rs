@@ -11,10 +11,12 @@ use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Deserialize;
 use unbloat_api::squash_job::{EmptyDirScratch, Scratch};
+use unbloat_policy::quantity;
 use unbloat_registry::Guard;
 
-use crate::quantity;
-use crate::squash_job::MEMORY_FLOOR;
+/// Fewer bytes than this and the codecs' windows, the buffers of a transfer and the process itself do not
+/// fit: the kernel would end the worker with the reason that it reached its limit.
+pub(crate) const MEMORY_FLOOR: u64 = 128 << 20;
 
 /// Ten years: longer is a mistake, and sums of it stay far below what a number holds.
 const MOST_SECONDS: i64 = 315_360_000;

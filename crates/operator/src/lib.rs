@@ -38,8 +38,8 @@ mod config;
 mod detector;
 mod log;
 mod process;
-mod quantity;
 mod runtime;
+mod shared;
 mod squash_job;
 
 pub use args::Args;

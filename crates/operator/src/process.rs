@@ -21,32 +21,13 @@ use crate::runtime::calls::Calls;
 use crate::runtime::health::{self, Health};
 use crate::runtime::lease::{Elector, Leadership, Times};
 use crate::runtime::metrics::RuntimeMetrics;
+use crate::shared::Shared;
 use crate::{detector, squash_job};
 
 /// Reconciles that run get this long to end; the pod's grace period is 30 s.
 const SHUTDOWN: Duration = Duration::from_secs(20);
 /// Limit of one call to the API server.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What every controller of the process gets.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    pub(crate) calls: Calls,
-    pub(crate) config: Arc<Config>,
-    /// Namespace to work in; all of them when absent.
-    pub(crate) namespace: Option<String>,
-    /// Namespace that the operator itself is in, with the platform's credentials.
-    pub(crate) own_namespace: String,
-    /// Name of this replica, for events.
-    pub(crate) instance: String,
-    /// Reconciles of one controller at once.
-    pub(crate) concurrency: u16,
-    pub(crate) metrics: RuntimeMetrics,
-    /// Where a controller registers what only a leader has.
-    pub(crate) registry: Arc<RwLock<Registry>>,
-    pub(crate) health: Arc<Health>,
-    pub(crate) stop: CancellationToken,
-}
 
 /// Runs the operator.
 ///

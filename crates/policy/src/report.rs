@@ -8,7 +8,7 @@ use unbloat_api::image_report::{
     MOST_BYTES, MOST_CAUSES, MOST_PATHS, MOST_PLATFORMS, MOST_USERS, ReportedFailures, ReportedUsers, Verdict,
 };
 use unbloat_api::{Finding, ImageReportSpec, ImageReportStatus};
-use unbloat_text::bounded;
+use unbloat_text::{bounded, signed_bytes};
 
 use crate::decide::ImageOutcome;
 use crate::facts::{Facts, Unreadable};
@@ -64,14 +64,14 @@ pub fn status(
         Some(facts.failures.clone()).filter(|failures| *failures != ReportedFailures::default());
     if let Some(inspection) = &facts.inspection {
         status.layers = Some(inspection.layers());
-        status.size = Some(human_bytes(inspection.bytes()));
+        status.size = Some(signed_bytes(inspection.bytes()));
         status.platforms = inspection.platforms.iter().take(MOST_PLATFORMS).cloned().collect();
     }
     if let Some(analysis) = &facts.analysis {
         status.wasted_bytes = Some(analysis.wasted_bytes);
         status.wasted_percent = Some(analysis.wasted_percent);
         status.wasted =
-            Some(format!("{} ({}%)", human_bytes(analysis.wasted_bytes), analysis.wasted_percent));
+            Some(format!("{} ({}%)", signed_bytes(analysis.wasted_bytes), analysis.wasted_percent));
         status.reclaimable_bytes = Some(analysis.reclaimable_bytes);
         status.causes = analysis.causes.iter().take(MOST_CAUSES).cloned().collect();
         status.paths = analysis.paths.iter().take(MOST_PATHS).cloned().collect();
@@ -155,27 +155,6 @@ fn fit(status: &mut ImageReportStatus) {
             break;
         }
     }
-}
-
-/// Bytes for people: as the command writes them.
-pub fn human_bytes(bytes: i64) -> String {
-    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
-    let sign = if bytes < 0 { "-" } else { "" };
-    let mut value = bytes.unsigned_abs() as f64;
-    let mut unit = 0;
-    // What would be rounded to 1000 is written in the next unit.
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    let digits = if unit == 0 || value >= 99.95 {
-        0
-    } else if value >= 9.995 {
-        1
-    } else {
-        2
-    };
-    format!("{sign}{value:.digits$} {}", UNITS[unit])
 }
 
 #[cfg(test)]
@@ -291,19 +270,5 @@ mod tests {
         let read = Facts::of([&report]);
         assert_eq!((read.inspection, read.analysis), (facts.inspection, facts.analysis));
         assert_eq!(report.spec.reference, "a.example/b:v1");
-    }
-
-    #[test]
-    fn bytes_for_people() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.00 kB"),
-            (999_999, "1.00 MB"),
-            (1_234_567_890, "1.23 GB"),
-            (-5000, "-5.00 kB"),
-        ] {
-            assert_eq!(human_bytes(bytes), text);
-        }
     }
 }

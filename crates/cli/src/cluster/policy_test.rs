@@ -289,7 +289,7 @@ fn text(outcome: &Outcome) -> String {
             image.namespaces.join(","),
             image.pods.to_string(),
             image.layers.map(|layers| layers.to_string()).unwrap_or_default(),
-            image.compressed_bytes.map(unbloat_policy::report::human_bytes).unwrap_or_default(),
+            image.compressed_bytes.map(unbloat_text::signed_bytes).unwrap_or_default(),
             image.verdict.clone(),
             image.reason.clone(),
             match &image.target {

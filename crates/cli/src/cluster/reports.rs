@@ -10,6 +10,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use unbloat_api::image_report::Verdict;
 use unbloat_api::{ImageReport, ImageReportStatus};
+use unbloat_text::count;
 
 use super::Shared;
 use super::commands::print;
@@ -105,7 +106,7 @@ fn rows(reports: &[ImageReport], now: Timestamp) -> String {
             status.layers.map(|layers| layers.to_string()).unwrap_or_default(),
             status.size.unwrap_or_default(),
             status.wasted.unwrap_or_default(),
-            status.reclaimable_bytes.map(unbloat_policy::report::human_bytes).unwrap_or_default(),
+            status.reclaimable_bytes.map(unbloat_text::signed_bytes).unwrap_or_default(),
             verdict(status.verdict),
             status.used_by.count.to_string(),
             status.result.map(|result| result.reference).unwrap_or_default(),
@@ -148,7 +149,7 @@ fn details(report: &ImageReport) -> String {
             let _ = writeln!(text, "{name:<12} {value}");
         }
     };
-    let human = unbloat_policy::report::human_bytes;
+    let human = unbloat_text::signed_bytes;
     line("Image", Some(report.spec.reference.clone()));
     line("Digest", Some(report.spec.digest.clone()));
     line("Namespace", report.namespace());
@@ -169,7 +170,12 @@ fn details(report: &ImageReport) -> String {
     for cause in causes {
         line(
             "Cause",
-            Some(format!("{}: {} in {} paths", cause.cause, human(cause.wasted_bytes), cause.paths)),
+            Some(format!(
+                "{}: {} in {}",
+                cause.cause,
+                human(cause.wasted_bytes),
+                count(usize::try_from(cause.paths).unwrap_or_default(), "path")
+            )),
         );
     }
     for path in paths {
@@ -275,7 +281,7 @@ mod tests {
             }),
         ));
         for words in [
-            "growingLog: 1.00 kB in 1 paths",
+            "growingLog: 1000 B in 1 path",
             "p: OverThreshold, Reported",
             "2 deleted files",
             "Layers       60",

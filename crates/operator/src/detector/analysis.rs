@@ -21,14 +21,14 @@ use unbloat_contract::worker::{
 use unbloat_contract::{AnalyzeRequest, Limits};
 use unbloat_policy::facts::AnalysisFacts;
 use unbloat_policy::image::ImageKey;
+use unbloat_policy::quantity;
 use unbloat_text::{bounded, sanitize};
 
 use super::metrics::DetectorMetrics;
 use super::state::Shared as SharedState;
 use crate::config::Config;
-use crate::process::Shared;
-use crate::quantity;
 use crate::runtime::calls::{CallError, Calls};
+use crate::shared::Shared;
 use crate::squash_job::build::pod::pod_spec;
 use crate::squash_job::plan::WorkerSettings;
 

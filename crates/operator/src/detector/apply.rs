@@ -17,8 +17,8 @@ use super::analysis::Analyzers;
 use super::inspect::Inspectors;
 use super::round::{PolicyWork, ReportWork, Work, report_labels};
 use super::state::{Reading, Shared as SharedState, key, put};
-use crate::process::Shared;
 use crate::runtime::calls::{CallError, Calls};
+use crate::shared::Shared;
 
 /// Writes at once: 2,000 images at the first start are 4,000 writes.
 const AT_ONCE: usize = 8;

@@ -22,8 +22,8 @@ use unbloat_api::{ImageReport, ImageSquashJob, ImageSquashPolicy, labels};
 use unbloat_policy::inventory::{Owner, Pod as PodRecord};
 
 use super::state::{Key, Shared as SharedState, State, key, put};
-use crate::process::Shared;
 use crate::runtime::tolerant::Tolerant;
+use crate::shared::Shared;
 
 /// Objects in a page of a list: what is in memory at once.
 const PAGE: u32 = 200;

@@ -30,7 +30,7 @@ use self::apply::Applier;
 use self::inspect::Inspectors;
 use self::metrics::DetectorMetrics;
 use self::state::Shared as SharedState;
-use crate::process::Shared;
+use crate::shared::Shared;
 
 /// Changes that come within this time are one round: a Deployment's rollout is dozens of them.
 const SETTLE: Duration = Duration::from_millis(300);

@@ -13,11 +13,11 @@ use super::metrics::JobMetrics;
 use super::progress::ProgressClient;
 use super::reconcile::reconcile;
 use super::resolve::Resolver;
-use crate::process::Shared;
 use crate::runtime::health::Health;
 use crate::runtime::metrics::RuntimeMetrics;
 use crate::runtime::reconciler;
 use crate::runtime::written::Written;
+use crate::shared::Shared;
 
 /// How often gauges are set and memory is swept; the liveness tick is the same loop.
 const SWEEP: Duration = Duration::from_secs(5);

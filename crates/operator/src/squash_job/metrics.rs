@@ -88,3 +88,17 @@ impl JobMetrics {
         metrics
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_have_the_products_prefix_and_their_units() {
+        let mut registry = Registry::default();
+        JobMetrics::new(&mut registry).reclaimed_bytes.inc_by(7);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains("unbloat_reclaimed_bytes_total 7"), "{text}");
+    }
+}

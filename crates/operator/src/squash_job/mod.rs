@@ -37,4 +37,3 @@ mod world;
 pub(crate) mod fixtures;
 
 pub(crate) use controller::run;
-pub(crate) use plan::MEMORY_FLOOR;

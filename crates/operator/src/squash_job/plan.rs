@@ -7,13 +7,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use unbloat_api::Reason;
 use unbloat_api::squash_job::{CloudIdentity, ImageSquashJobSpec, Scratch};
 use unbloat_oci::Reference;
+use unbloat_policy::quantity::{self, thousandths};
 
-use crate::config::{CloudName, Config, Overrides};
-use crate::quantity::{self, thousandths};
-
-/// Fewer bytes than this and the codecs' windows, the buffers of a transfer and the process itself do not
-/// fit: the kernel would end the worker with the reason that it reached its limit.
-pub(crate) const MEMORY_FLOOR: u64 = 128 << 20;
+use crate::config::{CloudName, Config, MEMORY_FLOOR, Overrides};
 
 /// What a valid job comes to. Only [`plan`] makes one.
 #[derive(Clone, Debug)]

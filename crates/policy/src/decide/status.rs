@@ -13,7 +13,6 @@ use super::judge::Judged;
 use super::parsed::Parsed;
 use super::{ImageOutcome, Picture};
 use crate::image::ImageKey;
-use crate::report::human_bytes;
 
 /// What the policy asks for and this version leaves to people: nothing is ignored without a word.
 fn not_carried_out(policy: &Parsed<'_>) -> Option<String> {
@@ -77,7 +76,7 @@ pub(super) fn status(
         }
     }
     if reclaimable.pull_bytes > 0 {
-        reclaimable.summary = human_bytes(reclaimable.pull_bytes);
+        reclaimable.summary = unbloat_text::signed_bytes(reclaimable.pull_bytes);
     }
     let mut conditions = old.conditions.clone();
     let ready = match &policy.invalid {

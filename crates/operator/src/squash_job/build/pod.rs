@@ -13,10 +13,10 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use unbloat_api::labels::WORKER_SPEC;
 use unbloat_api::squash_job::Scratch;
 use unbloat_contract::worker::{CredentialMount, PORT, SCRATCH_PATH, SPEC_PATH, TERMINATION_PATH};
+use unbloat_policy::quantity;
 
 use super::{credentials, identity};
 use crate::config::{Worker, WorkerNetwork, WorkerRequests};
-use crate::quantity;
 use crate::squash_job::plan::WorkerSettings;
 
 /// Name of the only container.

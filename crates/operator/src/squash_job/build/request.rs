@@ -7,8 +7,8 @@ use unbloat_api::squash_job::Base;
 use unbloat_contract::worker::SCRATCH_PATH;
 use unbloat_contract::{Condition, Limits, Shape, SquashRequest};
 use unbloat_oci::{Digest, Reference};
+use unbloat_policy::quantity;
 
-use crate::quantity;
 use crate::squash_job::decide::Attempt;
 use crate::squash_job::plan::{Plan, WorkerSettings};
 
