@@ -46,6 +46,23 @@ pub(crate) struct ConnectionArgs {
     /// (repeatable)
     #[arg(long, value_enum, value_name = "CLOUD")]
     pub(crate) cloud_identity: Vec<CloudArg>,
+    /// Ask the credential provider plugins of this file for the images that it names for them, as kubelet's
+    /// option of this name does (a folder: all files in it)
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "image_credential_provider_bin_dir",
+        env = "UNBLOAT_IMAGE_CREDENTIAL_PROVIDER_CONFIG"
+    )]
+    pub(crate) image_credential_provider_config: Option<PathBuf>,
+    /// The folder with the plugins' programs
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "image_credential_provider_config",
+        env = "UNBLOAT_IMAGE_CREDENTIAL_PROVIDER_BIN_DIR"
+    )]
+    pub(crate) image_credential_provider_bin_dir: Option<PathBuf>,
     /// How blobs larger than a chunk go to a registry
     #[arg(long, value_enum, value_name = "WAY", default_value_t)]
     pub(crate) upload: UploadWay,
@@ -236,6 +253,11 @@ impl ConnectionArgs {
         if let Some(path) = &self.authfile {
             keyring.add_named_file(path)?;
         }
+        if let (Some(config), Some(programs)) =
+            (&self.image_credential_provider_config, &self.image_credential_provider_bin_dir)
+        {
+            keyring.add_credential_providers(config, programs)?;
+        }
         let mut passwords = Passwords;
         for (place, option, file) in [
             (&source, "--src-authfile", &places.src_authfile),
@@ -322,6 +344,12 @@ impl ConnectionArgs {
         self.cert_dir.iter().for_each(|folder| add("--cert-dir", &folder.display()));
         self.authfile.iter().for_each(|file| add("--authfile", &file.display()));
         self.cloud_identity.iter().for_each(|cloud| add("--cloud-identity", &cloud.name()));
+        self.image_credential_provider_config
+            .iter()
+            .for_each(|file| add("--image-credential-provider-config", &file.display()));
+        self.image_credential_provider_bin_dir
+            .iter()
+            .for_each(|folder| add("--image-credential-provider-bin-dir", &folder.display()));
         if self.insecure_skip_tls_verify {
             options.push("--insecure-skip-tls-verify".to_owned());
         }

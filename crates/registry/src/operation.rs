@@ -26,6 +26,8 @@ pub enum Operation {
     LoggingIn,
     /// Running a credential helper.
     RunningHelper,
+    /// Running a credential provider plugin of kubelet's.
+    RunningProvider,
     /// Asking a token server.
     AskingForToken {
         /// Whether the token is to write with.
@@ -92,6 +94,7 @@ impl Operation {
             | Self::LoggingIn
             | Self::AskingForIdentity
             | Self::RunningHelper
+            | Self::RunningProvider
             | Self::Resolving
             | Self::ReadingManifest
             | Self::ReadingIndex
@@ -117,6 +120,7 @@ impl Operation {
             Self::AskingForIdentity => "asking for the cloud's credentials",
             Self::LoggingIn => "logging in",
             Self::RunningHelper => "running credential helper",
+            Self::RunningProvider => "running credential provider",
             Self::AskingForToken { .. } => "asking for a token for",
             Self::Resolving => "resolving",
             Self::ReadingManifest => "reading manifest",

@@ -348,6 +348,108 @@ fn a_credential_store_keeps_what_login_gives_it() {
     }
 }
 
+/// A credential provider plugin of kubelet's: it writes down the images that it was asked about, and gives a
+/// password that is out of date at first.
+const PLUGIN: &str = r#"#!/bin/sh
+folder=$(dirname "$0")
+grep -o '"image":"[^"]*"' >> "$folder/asked"
+echo "as the role of $ROLE" >&2
+password=$([ "$(wc -l < "$folder/asked")" = 1 ] && echo of-yesterday || cat "$folder/password")
+cat <<END
+{"kind": "CredentialProviderResponse", "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+ "cacheKeyType": "Registry", "cacheDuration": "12h", "auth": {"127.0.*.1:$1": {"username": "reader", "password": "$password"}}}
+END
+"#;
+
+/// kubelet's file with one plugin.
+fn provider_config(name: &str, registry: &str, port: &str) -> String {
+    format!(
+        "apiVersion: kubelet.config.k8s.io/v1\nkind: CredentialProviderConfig\nproviders:\n- name: {name}\n  \
+         matchImages: [{registry}/team]\n  defaultCacheDuration: 1h\n  args: ['{port}']\n  \
+         env: [{{name: ROLE, value: the-node}}]\n  apiVersion: credentialprovider.kubelet.k8s.io/v1\n"
+    )
+}
+
+#[test]
+fn kubelets_plugins_know_who_may_read_and_write_at_real_registries() {
+    for flavour in FLAVOURS {
+        let home = Home::new();
+        let image = image(&home, 1000);
+        let registry = Registry::start_for(flavour, READER_LINE).expect("a registry");
+        let name = registry.reference("");
+        let host = name.trim_end_matches('/');
+        let port = host.rsplit_once(':').expect("a port").1;
+        let program = home.write("bin/node-provider", PLUGIN);
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("made executable");
+        home.write("bin/password", READER.1);
+        let bin = home.path("bin").display().to_string();
+        let config = home.write("provider.yaml", &provider_config("node-provider", host, port));
+        let options =
+            ["--image-credential-provider-config", &config, "--image-credential-provider-bin-dir", &bin];
+        let asked = || fs::read_to_string(home.path("bin/asked")).unwrap_or_default();
+        let to = |name: &str| registry.reference(name);
+        // What it says is shown, but not what it answers.
+        let run = home.run(&[&["copy", &image, &to("team/a:t")], &options[..]].concat(), "").ends_with(0);
+        let run = run.says("node-provider says: as the role of the-node");
+        assert!(!run.text().contains("of-yesterday"), "{}", run.text());
+        assert_eq!(
+            asked(),
+            format!("\"image\":\"{host}/team/a\"\n").repeat(2),
+            "the first answer had expired"
+        );
+        // The variables say the same, and every command takes them.
+        let variables = [
+            ("UNBLOAT_IMAGE_CREDENTIAL_PROVIDER_CONFIG", config.as_str()),
+            ("UNBLOAT_IMAGE_CREDENTIAL_PROVIDER_BIN_DIR", bin.as_str()),
+        ];
+        let (from, flat) = (to("team/a:t"), to("team/b:flat"));
+        for arguments in [
+            &["squash", &from, &flat][..],
+            &["verify", &from, &flat],
+            &["tags", &to("team/a")],
+            &["analyze", &from],
+            &["history", &from],
+        ] {
+            home.run_with(arguments, "", &variables).ends_with(0);
+            home.run(arguments, "").ends_with(4);
+        }
+        // Images that the file does not name, and whoever is known otherwise, need no plugin.
+        let before = asked();
+        home.run_with(&["tags", &to("other/a")], "", &variables).ends_with(4);
+        let creds = format!("{}:{}", READER.0, READER.1);
+        let by_hand = ["copy", &image, &to("team/c:t"), "--dest-creds", &creds];
+        home.run_with(&by_hand, "", &variables).ends_with(0);
+        assert_eq!(asked(), before);
+        // One that is not there, or fails, is told and passed over.
+        let there = auth_file(&home, "auth.json", host, READER);
+        let tags = to("team/a");
+        for (name, body, words) in [
+            ("missing-provider", None, "missing-provider is not installed"),
+            ("failing-provider", Some("#!/bin/sh\necho 'no role' >&2; exit 3\n"), "no role"),
+        ] {
+            if let Some(body) = body {
+                let program = home.write(&format!("bin/{name}"), body);
+                fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("made executable");
+            }
+            let config = home.write("other.yaml", &provider_config(name, host, port));
+            let options =
+                ["--image-credential-provider-config", &config, "--image-credential-provider-bin-dir", &bin];
+            home.run(&[&["tags", &tags], &options[..]].concat(), "").ends_with(4).says(words);
+            let run = home.run(&[&["tags", &tags, "--authfile", &there], &options[..]].concat(), "");
+            assert!(!run.ends_with(0).text().contains(name), "it was run without need");
+        }
+        // One option without the other is a mistake, and so is a file that is none of kubelet's.
+        home.run(&[&["tags", &tags], &options[..2]].concat(), "").ends_with(2);
+        home.run(&[&["tags", &tags], &options[2..]].concat(), "").ends_with(2);
+        home.run_with(&["tags", &tags], "", &variables[..1]).ends_with(2);
+        let secret = format!("env: [{}]\n", READER.1);
+        for text in [secret.as_str(), "kind: Pod\napiVersion: v1\n"] {
+            home.write("provider.yaml", text);
+            home.run_with(&["tags", &tags], "", &variables).ends_with(9).says("provider.yaml");
+        }
+    }
+}
+
 #[test]
 fn each_side_trusts_what_was_named_for_it() {
     let home = Home::new();

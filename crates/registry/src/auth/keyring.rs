@@ -15,6 +15,7 @@ use crate::auth::config_file::{self, ConfigFile};
 use crate::auth::credential::Credential;
 use crate::auth::helper;
 use crate::auth::pattern::Pattern;
+use crate::auth::provider::{self, Given, MOST_ENTRIES, Provider};
 use crate::error::Error;
 
 /// Credentials for many registries. `Debug` shows no secret. Clones share what is learned of them: which
@@ -25,6 +26,7 @@ pub struct Keyring {
     unbound: Option<Credential>,
     entries: Vec<(Pattern, Credential)>,
     identities: Identities,
+    providers: Vec<Arc<Provider>>,
     helpers: Vec<(Pattern, String)>,
     shared: Arc<Shared>,
     warnings: Vec<String>,
@@ -45,6 +47,15 @@ pub(crate) enum Candidate {
     Known(Credential),
     /// A cloud that has to be asked.
     Cloud(Cloud),
+    /// An entry of what kubelet's plugin answers for an image.
+    Provider {
+        /// The plugin.
+        provider: Arc<Provider>,
+        /// `HOST[:PORT]/REPOSITORY`
+        image: String,
+        /// Which of the entries for that image, the best first.
+        entry: usize,
+    },
     /// A helper that has to be run.
     Helper(String),
     /// Nobody.
@@ -54,15 +65,21 @@ pub(crate) enum Candidate {
 }
 
 impl Candidate {
+    /// Which of the credentials that its source gives.
+    pub(crate) fn entry(&self) -> usize {
+        if let Self::Provider { entry, .. } = self { *entry } else { 0 }
+    }
+
     /// Whether asking again can give something else: an answer of a program expires.
     pub(crate) fn renews(&self) -> bool {
-        matches!(self, Self::Helper(_) | Self::Cloud(_))
+        matches!(self, Self::Helper(_) | Self::Cloud(_) | Self::Provider { .. })
     }
 
     /// What an answer of it is kept under.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Helper(name) => format!("helper {name}"),
+            Self::Provider { provider, image, .. } => format!("provider {} {image}", provider.name()),
             Self::Cloud(cloud) => format!("cloud {cloud:?}"),
             Self::Known(_) | Self::Unbound(_) => "known".to_owned(),
             Self::Anonymous => "nobody".to_owned(),
@@ -210,6 +227,19 @@ impl Keyring {
         self.identities.ask_for(cloud, registries);
     }
 
+    /// Adds kubelet's credential provider plugins: its file of them, or folder of files, and the folder with
+    /// their programs. Each is asked for the images that the file names for it.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::LocalFile`] for what kubelet would not start with. A program that is missing is a
+    /// warning, once it is needed.
+    pub fn add_credential_providers(&mut self, config: &Path, programs: &Path) -> Result<(), Error> {
+        let (providers, warnings) = provider::read(config, programs)?;
+        self.providers.extend(providers.into_iter().map(Arc::new));
+        self.warnings.extend(warnings);
+        Ok(())
+    }
+
     /// What is wrong with entries that were skipped, without their content.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
@@ -231,6 +261,15 @@ impl Keyring {
             }
         }
         candidates.extend(self.identities.of(registry).into_iter().map(Candidate::Cloud));
+        let image =
+            if repository.is_empty() { registry.to_owned() } else { format!("{registry}/{repository}") };
+        for provider in self.providers.iter().filter(|provider| provider.is_for(&image)) {
+            candidates.extend((0..MOST_ENTRIES).map(|entry| Candidate::Provider {
+                provider: Arc::clone(provider),
+                image: image.clone(),
+                entry,
+            }));
+        }
         let mut names: Vec<&String> = Vec::new();
         for name in ranked(&self.helpers, registry, repository) {
             if !names.contains(&name) {
@@ -243,45 +282,62 @@ impl Keyring {
         candidates
     }
 
-    /// The credential of a candidate; helpers are run, clouds are not asked. `None`: nothing is known there,
-    /// or it is for another registry.
+    /// What a candidate's source gives, best first, and how long it is good where that is known; programs are
+    /// run, clouds are not asked. Nothing: nothing is known there, or it is for another registry. With
+    /// `refused`, what was given before is not given again without asking.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Credentials`] if a helper does not work. One that is not there is a warning.
+    /// [`crate::ErrorKind::Credentials`] if a program does not work. One that is not there is a warning.
     pub(crate) async fn resolve(
         &self,
         candidate: &Candidate,
         registry: &str,
         timeout: Duration,
-    ) -> Result<Option<Credential>, Error> {
-        match candidate {
-            Candidate::Known(credential) => Ok(Some(credential.clone())),
-            Candidate::Anonymous | Candidate::Cloud(_) => Ok(None),
+        refused: bool,
+    ) -> Result<(Vec<Credential>, Option<Duration>), Error> {
+        let credentials = match candidate {
+            Candidate::Known(credential) => vec![credential.clone()],
+            Candidate::Anonymous | Candidate::Cloud(_) => Vec::new(),
             Candidate::Unbound(credential) => {
                 let mut claimed = self.shared.claimed.lock().unwrap_or_else(PoisonError::into_inner);
                 let owner = claimed.get_or_insert_with(|| registry.to_owned());
-                Ok((owner == registry).then(|| credential.clone()))
+                if owner == registry { vec![credential.clone()] } else { Vec::new() }
+            }
+            Candidate::Provider { provider, image, entry: _ } => {
+                match provider.ask(image, timeout, refused).await? {
+                    Given::Credentials(credentials, lifetime) => return Ok((credentials, lifetime)),
+                    Given::Missing(program) => {
+                        self.tell_missing("provider", &program.display().to_string(), registry);
+                        Vec::new()
+                    }
+                }
             }
             Candidate::Helper(name) => match helper::get(name, registry, timeout).await? {
-                helper::Answer::Credential(credential) => Ok(Some(credential)),
-                helper::Answer::Unknown => Ok(None),
+                helper::Answer::Credential(credential) => vec![credential],
+                helper::Answer::Unknown => Vec::new(),
                 helper::Answer::Missing(program) => {
-                    let mut missing = self.shared.missing.lock().unwrap_or_else(PoisonError::into_inner);
-                    if missing.insert(program.clone()) {
-                        tracing::warn!(
-                            "the credential helper {program} is not installed; it is not asked for {registry}"
-                        );
-                    }
-                    Ok(None)
+                    self.tell_missing("helper", &program, registry);
+                    Vec::new()
                 }
             },
+        };
+        Ok((credentials, None))
+    }
+
+    /// Says once that a program is not there.
+    fn tell_missing(&self, kind: &str, program: &str, registry: &str) {
+        let mut missing = self.shared.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if missing.insert(program.to_owned()) {
+            tracing::warn!(
+                "the credential {kind} {program} is not installed; it is not asked for {registry}"
+            );
         }
     }
 
-    /// The credentials that are there for a repository, best first; helpers are run. Empty means anonymous.
+    /// The credentials that are there for a repository, best first; programs are run. Empty means anonymous.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Credentials`] if a helper does not work.
+    /// [`crate::ErrorKind::Credentials`] if a program does not work.
     pub async fn lookup(
         &self,
         registry: &str,
@@ -290,10 +346,14 @@ impl Keyring {
     ) -> Result<Vec<Credential>, Error> {
         let mut credentials = Vec::new();
         for candidate in self.candidates(registry, repository) {
-            if let Some(credential) = self.resolve(&candidate, registry, timeout).await?
-                && !credentials.contains(&credential)
-            {
-                credentials.push(credential);
+            // Every entry of a plugin's answer comes with the first.
+            if matches!(candidate, Candidate::Provider { entry: 1.., .. }) {
+                continue;
+            }
+            for credential in self.resolve(&candidate, registry, timeout, false).await?.0 {
+                if !credentials.contains(&credential) {
+                    credentials.push(credential);
+                }
             }
         }
         Ok(credentials)

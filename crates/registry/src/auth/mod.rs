@@ -1,8 +1,9 @@
 //! Who we are: credentials, where they come from, and what registries ask for.
 //!
-//! What happens here: finding credentials in files and helpers (`keyring`, `config_file`, `helper`), reading
-//! what a registry asks for (`challenge`), getting and renewing tokens (`token`, `token_server`). What does
-//! not: deciding which request gets which header; `transport` does, and gives none to another origin.
+//! What happens here: finding credentials in files and programs (`keyring`, `config_file`, `helper`,
+//! `provider`), reading what a registry asks for (`challenge`), getting and renewing tokens (`token`,
+//! `token_server`). What does not: deciding which request gets which header; `transport` does, and gives none
+//! to another origin.
 
 pub(crate) mod challenge;
 pub(crate) mod cloud;
@@ -11,6 +12,7 @@ pub(crate) mod credential;
 pub(crate) mod helper;
 pub(crate) mod keyring;
 pub(crate) mod pattern;
+pub(crate) mod provider;
 pub(crate) mod registry;
 pub(crate) mod token;
 pub(crate) mod token_server;

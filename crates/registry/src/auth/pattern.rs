@@ -61,7 +61,8 @@ pub(crate) fn glob_host(pattern: &str, host: &str) -> bool {
         && patterns.iter().zip(&labels).all(|(pattern, label)| glob_label(pattern, label))
 }
 
-fn glob_label(pattern: &str, label: &str) -> bool {
+/// Whether a label matches a pattern in which `*` stands for any part of it.
+pub(crate) fn glob_label(pattern: &str, label: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == label };
     let Some(mut tail) = label.strip_prefix(first) else { return false };
     let parts: Vec<&str> = rest.split('*').collect();

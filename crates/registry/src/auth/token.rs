@@ -111,26 +111,26 @@ struct Issued {
 
 #[derive(Clone, Debug)]
 struct Answered {
-    credential: Option<Credential>,
+    credentials: Vec<Credential>,
     /// Until when it is good, where that is known.
     until: Option<Instant>,
     /// When it was asked for again after a refusal.
     repeated: Option<Instant>,
 }
 
-/// Asks a candidate for its credential, and how long that is good.
+/// Asks a candidate's source for its credentials, and how long they are good.
 async fn ask(
     asking: Asking<'_>,
     registry: &Registry<'_>,
     candidate: &Candidate,
-) -> Result<(Option<Credential>, Option<Duration>), Error> {
+    refused: bool,
+) -> Result<(Vec<Credential>, Option<Duration>), Error> {
     if let Candidate::Cloud(cloud) = candidate {
         let (credential, lifetime) = cloud.credential(asking.clients, registry).await?;
-        return Ok((Some(credential), Some(lifetime)));
+        return Ok((vec![credential], Some(lifetime)));
     }
-    let helper = asking.clients.options().timeouts.helper;
-    let credential = asking.keyring.resolve(candidate, registry.name, helper).await?;
-    Ok((credential, None))
+    let timeout = asking.clients.options().timeouts.helper;
+    asking.keyring.resolve(candidate, registry.name, timeout, refused).await
 }
 
 /// A credential's further use after a refusal.
@@ -305,21 +305,25 @@ impl Authentication {
         candidate: &Candidate,
         again: bool,
     ) -> Result<Option<Credential>, Error> {
+        let of = |credentials: &[Credential]| credentials.get(candidate.entry()).cloned();
         if !candidate.renews() {
-            return Ok(ask(asking, registry, candidate).await?.0);
+            return Ok(of(&ask(asking, registry, candidate, again).await?.0));
         }
         let key = candidate.name();
         let known = lock(&self.answers).get(&key).cloned();
         match known {
+            // The first entry is asked for before any other; where that failed, so would they.
+            None if candidate.entry() > 0 => Ok(None),
             Some(known) if !again && known.until.is_none_or(|until| Instant::now() < until) => {
-                Ok(known.credential)
+                Ok(of(&known.credentials))
             }
             Some(known) if again && known.repeated.is_some_and(|at| at.elapsed() < PAUSE) => Ok(None),
             known => {
-                let (credential, lifetime) = ask(asking, registry, candidate).await?;
-                let differs = known.as_ref().is_none_or(|known| credential != known.credential);
+                let (credentials, lifetime) = ask(asking, registry, candidate, again).await?;
+                let credential = of(&credentials);
+                let differs = known.as_ref().is_none_or(|known| credential != of(&known.credentials));
                 let answered = Answered {
-                    credential: credential.clone(),
+                    credentials,
                     until: lifetime.map(|lifetime| Instant::now() + lifetime),
                     repeated: again.then(Instant::now),
                 };

@@ -14,7 +14,8 @@ pub struct Timeouts {
     pub stall: Duration,
     /// For a blob to appear whose commit ended in a failure that may have been a success.
     pub commit: Duration,
-    /// For a credential helper.
+    /// For a credential helper or provider plugin. kubelet gives its plugins a minute, so that one may try a
+    /// request again.
     pub helper: Duration,
 }
 
@@ -25,7 +26,7 @@ impl Default for Timeouts {
             answer: Duration::from_secs(300),
             stall: Duration::from_secs(60),
             commit: Duration::from_secs(240),
-            helper: Duration::from_secs(30),
+            helper: Duration::from_secs(60),
         }
     }
 }
