@@ -137,7 +137,8 @@ impl CloudArg {
     }
 }
 
-/// Options for the registry of SRC and for that of DST alone.
+/// Options for the registry of SRC and for that of DST alone. Commands that compare two images call the first
+/// SRC and the second DST: what a squash or copy was told, its check is told in the same words.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Options for the registry of SRC or DST alone")]
 pub(crate) struct TwoPlacesArgs {
@@ -189,12 +190,31 @@ pub(crate) struct TwoPlacesArgs {
 }
 
 /// The images that a command names.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Images<'a> {
-    /// Those that it reads, SRC first.
-    pub(crate) read: &'a [&'a str],
-    /// Where it writes.
-    pub(crate) written: Option<&'a str>,
+    /// SRC, or the only one.
+    pub(crate) source: Option<&'a str>,
+    /// DST.
+    pub(crate) destination: Option<&'a str>,
+    /// Further ones that it reads.
+    pub(crate) others: &'a [&'a str],
+}
+
+impl<'a> Images<'a> {
+    /// Of a command with one image.
+    pub(crate) fn one(image: &'a str) -> Self {
+        Self { source: Some(image), ..Self::default() }
+    }
+
+    /// Of a command with SRC and DST.
+    pub(crate) fn two(source: &'a str, destination: &'a str) -> Self {
+        Self { destination: Some(destination), ..Self::one(source) }
+    }
+
+    fn registries(self) -> impl Iterator<Item = Reference> {
+        let Self { source, destination, others } = self;
+        source.into_iter().chain(destination).chain(others.iter().copied()).filter_map(registry_of)
+    }
 }
 
 /// What a command does with its client.
@@ -232,21 +252,43 @@ fn registry_of(image: &str) -> Option<Reference> {
     image.parse::<Location>().ok()?.reference().cloned()
 }
 
+impl TwoPlacesArgs {
+    /// The options that the image of SRC needs again, without those of a user and password.
+    pub(crate) fn source_options(&self) -> Vec<String> {
+        let Self { src_plain_http, src_insecure_skip_tls_verify, .. } = self;
+        let mut options: Vec<String> = [
+            (src_plain_http, "--src-plain-http"),
+            (src_insecure_skip_tls_verify, "--src-insecure-skip-tls-verify"),
+        ]
+        .into_iter()
+        .filter(|(given, _)| **given)
+        .map(|(_, option)| option.to_owned())
+        .collect();
+        let files = |option: &'static str, files: &[PathBuf]| {
+            files.iter().map(move |file| format!("{option}={}", file.display())).collect::<Vec<_>>()
+        };
+        options.extend(files("--src-ca-file", &self.src_ca_file));
+        options.extend(files("--src-cert-dir", &self.src_cert_dir));
+        options.extend(files("--src-authfile", self.src_authfile.as_slice()));
+        options
+    }
+}
+
 impl ConnectionArgs {
     /// A client for a command whose images are all treated alike.
     pub(crate) fn client(&self, images: Images<'_>, needs: Needs) -> anyhow::Result<Client> {
         self.client_for(&TwoPlacesArgs::default(), images, needs)
     }
 
-    /// A client for a command that reads SRC and writes DST.
+    /// A client for a command with SRC and DST.
     pub(crate) fn client_for(
         &self,
         places: &TwoPlacesArgs,
         images: Images<'_>,
         needs: Needs,
     ) -> anyhow::Result<Client> {
-        let source = images.read.first().and_then(|image| registry_of(image));
-        let destination = images.written.and_then(registry_of);
+        let source = images.source.and_then(registry_of);
+        let destination = images.destination.and_then(registry_of);
         let registries = self.registries(places, source.as_ref(), destination.as_ref())?;
         let mut keyring = Keyring::from_environment()?;
         keyring.add_helpers(registries.credential_helpers());
@@ -267,8 +309,8 @@ impl ConnectionArgs {
                 keyring.add_named_file_for(named(place.as_ref(), option)?.registry(), file)?;
             }
         }
-        let all = images.read.iter().copied().chain(images.written).filter_map(registry_of);
-        let hosts: BTreeSet<String> = all.map(|reference| reference.registry().to_owned()).collect();
+        let hosts: BTreeSet<String> =
+            images.registries().map(|reference| reference.registry().to_owned()).collect();
         let all: Vec<&str> = hosts.iter().map(String::as_str).collect();
         match self.cloud_identity.as_slice() {
             [] => keyring.use_cloud_environment(),
@@ -405,7 +447,7 @@ impl ConnectionArgs {
 
 /// The registry that an option is for.
 fn named<'a>(place: Option<&'a Reference>, option: &str) -> Result<&'a Reference, Usage> {
-    place.ok_or_else(|| Usage(format!("{option}: that image is in no registry")))
+    place.ok_or_else(|| Usage(format!("{option}: that image is in no registry, or there is none")))
 }
 
 /// Passwords from standard input, a line each.

@@ -196,9 +196,26 @@ async fn each_side_gets_its_own_credentials_and_never_the_others() {
                 let run = home.run(&[&[command], &more[..], &options[..]].concat(), &input);
                 run.ends_with(0);
             }
+            // Two images are compared with the same options, and the sides keep their order.
+            let to = format!("{}/to/squash:v{number}", target.host());
+            for command in ["verify", "analyze"] {
+                home.run(&[&[command, &src, &to], &options[..]].concat(), &input).ends_with(0);
+            }
         }
         assert!(source.requests_with(WRITER.1).is_empty(), "the writer's password at the source");
         assert!(target.requests_with(READER.1).is_empty(), "the reader's password at the target");
+        // The users changed over get in nowhere.
+        let to = format!("{}/to/squash:v0", target.host());
+        for (options, input) in ways_of_two_users(&home, &source.host(), &target.host()) {
+            let swapped: Vec<String> = options.iter().map(|option| swapped(option)).collect();
+            let swapped: Vec<&str> = swapped.iter().map(String::as_str).collect();
+            for command in ["verify", "analyze"] {
+                home.run(&[&[command, &src, &to], &swapped[..]].concat(), &input).ends_with(4);
+            }
+        }
+        for server in [&source, &target] {
+            server.forget_requests();
+        }
         // One password for both is the first one's that asks, and no other registry's.
         let to = format!("{}/to/one:t", target.host());
         let options = ["--username", READER.0, "--password-stdin"];
@@ -207,6 +224,8 @@ async fn each_side_gets_its_own_credentials_and_never_the_others() {
         // A missing line, and an option for a place that is no registry, are mistakes of the call.
         home.run(&["copy", &src, &to, "--src-username", "x", "--password-stdin"], "").ends_with(2);
         home.run(&["copy", &image, &to, "--src-creds", "a:b"], "").ends_with(2).says("--src-");
+        home.run(&["verify", &src, &image, "--dest-creds", "a:b"], "").ends_with(2).says("--dest-");
+        home.run(&["analyze", &src, "--dest-creds", "a:b"], "").ends_with(2).says("--dest-");
     }
 }
 
@@ -476,7 +495,7 @@ fn each_side_trusts_what_was_named_for_it() {
         &["--insecure-skip-tls-verify"],
     ];
     for options in works {
-        for command in ["copy", "squash"] {
+        for command in ["copy", "squash", "verify", "analyze"] {
             home.run(&[&[command, &src, &dst], options].concat(), "").ends_with(0);
         }
     }
@@ -492,6 +511,9 @@ fn each_side_trusts_what_was_named_for_it() {
         let run = home.run(&[&["copy", &src, &dst, "-v"], options].concat(), "").ends_with(5);
         let run = run.says("certificate is not trusted").says("--ca-file");
         assert!(!run.text().contains('\u{1b}'), "colours in a file: {}", run.text());
+        for command in ["verify", "analyze"] {
+            home.run(&[&[command, &src, &dst], options].concat(), "").ends_with(5);
+        }
     }
     // A folder of this user's for the host works without an option.
     let host = src.split('/').next().expect("a host");
@@ -531,12 +553,22 @@ async fn plain_http_is_spoken_to_the_host_that_was_named_and_to_no_other() {
     let other = "other.example:5000/a/b:t";
     let more = ["copy", &source, other, "--src-creds", &creds, "--dest-creds", "a:b", "--dest-plain-http"];
     assert_eq!(run(&more).output.status.code(), Some(5));
+    for command in ["verify", "analyze"] {
+        let more =
+            [command, &source, other, "--src-creds", &creds, "--dest-creds", "a:b", "--dest-plain-http"];
+        assert_eq!(run(&more).output.status.code(), Some(5), "{command}");
+    }
     assert!(server.requests_with(READER.1).is_empty(), "a password without encryption");
     assert!(
         server.requests().iter().all(|request| request.method.as_str() == "CONNECT"),
         "{:?}",
         server.requests()
     );
+    for command in ["verify", "analyze"] {
+        let options =
+            ["--src-plain-http", "--dest-plain-http", "--src-creds", &creds, "--dest-creds", &creds];
+        run(&[&[command, &source, other], &options[..]].concat()).ends_with(0);
+    }
 }
 
 #[test]
@@ -710,12 +742,17 @@ async fn the_command_that_an_analysis_suggests_runs_as_it_stands() {
     let variables = [("HTTP_PROXY", proxy.as_str()), ("PATH", path.as_str())];
     let (at, folder) = (format!("{FAR}/a/b:t"), layout.reference("t"));
     home.run_with(&["copy", &folder, &at, "--plain-http", FAR], "", &variables).ends_with(0);
-    let analysis = home.run_with(&["analyze", &at, "--plain-http", FAR], "", &variables).ends_with(0);
-    let command = suggested(&String::from_utf8_lossy(&analysis.output.stdout));
-    assert!(command.contains(&format!("--plain-http={FAR}")), "{command}");
-    let mut shell = home.command(Path::new("/bin/sh"));
-    shell.args(["-c", &command]).envs(variables);
-    Run::of(&mut shell, command, "").ends_with(0);
+    for (options, repeated) in [
+        (&["--plain-http", FAR][..], "--plain-http=registry.example:5000"),
+        (&["--src-plain-http"], "--src-plain-http"),
+    ] {
+        let analysis = home.run_with(&[&["analyze", &at], options].concat(), "", &variables).ends_with(0);
+        let command = suggested(&String::from_utf8_lossy(&analysis.output.stdout));
+        assert!(command.contains(repeated), "{command}");
+        let mut shell = home.command(Path::new("/bin/sh"));
+        shell.args(["-c", &command]).envs(variables);
+        Run::of(&mut shell, command, "").ends_with(0);
+    }
     let flat = format!("{FAR}/a/b:t-flat");
     home.run_with(&["verify", &at, &flat, "--plain-http", FAR], "", &variables).ends_with(0);
 }

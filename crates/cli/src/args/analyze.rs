@@ -6,15 +6,15 @@ use clap::Args;
 use unbloat_contract::AnalyzeRequest;
 
 use super::limits::LimitArgs;
-use crate::connection::ConnectionArgs;
+use crate::connection::{ConnectionArgs, TwoPlacesArgs};
 
 /// `unbloat analyze`
 #[derive(Args, Debug)]
 pub(crate) struct AnalyzeArgs {
-    /// The image
+    /// The image, SRC in the options for its registry alone
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
-    /// Another image to compare it with: what grew from IMAGE to this one
+    /// Another image to compare it with: what grew from IMAGE to this one, which is DST in those options
     #[arg(value_name = "OTHER", conflicts_with_all = ["ci", "thresholds", "config", "lint", "target", "junit"])]
     pub(crate) other: Option<String>,
     /// Print one JSON object, as --output json does
@@ -56,6 +56,8 @@ pub(crate) struct AnalyzeArgs {
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) places: TwoPlacesArgs,
 }
 
 /// Thresholds of `--ci`, which come before those of the file.

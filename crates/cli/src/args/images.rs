@@ -8,10 +8,10 @@ use crate::connection::{ConnectionArgs, TwoPlacesArgs};
 /// `unbloat verify`
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArgs {
-    /// The first image
+    /// The first image, SRC in the options for its registry alone
     #[arg(value_name = "A")]
     pub(crate) a: String,
-    /// The second image
+    /// The second image, DST there
     #[arg(value_name = "B")]
     pub(crate) b: String,
     /// Compare this path and what is below it only (repeatable)
@@ -30,6 +30,8 @@ pub(crate) struct VerifyArgs {
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) places: TwoPlacesArgs,
 }
 
 /// One image.

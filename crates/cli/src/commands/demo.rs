@@ -57,8 +57,7 @@ pub(crate) async fn demo(settings: &Settings, args: DemoArgs) -> anyhow::Result<
     let server =
         Server::start(Options::default()).await.context("the embedded registry cannot be started")?;
     let image = format!("{}/demo/devbox:bloated", server.host());
-    let client = ConnectionArgs::default()
-        .client(Images { read: &[], written: None }, Needs::of(&Limits::default(), false))?;
+    let client = ConnectionArgs::default().client(Images::default(), Needs::of(&Limits::default(), false))?;
 
     say(format!("A development environment, committed {} times: {image}", args.layers - 1));
     let layers = make_layers(usize::from(args.layers));

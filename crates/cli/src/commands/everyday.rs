@@ -15,7 +15,7 @@ use crate::report::bytes;
 use crate::settings::Settings;
 
 pub(crate) async fn history(settings: &Settings, args: ImageArgs) -> anyhow::Result<()> {
-    let client = args.connection.client(Images { read: &[&args.image], written: None }, Needs::small())?;
+    let client = args.connection.client(Images::one(&args.image), Needs::small())?;
     let history = unbloat_squash::history(&client, &args.image, args.platform.as_deref()).await?;
     if settings.is_json() {
         return print_json(&history);
@@ -40,8 +40,7 @@ pub(crate) async fn tags(settings: &Settings, args: TagsArgs) -> anyhow::Result<
         repository: String,
         tags: Vec<String>,
     }
-    let client =
-        args.connection.client(Images { read: &[&args.repository], written: None }, Needs::small())?;
+    let client = args.connection.client(Images::one(&args.repository), Needs::small())?;
     let location: Location = args.repository.parse()?;
     let tags = client.source(&location).await?.tags().await?;
     if settings.is_json() {
@@ -114,8 +113,8 @@ async fn copy_to(
 ) -> anyhow::Result<()> {
     let CopyArgs { platform, referrers, connection, places, .. } = args;
     reserve_output(&destination.to_string());
-    let images = Images { read: &[&source.to_string()], written: Some(&destination.to_string()) };
-    let client = connection.client_for(places, images, Needs::small())?;
+    let (from, to) = (source.to_string(), destination.to_string());
+    let client = connection.client_for(places, Images::two(&from, &to), Needs::small())?;
     let platforms = platform
         .iter()
         .map(|text| text.parse().map_err(|error| Usage(format!("--platform {text}: {error}"))))

@@ -22,7 +22,7 @@ pub(crate) async fn explore(settings: &Settings, args: ExploreArgs) -> anyhow::R
     }
     // Before anything is read: a layer may take minutes.
     unbloat_explore::require_terminal().map_err(|error| Usage(error.to_string()))?;
-    let client = args.connection.client(Images { read: &[&args.image], written: None }, Needs::small())?;
+    let client = args.connection.client(Images::one(&args.image), Needs::small())?;
     let progress = Arc::new(Progress::default());
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
     let limits = Limits {

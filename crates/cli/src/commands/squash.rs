@@ -29,9 +29,9 @@ pub(crate) async fn squash(settings: &Settings, args: SquashArgs) -> anyhow::Res
         Some(Base::Image(image)) => Some(image.as_str()),
         _ => None,
     };
-    let read: Vec<&str> = [request.source.as_str()].into_iter().chain(base).collect();
-    let written = Some(request.destination.as_str()).filter(|destination| !destination.is_empty());
-    let client = connection.client_for(&places, Images { read: &read, written }, needs)?;
+    let destination = Some(request.destination.as_str()).filter(|destination| !destination.is_empty());
+    let images = Images { source: Some(&request.source), destination, others: base.as_slice() };
+    let client = connection.client_for(&places, images, needs)?;
     let progress = Arc::new(Progress::default());
     let result =
         watch(&progress, settings.progress, unbloat_squash::squash(&client, &request, &progress)).await?;
@@ -52,7 +52,7 @@ pub(crate) async fn remove(settings: &Settings, args: RemoveArgs) -> anyhow::Res
         limits: limits.limits(),
     };
     commands::reserve_output(&request.destination);
-    let images = Images { read: &[&request.source], written: Some(&request.destination) };
+    let images = Images::two(&request.source, &request.destination);
     let client = connection.client_for(&places, images, Needs::of(&request.limits, true))?;
     let progress = Arc::new(Progress::default());
     let result =
@@ -74,7 +74,7 @@ pub(crate) async fn rebase(settings: &Settings, args: RebaseArgs) -> anyhow::Res
     } = args;
     let limits = limits.limits();
     commands::reserve_output(&destination);
-    let images = Images { read: &[&source, &old_base, &new_base], written: Some(&destination) };
+    let images = Images { others: &[&old_base, &new_base], ..Images::two(&source, &destination) };
     let client = connection.client_for(&places, images, Needs::of(&limits, true))?;
     let request = RebaseRequest {
         source,

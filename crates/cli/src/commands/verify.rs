@@ -14,9 +14,9 @@ use crate::settings::Settings;
 use unbloat_text::terminal;
 
 pub(crate) async fn verify(settings: &Settings, args: VerifyArgs) -> anyhow::Result<()> {
-    let VerifyArgs { a, b, path, platform, strict, allow_split_links, limits, connection } = args;
+    let VerifyArgs { a, b, path, platform, strict, allow_split_links, limits, connection, places } = args;
     let limits = limits.limits();
-    let client = connection.client(Images { read: &[&a, &b], written: None }, Needs::of(&limits, true))?;
+    let client = connection.client_for(&places, Images::two(&a, &b), Needs::of(&limits, true))?;
     let request = VerifyRequest { a, b, platforms: platform, paths: path, allow_split_links, strict, limits };
     let progress = Arc::new(Progress::default());
     let result =

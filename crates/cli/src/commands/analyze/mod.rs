@@ -58,9 +58,8 @@ pub(crate) async fn analyze(settings: &Settings, args: AnalyzeArgs) -> anyhow::R
     };
     let page = args.html.as_deref().map(PageFile::open).transpose()?;
     let client = {
-        let read: Vec<&str> = [args.image.as_str()].into_iter().chain(args.other.as_deref()).collect();
-        let needs = Needs::of(&args.limits.limits(), true);
-        args.connection.client(Images { read: &read, written: None }, needs)?
+        let images = Images { destination: args.other.as_deref(), ..Images::one(&args.image) };
+        args.connection.client_for(&args.places, images, Needs::of(&args.limits.limits(), true))?
     };
     if let Some(other) = &args.other {
         return difference(settings, &client, &args, other, json).await;
@@ -87,7 +86,8 @@ pub(crate) async fn analyze(settings: &Settings, args: AnalyzeArgs) -> anyhow::R
         print_json(&Printed { analysis: &analysis, checks, lint })?;
     } else {
         let location = args.image.parse::<Location>()?;
-        let squash = squash_of(&args.image, &location, args.platform.as_deref(), &args.connection);
+        let mut squash = squash_of(&args.image, &location, args.platform.as_deref(), &args.connection);
+        squash.options.extend(args.places.source_options());
         print(&as_text(&args, &analysis, &squash, checks.as_deref(), findings.as_deref()))?;
     }
     match checks {
