@@ -30,7 +30,10 @@ pub(crate) fn handle(
     let range = headers.get("range").and_then(|value| parse_range(value.to_str().ok()?, size));
     let (start, length, status) = match range.filter(|_| !deviation.ignore_range) {
         None => (0, size, StatusCode::OK),
-        Some(Some((first, last))) => (first, last - first + 1, StatusCode::PARTIAL_CONTENT),
+        Some(Some((first, last))) => {
+            let first = (first + deviation.later_range).min(last);
+            (first, last - first + 1, StatusCode::PARTIAL_CONTENT)
+        }
         Some(None) => return reply::status(StatusCode::RANGE_NOT_SATISFIABLE),
     };
     let body = if *method == Method::HEAD {

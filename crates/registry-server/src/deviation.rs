@@ -9,6 +9,8 @@ pub(crate) struct Deviation {
     pub(crate) harm: Harm,
     /// A `Range` is not looked at.
     pub(crate) ignore_range: bool,
+    /// A `Range` is answered from so many bytes later.
+    pub(crate) later_range: u64,
     /// The upload session is forgotten.
     pub(crate) lose_session: bool,
     /// Most bytes of a chunk that are kept.

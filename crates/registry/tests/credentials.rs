@@ -312,3 +312,83 @@ async fn a_token_that_ran_out_is_renewed_where_the_registry_says_403_of_it() {
     let tokens = server.requests().iter().filter(|request| request.path == "/token").count();
     assert!(tokens <= 1, "{tokens} tokens");
 }
+
+#[tokio::test]
+async fn a_registry_that_asks_at_its_base_alone_is_asked_there_once() {
+    let (plain, layer, digest) = image().await;
+    for status in [401, 403, 404] {
+        for access in [basic(), token(false), token(true)] {
+            let server = with(&plain, access.clone(), vec![Quirk::Unchallenged(status)]).await;
+            let known = known_on(&[&server]);
+            let source = known.source(&location(&server, "a/b:t")).await.unwrap();
+            assert_eq!(source.resolve().await.unwrap().descriptor.digest(), &digest, "{status} {access:?}");
+            assert_eq!(source.blob(&descriptor(&layer)).collect(u64::MAX).await.unwrap(), layer);
+            publish(&destination(&known, &server, "a/b:new").await, &[noise(78, 700_000)]).await;
+            let base =
+                |server: &Server| server.requests().iter().filter(|request| request.path == "/v2/").count();
+            assert_eq!(base(&server), 1, "{status} {access:?}");
+            // Nobody gets what anybody may have, and no more.
+            let server = with(&plain, access.clone(), vec![Quirk::Unchallenged(status)]).await;
+            let source = client().source(&location(&server, "a/b:t")).await.unwrap();
+            let anybody = matches!(access, Access::Token { anonymous_pull: true, .. });
+            match source.resolve().await {
+                Ok(found) => assert!(anybody && found.descriptor.digest() == &digest, "{status}"),
+                Err(error) => {
+                    let kind = error.kind();
+                    let refused = matches!(kind, ErrorKind::Unauthorized { .. })
+                        || (status == 404 && matches!(kind, ErrorKind::NotFound { .. }));
+                    assert!(!anybody && refused, "{status} {access:?}: {error}");
+                }
+            }
+        }
+        // One that says so to everybody is not asked over and over.
+        let server = with(&plain, Access::Open, Vec::new()).await;
+        server.faults().add(Rule::new("/manifests/", Fault::Status(status, Vec::new())));
+        let source = known_on(&[&server]).source(&location(&server, "a/b:t")).await.unwrap();
+        for _ in 0..3 {
+            source.resolve().await.unwrap_err();
+        }
+        assert_eq!(server.requests().iter().filter(|request| request.path == "/v2/").count(), 1);
+    }
+    // A token that ran out is renewed where the refusal names no challenge.
+    let server = with(&plain, token(false), vec![Quirk::Unchallenged(401)]).await;
+    let rule = Rule::new("a/b/", Fault::ExpireTokens).times(3);
+    server.faults().add(rule);
+    let source = known_on(&[&server]).source(&location(&server, "a/b:t")).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(source.blob(&descriptor(&layer)).collect(u64::MAX).await.unwrap(), layer);
+    }
+}
+
+#[tokio::test]
+async fn a_token_server_may_be_a_path_of_the_registry_and_may_have_moved() {
+    let (plain, layer, digest) = image().await;
+    for quirks in [
+        vec![Quirk::RelativeRealm],
+        vec![Quirk::MovedTokens(301)],
+        vec![Quirk::MovedTokens(302)],
+        vec![Quirk::MovedTokens(307)],
+        vec![Quirk::MovedTokens(308), Quirk::RelativeRealm],
+    ] {
+        for credential in [user(PASSWORD), Credential::IdentityToken(Secret::new(PASSWORD))] {
+            let server = with(&plain, token(false), quirks.clone()).await;
+            let mut keyring = Keyring::anonymous();
+            keyring.insert(&server.host(), credential);
+            let known = Client::new(ClientOptions { keyring, ..options() });
+            let source = known.source(&location(&server, "a/b:t")).await.unwrap();
+            assert_eq!(source.resolve().await.unwrap().descriptor.digest(), &digest, "{quirks:?}");
+            publish(&destination(&known, &server, "a/b:new").await, std::slice::from_ref(&layer)).await;
+        }
+    }
+    // At another origin it gets nothing of ours.
+    for credential in [user(PASSWORD), Credential::IdentityToken(Secret::new(PASSWORD))] {
+        let other = with(&plain, token(true), Vec::new()).await;
+        let server = with(&plain, token(false), vec![Quirk::RedirectTokens(other.origin())]).await;
+        let mut keyring = Keyring::anonymous();
+        keyring.insert(&server.host(), credential);
+        let known = Client::new(ClientOptions { keyring, ..options() });
+        let source = known.source(&location(&server, "a/b:t")).await.unwrap();
+        source.resolve().await.unwrap_err();
+        assert!(other.requests_with(PASSWORD).is_empty(), "a secret at another origin");
+    }
+}

@@ -22,7 +22,7 @@ const BOUND: Duration = Duration::from_secs(90);
 impl Dice {
     fn quirk(&mut self, store: &str) -> Quirk {
         let status = self.of(&[400, 401, 403, 404, 405, 500, 501, 503]);
-        match self.roll(22) {
+        match self.roll(25) {
             0 => Quirk::HeadOfManifests(status),
             1 => Quirk::HeadOfBlobs(status),
             2 => Quirk::SignedBlobs(store.to_owned()),
@@ -33,7 +33,12 @@ impl Dice {
             7 => Quirk::CorruptOneIn(3 + self.roll(4), self.roll(1000)),
             8 => Quirk::CorruptManifests(self.times(3)),
             9 => Quirk::BreakManifests(self.times(4)),
-            10 => Quirk::NoRanges,
+            10 => self.of(&[
+                Quirk::NoRanges,
+                Quirk::UnsaidRanges,
+                Quirk::LaterRanges(1),
+                Quirk::LaterRanges(50_000),
+            ]),
             11 => Quirk::NoDigestHeader,
             12 => Quirk::StaleDigestOnHead,
             13 => {
@@ -62,6 +67,9 @@ impl Dice {
             18 => self.of(&[Quirk::NoScopeInChallenge, Quirk::AccessToken, Quirk::RefusedIs403]),
             19 => Quirk::ExpiresIn(self.of(&["", "\"60\"", "0", "-1", "1.5", "null"]).to_owned()),
             20 => Quirk::CloseConnections,
+            21 => Quirk::Unchallenged(self.of(&[401, 403, 404])),
+            22 => Quirk::RelativeRealm,
+            23 => Quirk::MovedTokens(self.of(&[301, 302, 303, 307, 308])),
             _ => Quirk::OldProtocol,
         }
     }

@@ -238,6 +238,24 @@ async fn every_page_of_tags_is_read_in_every_form_of_link() {
 }
 
 #[tokio::test]
+async fn a_range_that_is_answered_otherwise_costs_a_whole_reading_and_no_more() {
+    let (plain, layer, blob, _) = published(LARGE).await;
+    for quirk in [
+        Quirk::NoRanges,
+        Quirk::UnsaidRanges,
+        Quirk::LaterRanges(1),
+        Quirk::LaterRanges(100_000),
+        Quirk::LaterRanges(u64::from(u32::MAX)),
+    ] {
+        let server = beside(&plain, vec![quirk.clone()]).await;
+        let rule = Rule::new("/blobs/", Fault::Truncate(1_000_000)).method(reqwest::Method::GET);
+        server.faults().add(rule.times(1));
+        let bytes = source(&client(), &server, "a/b:t").await.blob(&blob).collect(u64::MAX).await;
+        assert_eq!(bytes.unwrap_or_else(|error| panic!("{quirk:?}: {error}")), layer, "{quirk:?}");
+    }
+}
+
+#[tokio::test]
 async fn servers_of_the_old_protocol_are_read() {
     let (plain, layer, blob, digest) = published(LARGE).await;
     for quirks in [vec![Quirk::OldProtocol], vec![Quirk::OldProtocol, Quirk::NoRanges]] {

@@ -543,7 +543,7 @@ async fn slow_reader(each: Duration) -> std::net::SocketAddr {
 impl Dice {
     fn quirk(&mut self) -> Quirk {
         let status = self.of(&[400, 404, 405, 411, 413, 416, 501]);
-        match self.roll(19) {
+        match self.roll(24) {
             0 => Quirk::RefuseChunks(self.roll(6) as usize, status),
             1 => Quirk::RefuseStreams(status),
             2 => Quirk::RefuseWhole(status),
@@ -573,6 +573,11 @@ impl Dice {
             15 => Quirk::LeastChunk(2 * CHUNK as u64, status),
             16 => Quirk::MissesSent(1, self.of(&[Naming::Named, Naming::Unnamed])),
             17 => Quirk::OldProtocol,
+            18 => Quirk::Unchallenged(self.of(&[401, 403, 404])),
+            19 => self.of(&[Quirk::RelativeRealm, Quirk::MovedTokens(307), Quirk::MovedTokens(302)]),
+            20 => Quirk::ManifestAnswers(self.of(&[200, 202, 204])),
+            21 => Quirk::ManifestSays(format!("sha512:{}", "0".repeat(128))),
+            22 => self.of(&[Quirk::NoDigestHeader, Quirk::RefusedIs403, Quirk::NoScopeInChallenge]),
             _ => Quirk::TooMany(1, unbloat_registry_server::RetryForm::Seconds(0)),
         }
     }
@@ -630,6 +635,29 @@ async fn random_push(seed: u64) -> bool {
             false
         }
     }
+}
+
+#[tokio::test]
+async fn a_manifest_that_was_taken_is_published_whatever_the_answer_says() {
+    let sha512 = format!("sha512:{}", "0".repeat(128));
+    let sha256 = format!("sha256:{}", "0".repeat(64));
+    for quirk in [
+        Quirk::ManifestAnswers(200),
+        Quirk::ManifestAnswers(202),
+        Quirk::ManifestAnswers(204),
+        Quirk::NoDigestHeader,
+        Quirk::ManifestSays(sha512.clone()),
+        Quirk::ManifestSays(sha256.clone()),
+        Quirk::ManifestSays("none".to_owned()),
+    ] {
+        survives(std::slice::from_ref(&quirk)).await;
+        survives(&[quirk.clone(), Quirk::HeadOfManifests(405)]).await;
+    }
+    // One that took another one is not believed.
+    let quirks = [Quirk::ManifestSays(sha256), Quirk::HeadOfManifests(404), Quirk::CorruptManifests(9)];
+    let server = server_with(&quirks).await;
+    let error = push(&destination(&common::client(), &server, "a/b:t").await, 1).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Verify(_)), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -50,6 +50,10 @@ pub enum Quirk {
     BreakManifests(usize),
     /// `Range` is not looked at.
     NoRanges,
+    /// A range is answered from so many bytes behind where it was asked from.
+    LaterRanges(u64),
+    /// A range is answered without saying which one.
+    UnsaidRanges,
     /// No `Docker-Content-Digest`.
     NoDigestHeader,
     /// HEAD tells a stale `Docker-Content-Digest`.
@@ -70,6 +74,14 @@ pub enum Quirk {
     RefusedIs403,
     /// `/oauth2/exchange` gives this refresh token, as Azure's registries do.
     Exchange(String),
+    /// `/v2/` alone has a challenge: elsewhere who is not known is refused with this status and without one.
+    Unchallenged(u16),
+    /// The challenge's realm has no host: it is a path of the registry.
+    RelativeRealm,
+    /// Requests for tokens are redirected with this status within the token server.
+    MovedTokens(u16),
+    /// Requests for tokens are redirected to this other origin.
+    RedirectTokens(String),
     /// The challenge names no scope.
     NoScopeInChallenge,
     /// `expires_in` of a token is this JSON text; empty leaves it out.
@@ -102,6 +114,10 @@ pub enum Quirk {
     LateBlobs(usize),
     /// Where uploads go on is said like this.
     LocationSays(LocationForm),
+    /// A manifest that was taken is answered with this status.
+    ManifestAnswers(u16),
+    /// A manifest that was taken is said to have this digest.
+    ManifestSays(String),
     /// POST, PATCH and PUT of uploads are redirected with this status before they are taken.
     MovedUploads(u16),
     /// A mount is answered with this status.

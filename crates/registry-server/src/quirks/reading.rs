@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use http_body_util::BodyExt;
+use hyper::header::CONTENT_RANGE;
 use hyper::{Method, Response, StatusCode};
 
 use super::{Quirk, Quirks};
@@ -80,6 +81,7 @@ pub(super) fn deviate(quirks: &Quirks, quirk: &Quirk, head: &Head, deviation: &m
     let blob = head.method == Method::GET && path.contains("/blobs/sha");
     match quirk {
         Quirk::NoRanges => deviation.ignore_range = true,
+        Quirk::LaterRanges(bytes) => deviation.later_range = *bytes,
         Quirk::CorruptBlobs(times) if blob && quirks.count("corrupt", path) < *times => {
             deviation.harm = Harm::Corrupt(quirks.draw(1, path, 0) % 4096);
         }
@@ -121,6 +123,10 @@ pub(super) async fn after(
             let (parts, body) = response.into_parts();
             let bytes = body.collect().await?.to_bytes();
             Ok(Response::from_parts(parts, reply::broken(bytes.slice(..bytes.len() / 2))))
+        }
+        Quirk::UnsaidRanges => {
+            response.headers_mut().remove(CONTENT_RANGE);
+            Ok(response)
         }
         Quirk::NoDigestHeader => {
             response.headers_mut().remove("docker-content-digest");

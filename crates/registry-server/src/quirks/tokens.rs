@@ -8,7 +8,7 @@ use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::Quirk;
-use crate::behaviour::Head;
+use crate::behaviour::{Head, redirect};
 use crate::reply::{self, Body};
 
 pub(super) fn before(quirk: &Quirk, head: &Head) -> Option<Response<Body>> {
@@ -27,6 +27,13 @@ pub(super) fn before(quirk: &Quirk, head: &Head) -> Option<Response<Body>> {
         .flat_map(|(_, value)| value.split(' ').map(str::to_owned).collect::<Vec<_>>())
         .collect();
     match quirk {
+        Quirk::MovedTokens(status) if !query.contains("moved=1") => {
+            let joint = if query.is_empty() { "" } else { "&" };
+            let location = format!("/token?{query}{joint}moved=1");
+            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::TEMPORARY_REDIRECT);
+            Some(reply::with(reply::status(status), &[("location", &location)], status))
+        }
+        Quirk::RedirectTokens(origin) => Some(redirect(head, origin, "")),
         Quirk::OneScope if scopes.len() > 1 => {
             Some(reply::error(StatusCode::BAD_REQUEST, "INVALID_SCOPE", "one scope only"))
         }
@@ -47,6 +54,26 @@ pub(super) async fn after(
         && head.headers.contains_key("authorization")
     {
         return Ok(reply::error(StatusCode::FORBIDDEN, "DENIED", "your authorization has expired"));
+    }
+    if let Quirk::Unchallenged(status) = quirk
+        && response.status() == StatusCode::UNAUTHORIZED
+        && head.uri.path().starts_with("/v2/")
+        && head.uri.path() != "/v2/"
+    {
+        let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::UNAUTHORIZED);
+        return Ok(reply::error(status, "DENIED", "who are you?"));
+    }
+    if *quirk == Quirk::RelativeRealm {
+        let challenge = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+        let relative = challenge.and_then(|text| {
+            let (start, rest) = text.split_once("realm=\"http")?;
+            let (_, path) = rest.split_once("/token")?;
+            Some(format!("{start}realm=\"/token{path}"))
+        });
+        if let Some(value) = relative.and_then(|text| text.parse().ok()) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, value);
+        }
+        return Ok(response);
     }
     if *quirk == Quirk::NoScopeInChallenge {
         let challenge = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());

@@ -168,6 +168,7 @@ pub(super) fn after(
     let status = response.status();
     let patched = head.method == Method::PATCH && status.is_success();
     let uploads = path.contains("/blobs/uploads/");
+    let published = head.method == Method::PUT && path.contains("/manifests/") && status.is_success();
     match quirk {
         Quirk::RangeSays(form) if patched => {
             let sent = length(head);
@@ -198,6 +199,13 @@ pub(super) fn after(
         {
             let status = StatusCode::from_u16(*answer).unwrap_or(StatusCode::GATEWAY_TIMEOUT);
             reply::error(status, "UNKNOWN", "the answer was lost, not the work")
+        }
+        Quirk::ManifestAnswers(answer) if published => {
+            let status = StatusCode::from_u16(*answer).unwrap_or(StatusCode::CREATED);
+            reply::with(response, &[], status)
+        }
+        Quirk::ManifestSays(digest) if published => {
+            reply::with(response, &[("docker-content-digest", digest)], status)
         }
         Quirk::OldProtocol => {
             *response.version_mut() = Version::HTTP_10;

@@ -1,5 +1,7 @@
 //! Who is asked.
 
+use url::Url;
+
 /// The registry that asks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registry<'a> {
@@ -8,4 +10,13 @@ pub(crate) struct Registry<'a> {
     pub(crate) https: bool,
     /// Nobody is known there: another host than the one that was named, by way of a redirect.
     pub(crate) anonymous: bool,
+}
+
+impl Registry<'_> {
+    /// `SCHEME://HOST/`
+    pub(crate) fn base(&self) -> Url {
+        let scheme = if self.https { "https" } else { "http" };
+        let host = if self.name == "docker.io" { "registry-1.docker.io" } else { self.name };
+        Url::parse(&format!("{scheme}://{host}/")).expect("a reference's host makes a URL")
+    }
 }

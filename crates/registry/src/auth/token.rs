@@ -5,6 +5,7 @@
 //! may have expired as well, so it is run again, and its answer is tried if it differs.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -92,6 +93,8 @@ pub(crate) struct Authentication {
     asked: Mutex<HashMap<Scope, Vec<String>>>,
     /// What programs answered, by candidate.
     answers: Mutex<HashMap<String, Answered>>,
+    /// The registry was asked for its challenge, which no answer had.
+    asked_at_base: AtomicBool,
     /// Held while a token is fetched, so that 16 requests that find theirs expired fetch one.
     renewing: tokio::sync::Mutex<()>,
 }
@@ -208,6 +211,16 @@ impl Authentication {
     /// that says 403, may mean that its time is over.
     pub(crate) fn may_have_expired(&self, scope: &Scope) -> bool {
         lock(&self.headers).get(scope).is_some_and(|issued| issued.accepted && issued.until.is_some())
+    }
+
+    /// Whether it is not known yet what the registry asks for.
+    pub(crate) fn is_unasked(&self) -> bool {
+        !self.asked_at_base.load(Ordering::Relaxed) && lock(&self.challenge).is_none()
+    }
+
+    /// Whether the registry has to be asked for its challenge: the first time.
+    pub(crate) fn begin_asking(&self) -> bool {
+        !self.asked_at_base.swap(true, Ordering::Relaxed)
     }
 
     /// What the registry asked for last.

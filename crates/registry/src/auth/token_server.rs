@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
@@ -13,6 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::http::answer::{read_bounded, status_error};
 use crate::http::attempts::Attempts;
 use crate::http::clients::{Clients, is_loopback};
+use crate::http::redirect::secured;
 use crate::operation::Operation;
 use crate::secret::{Secret, redact};
 
@@ -63,6 +65,14 @@ impl Answer {
     }
 }
 
+/// Where a realm is. One without a host is the registry's own; a registry behind a proxy that ends TLS does
+/// not know of it and names itself with `http://`.
+fn address(registry: &Registry<'_>, realm: &str) -> Option<Url> {
+    let base = registry.base();
+    let url = base.join(realm.trim()).ok()?;
+    Some(secured(&base, url.clone()).unwrap_or(url))
+}
+
 /// Asks for a token: GET with basic credentials or none, POST with an identity token. Gives it with its
 /// lifetime.
 pub(crate) async fn fetch(
@@ -73,46 +83,56 @@ pub(crate) async fn fetch(
 ) -> Result<(Secret, Duration), Error> {
     let operation = Operation::AskingForToken { push: realm.push };
     let fault = |kind: ErrorKind| Error::new(registry.name, operation, realm.repository, kind);
-    let mut url = Url::parse(realm.url)
-        .map_err(|_| fault(ErrorKind::Protocol("the token server's address is not a URL".to_owned())))?;
+    let mut url = address(registry, realm.url)
+        .ok_or_else(|| fault(ErrorKind::Protocol("the token server's address is not a URL".to_owned())))?;
     let secure = url.scheme() == "https" || is_loopback(&url) || !registry.https;
     if !matches!(url.scheme(), "https" | "http") || (!secure && credential.is_some()) {
         let reason = format!("it sends credentials to {} in the clear", redact(&url));
         return Err(fault(ErrorKind::Protocol(reason)));
     }
-    let http = clients.http(&url)?;
-    let request = if let Some(Credential::IdentityToken(token)) = credential {
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "refresh_token").append_pair("client_id", "unbloat");
-        form.append_pair("service", realm.service.unwrap_or_default());
-        form.append_pair("scope", &realm.scopes.join(" "));
-        form.append_pair("refresh_token", token.expose());
-        http.post(url.clone()).header("content-type", "application/x-www-form-urlencoded").body(form.finish())
-    } else {
-        {
-            let mut query = url.query_pairs_mut();
-            if let Some(service) = realm.service {
-                query.append_pair("service", service);
-            }
-            for text in &realm.scopes {
-                query.append_pair("scope", text);
-            }
-            if let Some(Credential::Basic { username, .. }) = credential {
-                query.append_pair("account", username);
-            }
+    let method = match credential {
+        Some(Credential::IdentityToken(_)) => Method::POST,
+        _ => Method::GET,
+    };
+    if method == Method::GET {
+        let mut query = url.query_pairs_mut();
+        if let Some(service) = realm.service {
+            query.append_pair("service", service);
         }
-        let request = http.get(url.clone());
-        match credential {
-            Some(Credential::Basic { username, password }) => {
-                request.header("authorization", basic_header(username, password).expose())
-            }
-            _ => request,
+        for text in &realm.scopes {
+            query.append_pair("scope", text);
         }
+        if let Some(Credential::Basic { username, .. }) = credential {
+            query.append_pair("account", username);
+        }
+    }
+    let origin = url.origin();
+    let request = |http: &reqwest::Client, url: &Url| {
+        let own = url.origin() == origin;
+        Ok(match credential {
+            Some(Credential::IdentityToken(token)) if own => {
+                let mut form = url::form_urlencoded::Serializer::new(String::new());
+                form.append_pair("grant_type", "refresh_token").append_pair("client_id", "unbloat");
+                form.append_pair("service", realm.service.unwrap_or_default());
+                form.append_pair("scope", &realm.scopes.join(" "));
+                form.append_pair("refresh_token", token.expose());
+                http.post(url.clone())
+                    .header("content-type", "application/x-www-form-urlencoded")
+                    .body(form.finish())
+            }
+            Some(Credential::IdentityToken(_)) => {
+                let reason = format!("it leads to {} with what is for itself alone", redact(url));
+                return Err(ErrorKind::Protocol(reason));
+            }
+            Some(Credential::Basic { username, password }) if own => {
+                http.get(url.clone()).header("authorization", basic_header(username, password).expose())
+            }
+            _ => http.get(url.clone()),
+        })
     };
     let mut attempts = Attempts::new(clients.options().retry);
     let body = loop {
-        let again = request.try_clone().expect("its body is in memory");
-        let response = clients.send_with_retries(again, &fault).await?;
+        let response = clients.send_following(&method, url.clone(), &fault, request).await?;
         if !response.status().is_success() {
             return Err(status_error(registry.name, operation, realm.repository, response).await);
         }
@@ -159,6 +179,21 @@ mod tests {
             assert_eq!(lifetime, Duration::from_secs_f64(seconds), "{text}");
         }
         assert_eq!(of("{\"token\":\"t\"}").1, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_realm_without_a_host_is_the_registrys_and_stays_encrypted() {
+        let at = |https: bool, realm: &str| {
+            let registry = Registry { name: "reg.example:5000", https, anonymous: false };
+            address(&registry, realm).map(String::from)
+        };
+        assert_eq!(at(true, "/token").as_deref(), Some("https://reg.example:5000/token"));
+        assert_eq!(at(false, "/token").as_deref(), Some("http://reg.example:5000/token"));
+        assert_eq!(at(true, "https://auth.example/t?a=b").as_deref(), Some("https://auth.example/t?a=b"));
+        assert_eq!(at(true, "http://reg.example:5000/t").as_deref(), Some("https://reg.example:5000/t"));
+        // Another host's is not ours to change; it gets no credentials in the clear.
+        assert_eq!(at(true, "http://auth.example/t").as_deref(), Some("http://auth.example/t"));
+        assert_eq!(at(true, "https://["), None);
     }
 
     #[test]

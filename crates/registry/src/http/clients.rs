@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use url::Url;
 
 use crate::error::{Error, ErrorKind};
@@ -12,6 +12,7 @@ use crate::http::answer::{describe, failure, retry_after};
 use crate::http::attempts::Attempts;
 use crate::http::attempts::Retry;
 use crate::http::guard::{Guard, GuardedNames};
+use crate::http::redirect::{follows, next_hop};
 use crate::http::timeouts::Timeouts;
 use crate::http::trust;
 use crate::operation::Operation;
@@ -143,6 +144,27 @@ impl Clients {
             Some(trust) => builder.tls_backend_preconfigured(trust::config(trust)?),
         };
         builder.build().map_err(|error| ErrorKind::Network(describe(&error)))
+    }
+
+    /// As [`Clients::send_with_retries`], and follows where the answers lead. The request for each URL is made
+    /// anew: what may go to the first one's origin only is not for another.
+    pub(crate) async fn send_following(
+        &self,
+        method: &Method,
+        mut url: Url,
+        fault: &impl Fn(ErrorKind) -> Error,
+        request: impl Fn(&reqwest::Client, &Url) -> Result<RequestBuilder, ErrorKind>,
+    ) -> Result<Response, Error> {
+        let mut redirects = 0;
+        loop {
+            let built = request(&self.http(&url)?, &url).map_err(fault)?;
+            let response = self.send_with_retries(built, fault).await?;
+            if !follows(method, response.status()) {
+                return Ok(response);
+            }
+            redirects += 1;
+            url = next_hop(&url, &response, redirects).map_err(fault)?;
+        }
     }
 
     /// For token servers: network failures, 429 and 5xx are tried again; every other answer is given back.

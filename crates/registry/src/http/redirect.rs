@@ -41,7 +41,7 @@ pub(crate) fn location(from: &Url, response: &Response) -> Result<Option<Url>, E
 
 /// A registry behind a proxy that ends TLS does not know of it, and names itself with `http://`: that stays
 /// on https. Every other way out of an encrypted connection is refused.
-fn secured(from: &Url, mut target: Url) -> Result<Url, ErrorKind> {
+pub(crate) fn secured(from: &Url, mut target: Url) -> Result<Url, ErrorKind> {
     let refused =
         |target: &Url| ErrorKind::Protocol(format!("it leads to {}, which is not encrypted", redact(target)));
     match (from.scheme(), target.scheme()) {

@@ -149,7 +149,8 @@ impl Fetching {
             answer = foreign;
         }
         let mut response = answer?;
-        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+        // No range, or one that begins behind the next byte: then all of it, and the beginning is dropped.
+        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE || starts_behind(&response, offset) {
             let call =
                 self.repository.call(Method::GET, &format!("blobs/{digest}"), READING).subject(&digest);
             response = self.repository.send(call).await?;
@@ -195,16 +196,18 @@ impl Fetching {
         let mut last = None;
         for text in self.descriptor.urls() {
             let Ok(url) = Url::parse(&text) else { continue };
-            let mut request = match transport.clients().http(&url) {
-                Ok(http) if matches!(url.scheme(), "http" | "https") => http.get(url.clone()),
-                _ => continue,
-            };
-            if offset > 0 {
-                request = request.header(RANGE, format!("bytes={offset}-"));
+            if !matches!(url.scheme(), "http" | "https") {
+                continue;
             }
+            let request = |http: &reqwest::Client, url: &Url| {
+                let request = http.get(url.clone());
+                Ok(if offset > 0 { request.header(RANGE, format!("bytes={offset}-")) } else { request })
+            };
             let place = url.host_str().unwrap_or_default().to_owned();
             let fault = |kind| Error::new(place.clone(), READING, self.descriptor.digest(), kind);
-            match transport.clients().send_with_retries(request, &fault).await {
+            match transport.clients().send_following(&Method::GET, url, &fault, request).await {
+                // An address that must not be connected to is no place for it.
+                Err(error) if matches!(error.kind(), ErrorKind::RefusedAddress) => {}
                 Ok(response) if response.status().is_success() => return Some(Ok(response)),
                 Ok(response) => {
                     let subject = self.descriptor.digest().to_string();
@@ -215,6 +218,12 @@ impl Fetching {
         }
         last
     }
+}
+
+/// Whether an answer leaves out the byte at `offset`.
+fn starts_behind(response: &Response, offset: u64) -> bool {
+    response.status() == StatusCode::PARTIAL_CONTENT
+        && range_start(response).is_some_and(|first| first > offset)
 }
 
 /// First byte of a `Content-Range: bytes FIRST-LAST/SIZE`.

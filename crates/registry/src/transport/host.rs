@@ -76,9 +76,7 @@ impl Host {
 
     /// `SCHEME://HOST/`
     pub(crate) fn base(&self) -> Url {
-        let scheme = if self.is_https() { "https" } else { "http" };
-        let host = if self.name == "docker.io" { "registry-1.docker.io" } else { &self.name };
-        Url::parse(&format!("{scheme}://{host}/")).expect("a reference's host makes a URL")
+        self.registry().base()
     }
 
     /// Whether credentials for this registry may go to that URL.

@@ -221,7 +221,12 @@ impl Transport {
             && (host.authentication.could_do_better(call.scope)
                 // Where HEAD is refused, the answer decides nothing anyway.
                 || (call.method != Method::HEAD && host.authentication.may_have_expired(call.scope)));
-        if status == StatusCode::UNAUTHORIZED || expired {
+        // Some ask who one is at `/v2/` only, where Docker's clients begin.
+        let unasked = matches!(status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND)
+            && own
+            && progress.authorization.is_none()
+            && host.authentication.is_unasked();
+        if status == StatusCode::UNAUTHORIZED || expired || unasked {
             if own {
                 return self.renew(host, host, call, progress, response).await;
             }
@@ -248,10 +253,13 @@ impl Transport {
         progress: &mut Progress,
         response: Response,
     ) -> Result<Option<Error>, Error> {
-        let known =
-            || there.authentication.challenge().filter(|_| response.status() == StatusCode::FORBIDDEN);
-        let challenge = challenge::parse(response.headers()).or_else(known);
+        let status = response.status();
+        let named = challenge::parse(response.headers()).or_else(|| there.authentication.challenge());
         let error = status_error(there.name(), call.operation, &call.subject, response).await;
+        let challenge = match named {
+            None if std::ptr::eq(host, there) => self.ask_challenge(host, call).await,
+            named => named,
+        };
         let Some(challenge) = challenge else { return Err(error) };
         progress.refusals += 1;
         if progress.refusals > MOST_REFUSALS {
@@ -274,9 +282,26 @@ impl Transport {
             Ok(None) => return Err(error),
             // What a redirect leads to has no say in why the registry's image cannot be read.
             Err(_) if !std::ptr::eq(host, there) => return Err(error),
+            // Nobody is not known there; what was not found may not be there all the same.
+            Err(_) if status == StatusCode::NOT_FOUND => return Err(error),
             Err(refused) => return Err(refused),
         }
         Ok(None)
+    }
+
+    /// What a registry asks for at `/v2/`, once for each registry; where Docker's clients begin, so every
+    /// registry answers it.
+    async fn ask_challenge(&self, host: &Host, call: &Call<'_>) -> Option<challenge::Challenge> {
+        if !host.authentication.begin_asking() {
+            return None;
+        }
+        let mut url = host.base();
+        url.set_path("/v2/");
+        let call = Call::new(Method::GET, url.clone(), call.scope, call.operation);
+        let progress =
+            Progress { url, authorization: None, redirects: 0, refusals: 0, attempts: self.attempts() };
+        let response = self.once(&call, &progress).await.ok()?;
+        challenge::parse(response.headers()).filter(|_| response.status() == StatusCode::UNAUTHORIZED)
     }
 
     async fn once(&self, call: &Call<'_>, progress: &Progress) -> Result<Response, ErrorKind> {
