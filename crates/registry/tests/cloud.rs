@@ -14,7 +14,7 @@ use common::{client, destination, location, noise, options, publish, server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use unbloat_oci::Digest;
-use unbloat_registry::{Client, ClientOptions, Cloud, Keyring, UploadOptions};
+use unbloat_registry::{Client, ClientOptions, Cloud, ErrorKind, Guard, Keyring, Location, UploadOptions};
 use unbloat_registry_server::{Access, Options, Quirk, Server};
 
 /// One request: its head and its body.
@@ -210,6 +210,26 @@ async fn each_clouds_identity_reads_and_pushes_and_is_renewed_when_it_expires() 
     let asked = stand_in.asked();
     assert_eq!(asked.len(), 2);
     assert!(asked[0].0.to_lowercase().contains("metadata-flavor: google"));
+
+    // A guard that refuses the node's addresses to everybody lets the identity's own question through: no
+    // image's name leads there, and no token goes to a service that is not on the node.
+    let guard = Arc::new(Guard::own().but_for(["localhost".to_owned()]));
+    let guarded = |keyring: Keyring| {
+        Client::new(ClientOptions { keyring, guard: Some(Arc::clone(&guard)), ..options() })
+    };
+    let named = format!("localhost:{}", registry.address().port());
+    let mut keyring = Keyring::anonymous();
+    keyring.use_cloud(Cloud::Gcp, &[&named]);
+    let client = guarded(keyring.clone());
+    let at = |place: &str| format!("{place}/a/b:t").parse::<Location>().unwrap();
+    let found = client.source(&at(&named)).await.unwrap().resolve().await.unwrap();
+    assert_eq!(found.descriptor.digest(), &digest);
+    assert_eq!(stand_in.asked().len(), 1);
+    let error = client.source(&at(&stand_in.address)).await.unwrap().resolve().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::RefusedAddress), "{error}");
+    let error = guarded(Keyring::anonymous()).source(&at(&named)).await.unwrap().resolve().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Unauthorized { .. }), "{error}");
+    assert!(stand_in.asked().is_empty(), "without an identity nothing is asked there");
 
     // Google, by federation and impersonation.
     let subject = file(folder.path(), "gcp-token", "projected.for.google");

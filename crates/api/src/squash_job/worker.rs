@@ -61,7 +61,8 @@ pub struct CloudIdentity {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub azure: Option<AzureIdentity>,
     /// Artifact Registry and Container Registry, as the account is known to GKE's metadata server. It needs
-    /// no token; workers have to be allowed to reach that server (`worker.network.allowHosts`).
+    /// no token. The worker may ask that server who it is whatever `worker.network.refuse` says; a network
+    /// policy has to let it through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gcp: Option<GcpIdentity>,
 }

@@ -44,6 +44,8 @@ struct Kind {
     direct: bool,
     /// Plain HTTP needs no certificates.
     trust: Option<Trust>,
+    /// Addresses that the guard refuses may be connected to.
+    unguarded: bool,
 }
 
 /// Makes the workspace's TLS provider the process's own, unless it has one. The HTTP library wants one before
@@ -77,11 +79,12 @@ impl Clients {
             "https" => Some(self.trust(&authority(url))?),
             _ => None,
         };
-        self.of(Kind { direct: is_loopback(url), trust }, url)
+        self.of(Kind { direct: is_loopback(url), trust, unguarded: false }, url)
     }
 
     fn of(&self, kind: Kind, url: &Url) -> Result<reqwest::Client, Error> {
-        if self.options.guard.as_ref().is_some_and(|guard| !guard.lets(url)) {
+        let guard = self.options.guard.as_ref().filter(|_| !kind.unguarded);
+        if guard.is_some_and(|guard| !guard.lets(url)) {
             let refused = ErrorKind::RefusedAddress;
             return Err(Error::new(url.host_str().unwrap_or_default(), Operation::Connecting, "", refused));
         }
@@ -96,13 +99,14 @@ impl Clients {
         Ok(client)
     }
 
-    /// As [`Clients::http`], without any proxy: what answers on the node is not beyond one.
-    pub(crate) fn direct(&self, url: &Url) -> Result<reqwest::Client, Error> {
+    /// As [`Clients::http`] for what answers on the node: that is not beyond a proxy, and the guard, which
+    /// keeps others from leading there, does not keep us from asking who we are.
+    pub(crate) fn on_node(&self, url: &Url) -> Result<reqwest::Client, Error> {
         let trust = match url.scheme() {
             "https" => Some(self.trust(&authority(url))?),
             _ => None,
         };
-        self.of(Kind { direct: true, trust }, url)
+        self.of(Kind { direct: true, trust, unguarded: true }, url)
     }
 
     fn trust(&self, host: &str) -> Result<Trust, Error> {
@@ -136,7 +140,7 @@ impl Clients {
         if kind.direct {
             builder = builder.no_proxy();
         }
-        if let Some(guard) = &self.options.guard {
+        if let Some(guard) = self.options.guard.as_ref().filter(|_| !kind.unguarded) {
             builder = builder.dns_resolver(Arc::new(GuardedNames(Arc::clone(guard))));
         }
         builder = match &kind.trust {
@@ -146,8 +150,8 @@ impl Clients {
         builder.build().map_err(|error| ErrorKind::Network(describe(&error)))
     }
 
-    /// As [`Clients::send_with_retries`], and follows where the answers lead. The request for each URL is made
-    /// anew: what may go to the first one's origin only is not for another.
+    /// As [`Clients::send_with_retries`], and follows where the answers lead. The request for each URL is
+    /// made anew: what may go to the first one's origin only is not for another.
     pub(crate) async fn send_following(
         &self,
         method: &Method,

@@ -114,7 +114,7 @@ async fn container(asking: &Asking<'_>, uri: &str) -> Result<Keys, Error> {
         Some(file) => Some(asking.token_file(&file)?),
         None => variable("AWS_CONTAINER_AUTHORIZATION_TOKEN"),
     };
-    let mut request = asking.clients.direct(&url)?.get(url);
+    let mut request = asking.client(&url)?.get(url);
     if let Some(token) = token {
         request = request.header("authorization", token);
     }

@@ -57,7 +57,7 @@ async fn metadata(asking: &Asking<'_>) -> Result<(String, u64), Error> {
     let host = variable("GCE_METADATA_HOST").unwrap_or_else(|| "metadata.google.internal".to_owned());
     let url = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token");
     let url = asking.url(&url)?;
-    let request = asking.clients.direct(&url)?.get(url).header("metadata-flavor", "Google");
+    let request = asking.client(&url)?.get(url).header("metadata-flavor", "Google");
     let Token { access_token, expires_in } = asking.json(request).await?;
     Ok((access_token, expires_in.unwrap_or(SHORTEST)))
 }

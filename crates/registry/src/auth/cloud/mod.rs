@@ -179,14 +179,14 @@ impl Asking<'_> {
     /// answer.
     pub(super) fn url(&self, text: &str) -> Result<Url, Error> {
         let url = Url::parse(text).map_err(|_| self.unusable(format!("{} is no URL", sanitize(text))))?;
-        let on_node = match url.host() {
-            Some(url::Host::Ipv4(address)) => address.is_link_local(),
-            Some(url::Host::Ipv6(address)) => address.segments()[0] == 0xfd00,
-            Some(url::Host::Domain(name)) => name == "metadata.google.internal",
-            None => false,
-        };
-        let safe = url.scheme() == "https" || (url.scheme() == "http" && (on_node || is_loopback(&url)));
+        let safe = url.scheme() == "https" || (url.scheme() == "http" && is_on_node(&url));
         if safe { Ok(url) } else { Err(self.unusable("its token server's address is not encrypted")) }
+    }
+
+    /// The client for a URL that may be on the node. Who asks for an identity may ask there and nowhere else
+    /// that is refused to everybody: these places are named by the platform's variables, never by an image.
+    pub(super) fn client(&self, url: &Url) -> Result<reqwest::Client, Error> {
+        if is_on_node(url) { self.clients.on_node(url) } else { self.clients.http(url) }
     }
 
     /// A file with a token, as projected into a pod: read each time, because it is replaced before it
@@ -218,6 +218,16 @@ impl Asking<'_> {
         let body = self.text(request).await?;
         serde_json::from_slice(&body)
             .map_err(|_| self.unusable("its token server's answer is not what it should be"))
+    }
+}
+
+/// Whether a URL is on this machine or at an address where a cloud's nodes answer.
+fn is_on_node(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) if address.is_link_local() => true,
+        Some(url::Host::Ipv6(address)) if address.segments()[0] == 0xfd00 => true,
+        Some(url::Host::Domain("metadata.google.internal")) => true,
+        _ => is_loopback(url),
     }
 }
 
