@@ -240,7 +240,7 @@ async fn a_target_that_refuses_is_said_to() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_flat_image_is_left_alone() -> Result<()> {
+async fn a_flat_image_is_left_alone_and_copied_where_it_was_asked_for() -> Result<()> {
     let scene = Scene::begin().await?;
     let ground = &*scene.ground;
     let image = Layered { layers: 1, step: 100, seed: 9, programs: true }
@@ -248,6 +248,12 @@ async fn a_flat_image_is_left_alone() -> Result<()> {
     let source = ground.cluster.push(&ground.registry, &image, "team/one:v1").await?;
     let spec = json!({"source": {"image": source, "plainHTTP": true}, "target": {"moveTag": true}});
     ends(ground, "flat", &spec, "AlreadyFlat", 1).await?;
+    let copy = format!("{}/team/one-copied:v1", ground.registry.host());
+    let spec = json!({"source": {"image": source, "plainHTTP": true},
+        "target": {"image": copy, "plainHTTP": true}});
+    ends(ground, "flat-elsewhere", &spec, "AlreadyFlat", 1).await?;
+    let digest = async |image: &str| ground.cluster.crane(&ground.registry, &["digest", image]).await;
+    assert_eq!(digest(&copy).await?, digest(&source).await?);
     scene.end().await
 }
 

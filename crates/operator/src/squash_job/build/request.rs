@@ -25,6 +25,8 @@ pub(super) fn request(spec: &ImageSquashJobSpec, attempt: &Attempt) -> SquashReq
         source: pinned(source, attempt.source_digest.as_deref()).to_string(),
         destination: target.to_string(),
         limits: limits(worker),
+        // Whoever waits for the target finds the image there, also when there was nothing to merge.
+        copy_flat: (source.name(), source.tag()) != (target.name(), target.tag()),
         ..asked(spec)
     }
 }
@@ -60,7 +62,6 @@ pub(crate) fn asked(spec: &ImageSquashJobSpec) -> SquashRequest {
         shape: Shape::default(),
         condition: Condition::default(),
         force: false,
-        // `status.target` names the source then.
         copy_flat: false,
         platforms: platforms.clone(),
         compression: *compression,
