@@ -73,12 +73,60 @@ fn policies(place: &Place<'_>) -> String {
                 resources: [jobs]\n";
     let ends = "      - apiGroups: [unbloat.dev]\n        apiVersions: [\"*\"]\n        operations: [DELETE]\n        \
                 resources: [imagesquashjobs]\n";
-    format!("{}---\n{}", one("workers", jobs, &workers), one("deletions", ends, DELETIONS))
+    let workloads = "      - apiGroups: [apps]\n        apiVersions: [v1]\n        operations: [CREATE, UPDATE, DELETE]\n        \
+                     resources: [deployments, statefulsets, daemonsets, replicasets]\n";
+    [one("workers", jobs, &workers), one("deletions", ends, DELETIONS), one("rollouts", workloads, ROLLOUTS)]
+        .join("---\n")
 }
 
 /// The audiences of the clouds that the chart's values allow. Nothing stands for what has none: an empty
 /// audience is the API server's own.
 const AUDIENCES: &str = "{{ range $at, $cloud := without .Values.config.overrides.cloudIdentities \"GCP\" }}{{ if $at }}, {{ end }}'{{ get (dict \"AWS\" \"sts.amazonaws.com\" \"Azure\" \"api://AzureADTokenExchange\") $cloud | required \"config.overrides.cloudIdentities: AWS, Azure or GCP\" }}'{{ end }}";
+
+/// A workload is pointed at another image, and nothing else of it changes: what it mounts, may do and runs
+/// with stays. Each image is one that the annotation tells, by digest where it isn't the original that it gets
+/// back.
+const ROLLOUTS: &str = r#"  variables:
+    - name: updates
+      expression: request.operation == 'UPDATE'
+    - name: before
+      expression: oldObject.spec.template.spec
+    - name: after
+      expression: object.spec.template.spec
+    - name: told
+      expression: object.metadata.?annotations['unbloat.dev/rollout'].orValue('')
+    - name: was
+      expression: variables.before.containers + variables.before.?initContainers.orValue([])
+    - name: now
+      expression: variables.after.containers + variables.after.?initContainers.orValue([])
+  validations:
+    - expression: variables.updates
+      message: the operator makes and deletes no workload
+    - expression: >-
+        variables.updates && object.spec.?replicas == oldObject.spec.?replicas &&
+        object.spec.selector == oldObject.spec.selector && object.spec.template.?metadata == oldObject.spec.template.?metadata &&
+        variables.after.?volumes == variables.before.?volumes &&
+        variables.after.?serviceAccountName == variables.before.?serviceAccountName &&
+        variables.after.?automountServiceAccountToken == variables.before.?automountServiceAccountToken &&
+        variables.after.?securityContext == variables.before.?securityContext &&
+        variables.after.?hostNetwork == variables.before.?hostNetwork && variables.after.?hostPID == variables.before.?hostPID &&
+        variables.after.?hostIPC == variables.before.?hostIPC && variables.after.?nodeName == variables.before.?nodeName &&
+        variables.after.?nodeSelector == variables.before.?nodeSelector &&
+        variables.after.?imagePullSecrets == variables.before.?imagePullSecrets &&
+        variables.after.?ephemeralContainers == variables.before.?ephemeralContainers
+      message: the operator changes nothing of a workload but its images
+    - expression: >-
+        variables.updates && variables.now.size() == variables.was.size() && variables.now.all(now,
+        variables.was.exists(was, was.name == now.name && now.?command == was.?command && now.?args == was.?args &&
+        now.?env == was.?env && now.?envFrom == was.?envFrom && now.?securityContext == was.?securityContext &&
+        now.?volumeMounts == was.?volumeMounts && now.?volumeDevices == was.?volumeDevices &&
+        now.?lifecycle == was.?lifecycle && now.?workingDir == was.?workingDir && now.?ports == was.?ports &&
+        now.?resources == was.?resources && now.?livenessProbe == was.?livenessProbe &&
+        now.?readinessProbe == was.?readinessProbe && now.?startupProbe == was.?startupProbe &&
+        (now.image == was.image || (variables.told.contains('"' + now.image + '"') &&
+        (now.image.contains('@') || variables.told.contains('"RolloutReverted"'))))))
+      message: the operator points a workload at a result by its digest, or gives it its original back, and tells it in the annotation
+"#;
 
 /// A worker's Job: ours by its owner, our image and arguments, no token, nothing of the host.
 const WORKERS: &str = r"  variables:

@@ -67,6 +67,14 @@ const DETECTOR: &[Rule] = &[
     rule("batch", &["cronjobs"], &["list", "watch"], "metadata alone"),
 ];
 
+/// What pointing workloads at results needs, where `detection.rollouts` allows it.
+const ROLLOUTS: &[Rule] = &[rule(
+    "apps",
+    &["deployments", "statefulsets", "daemonsets"],
+    &["get", "patch"],
+    "patch: images of pod templates, which the admission policy holds it to",
+)];
+
 /// In the operator's own namespace alone: the platform's credentials for inspecting images.
 const CREDENTIALS: &[Rule] =
     &[rule("", &["secrets"], &["list", "watch"], "those of type kubernetes.io/dockerconfigjson")];
@@ -97,6 +105,7 @@ const HEADER: &str = "Generated from xtask/src/rbac.rs by `cargo xtask generate`
 pub(crate) fn generate() -> Result<Vec<Generated>> {
     let files = [
         ("config/rbac/operator_role.yaml", operator_role()),
+        ("config/rbac/rollouts_role.yaml", rollouts_role()),
         ("config/rbac/lease_role.yaml", lease_role()),
         ("config/rbac/user_roles.yaml", user_roles()),
         ("config/rbac/credentials_role.yaml", credentials_role()),
@@ -137,6 +146,18 @@ fn operator_role() -> String {
         "# {HEADER}\n# What the operator may do in the namespaces that it works in. It reads no secrets: workers mount \
          them.\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: unbloat-operator\nrules:\n{}",
         rules(OPERATOR, "  ") + &rules(DETECTOR, "  ")
+    )
+}
+
+fn rollouts_role() -> String {
+    format!(
+        "# {HEADER}\n# To be added where the operator's configuration has `detection.rollouts: true`.\napiVersion: \
+         rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: unbloat-operator-rollouts\nrules:\n{}---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata:\n  name: \
+         unbloat-operator-rollouts\nroleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: ClusterRole\n  name: \
+         unbloat-operator-rollouts\nsubjects:\n  - kind: ServiceAccount\n    name: unbloat-operator\n    namespace: \
+         unbloat-system\n",
+        rules(ROLLOUTS, "  ")
     )
 }
 
@@ -191,6 +212,7 @@ fn templates() -> String {
         ("viewerRules", rules(VIEWER, "")),
         ("editorRules", rules(EDITOR, "")),
         ("detectorRules", rules(DETECTOR, "")),
+        ("rolloutsRules", rules(ROLLOUTS, "")),
         ("credentialsRules", rules(CREDENTIALS, "")),
         ("policyEditorRules", rules(POLICY_EDITOR, "")),
     ] {

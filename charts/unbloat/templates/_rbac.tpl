@@ -83,6 +83,13 @@
   verbs: [list, watch]
 {{- end }}
 
+{{- define "unbloat.rolloutsRules" -}}
+- apiGroups: [apps]
+  resources: [deployments, statefulsets, daemonsets]
+  # patch: images of pod templates, which the admission policy holds it to
+  verbs: [get, patch]
+{{- end }}
+
 {{- define "unbloat.credentialsRules" -}}
 - apiGroups: [""]
   resources: [secrets]

@@ -167,6 +167,8 @@ findings! {
         "Commit the image that the event and the report name.";
     PullNotProven, "result.rollout", "The result is in another repository than the original; that the workload's credentials can pull it isn't proven.",
         "Use `target.tagSuffix`, or roll it out by hand.";
+    RolloutRefused, "result.rollout", "The API server refuses the change of a workload: the operator's account may not make it, or another check says no.",
+        "Read the workload's event; `config.detection.rollouts` of the chart gives the operator the right.";
     NotAWorkload, "result.rollout", "Pods that were started by hand, or by something else than a Deployment, StatefulSet or DaemonSet, use the image.",
         "Use the result the next time that they are started.";
 }

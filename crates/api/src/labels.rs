@@ -1,5 +1,7 @@
 //! Labels and annotations on the objects that the operator makes.
 
+use std::collections::BTreeMap;
+
 /// Standard name label; its value is [`WORKER_NAME`] on Jobs and pods.
 pub const NAME: &str = "app.kubernetes.io/name";
 /// Value of [`NAME`] on Jobs and pods of workers; the operator's watches select by it.
@@ -32,3 +34,9 @@ pub const POLICY: &str = "unbloat.dev/policy";
 pub const POLICY_IGNORE: &str = "ignore";
 /// Annotation of a workload that is, or was, pointed at a result: how it goes, as JSON.
 pub const ROLLOUT: &str = "unbloat.dev/rollout";
+
+/// Whether labels of a pod, a workload or a namespace opt out of policies.
+#[must_use]
+pub fn opts_out(labels: Option<&BTreeMap<String, String>>) -> bool {
+    labels.and_then(|labels| labels.get(POLICY)).is_some_and(|value| value == POLICY_IGNORE)
+}

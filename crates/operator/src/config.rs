@@ -60,6 +60,8 @@ pub(crate) struct Detection {
     pub(crate) max_concurrent_jobs: usize,
     /// Images whose layers are read at once, each by a worker in the operator's namespace.
     pub(crate) max_concurrent_analyses: usize,
+    /// Whether workloads may be pointed at results; the operator's account has to be allowed to.
+    pub(crate) rollouts: bool,
     /// Namespaces that a policy matches only when it names them.
     pub(crate) system_namespaces: Vec<String>,
 }
@@ -241,6 +243,7 @@ impl Default for Detection {
             requests_per_second: 10.0,
             max_concurrent_jobs: 4,
             max_concurrent_analyses: 2,
+            rollouts: false,
             system_namespaces: system.map(str::to_owned).into(),
         }
     }

@@ -85,7 +85,7 @@ impl Builder {
     pub(crate) fn own(&mut self, uid: &str, by: Option<(&str, &str, &str)>, is_ignored: bool) {
         let controller =
             by.map(|(kind, name, uid)| Controller { kind: kind.into(), name: name.into(), uid: uid.into() });
-        self.world.owners.insert(uid.to_owned(), Owner { controller, is_ignored });
+        self.world.owners.insert(uid.to_owned(), Owner { controller, is_ignored, ..Owner::default() });
     }
 }
 

@@ -9,9 +9,10 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
 use unbloat_api::image_report::ReportedUser;
-use unbloat_api::labels::{POLICY, POLICY_IGNORE};
+use unbloat_api::labels::{ROLLOUT, opts_out};
 
 use crate::image::{ImageKey, named};
+use crate::rollout::{self, State};
 
 /// Owners of owners that are followed: custom resources own Deployments that own ReplicaSets.
 const MOST_OWNERS: usize = 8;
@@ -75,12 +76,36 @@ pub struct Controller {
 }
 
 /// What is read of an owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
     /// Its own controller.
     pub controller: Option<Controller>,
     /// Whether it opts out.
     pub is_ignored: bool,
+    /// Its resource version: what was refused is looked at again when it changed.
+    pub version: String,
+    /// Where it was pointed at a result.
+    pub rollout: Option<Box<Rolled>>,
+}
+
+/// A workload that was pointed at a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rolled {
+    /// Which one.
+    pub workload: Workload,
+    /// What its annotation says.
+    pub state: State,
+}
+
+/// A workload, by kind, namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Workload {
+    /// Kind.
+    pub kind: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
 }
 
 /// One image that one namespace uses.
@@ -111,6 +136,8 @@ pub struct UsingPod<'a> {
     pub written: &'a str,
     /// Its top owner.
     pub top: ReportedUser,
+    /// The top owner's version, where it is known.
+    pub top_version: Option<&'a str>,
     /// Whether it, an owner or its namespace opts out.
     pub is_ignored: bool,
 }
@@ -183,8 +210,22 @@ impl Pod {
 
 impl Owner {
     /// What is read of an owner's metadata.
-    pub fn of(metadata: &ObjectMeta) -> Self {
-        Self { controller: controller(metadata), is_ignored: opts_out(metadata.labels.as_ref()) }
+    pub fn of(kind: &str, metadata: &ObjectMeta) -> Self {
+        let text = metadata.annotations.as_ref().and_then(|all| all.get(ROLLOUT));
+        let rollout = text.and_then(|text| rollout::parse(text)).map(|state| {
+            let workload = Workload {
+                kind: kind.to_owned(),
+                namespace: metadata.namespace.clone().unwrap_or_default(),
+                name: metadata.name.clone().unwrap_or_default(),
+            };
+            Box::new(Rolled { workload, state })
+        });
+        Self {
+            controller: controller(metadata),
+            is_ignored: opts_out(metadata.labels.as_ref()),
+            version: metadata.resource_version.clone().unwrap_or_default(),
+            rollout,
+        }
     }
 }
 
@@ -195,7 +236,8 @@ impl World {
         let mut pods: Vec<&Pod> = self.pods.values().filter(|pod| !pod.has_ended).collect();
         pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         for pod in pods {
-            let (top, owner_ignores) = self.top_owner(pod);
+            let (top, owner) = self.top_owner(pod);
+            let owner_ignores = owner.is_ignored;
             let is_ignored =
                 owner_ignores || opts_out(Some(&pod.labels)) || opts_out(self.namespaces.get(&pod.namespace));
             for container in &pod.containers {
@@ -222,6 +264,7 @@ impl World {
                         pod,
                         written: &container.image,
                         top: top.clone(),
+                        top_version: owner.version,
                         is_ignored,
                     });
                 }
@@ -230,28 +273,36 @@ impl World {
         uses
     }
 
-    /// The topmost owner that is known, and whether one on the way opts out.
-    fn top_owner(&self, pod: &Pod) -> (ReportedUser, bool) {
+    /// The topmost owner that is known, and what is known of the owners.
+    fn top_owner(&self, pod: &Pod) -> (ReportedUser, Owners<'_>) {
         let itself = |name: &str| ReportedUser { kind: "Pod".to_owned(), name: name.to_owned() };
+        let mut owners = Owners::default();
         if let Some(node) = &pod.static_on {
             let name = pod.name.strip_suffix(&format!("-{node}")).unwrap_or(&pod.name);
-            return (itself(name), false);
+            return (itself(name), owners);
         }
-        let Some(mut top) = pod.controller.as_ref() else { return (itself(&pod.name), false) };
-        let mut is_ignored = false;
+        let Some(mut top) = pod.controller.as_ref() else { return (itself(&pod.name), owners) };
         for _ in 0..MOST_OWNERS {
-            let Some(owner) = self.owners.get(&top.uid) else { break };
-            is_ignored |= owner.is_ignored;
+            let Some(owner) = self.owners.get(&top.uid) else {
+                owners.version = None;
+                break;
+            };
+            owners.is_ignored |= owner.is_ignored;
+            owners.version = Some(&owner.version);
             let Some(next) = &owner.controller else { break };
             top = next;
         }
-        (ReportedUser { kind: top.kind.clone(), name: top.name.clone() }, is_ignored)
+        (ReportedUser { kind: top.kind.clone(), name: top.name.clone() }, owners)
     }
 }
 
-/// Whether labels opt out.
-pub(crate) fn opts_out(labels: Option<&BTreeMap<String, String>>) -> bool {
-    labels.and_then(|labels| labels.get(POLICY)).is_some_and(|value| value == POLICY_IGNORE)
+/// What is known of a pod's owners.
+#[derive(Default)]
+struct Owners<'a> {
+    /// Whether one on the way opts out.
+    is_ignored: bool,
+    /// The topmost one's version, where it is known.
+    version: Option<&'a str>,
 }
 
 fn controller(metadata: &ObjectMeta) -> Option<Controller> {

@@ -10,9 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use unbloat_api::Finding;
-use unbloat_api::labels::ROLLOUT;
-
-use crate::inventory::opts_out;
+use unbloat_api::labels::{ROLLOUT, opts_out};
 
 /// Labels and annotations that GitOps tools and package managers leave on what they manage, with the tool's
 /// name.
@@ -41,8 +39,33 @@ pub struct State {
     pub from: BTreeMap<String, String>,
     /// When it was pointed at the result, in seconds since 1970.
     pub since: i64,
-    /// `RollingOut`, `RolledOut` or `RolloutReverted`.
-    pub state: String,
+    /// Seconds that it has to become ready: what the policy said then, so that it is watched to its end
+    /// whatever becomes of the policy.
+    pub deadline_seconds: i64,
+    /// How far it is.
+    pub state: Stage,
+}
+
+/// How far a rollout is. The names are the findings that reports tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// It was pointed at the result and is watched.
+    RollingOut,
+    /// It became ready with it.
+    RolledOut,
+    /// It didn't, and has its original back.
+    RolloutReverted,
+}
+
+impl Stage {
+    /// What a report says.
+    pub fn finding(self) -> Finding {
+        match self {
+            Stage::RollingOut => Finding::RollingOut,
+            Stage::RolledOut => Finding::RolledOut,
+            Stage::RolloutReverted => Finding::RolloutReverted,
+        }
+    }
 }
 
 /// What is asked for.
@@ -52,7 +75,7 @@ pub struct Wanted<'a> {
     pub written: &'a [String],
     /// The result, with its digest.
     pub result: &'a str,
-    /// Seconds for it to become ready.
+    /// Seconds for it to become ready from then on.
     pub deadline_seconds: i64,
     /// Whether who can pull the original can pull the result.
     pub is_pull_proven: bool,
@@ -77,17 +100,11 @@ pub enum Step {
 
 /// Decides about a Deployment, StatefulSet or DaemonSet, as the API has it.
 pub fn next(workload: &Value, wanted: &Wanted<'_>, now: Timestamp) -> Step {
-    let state = annotation(workload).filter(|state| state.to == wanted.result);
-    match state.as_ref().map(|state| state.state.as_str()) {
-        Some("RolledOut") => return Step::Done(None),
-        Some("RolloutReverted") => {
-            let words = "it didn't become ready with the result and got its original back".to_owned();
-            return Step::Refuse(Finding::RolloutReverted, words);
-        }
-        _ => {}
-    }
+    // One that still has to become ready with an earlier result is watched to its end first.
+    let state =
+        annotation(workload).filter(|state| state.to == wanted.result || state.state == Stage::RollingOut);
     if let Some(state) = state {
-        return follow(workload, wanted, &state, now);
+        return follow(workload, &state, now);
     }
     let from = matching(workload, wanted.written);
     if from.is_empty() {
@@ -110,30 +127,58 @@ pub fn next(workload: &Value, wanted: &Wanted<'_>, now: Timestamp) -> Step {
         return Step::Refuse(Finding::PullNotProven, Finding::PullNotProven.meaning().to_owned());
     }
     let images = from.keys().map(|name| (name.clone(), wanted.result.to_owned())).collect();
-    let state =
-        State { to: wanted.result.to_owned(), from, since: now.as_second(), state: "RollingOut".to_owned() };
+    let state = State {
+        to: wanted.result.to_owned(),
+        from,
+        since: now.as_second(),
+        deadline_seconds: wanted.deadline_seconds,
+        state: Stage::RollingOut,
+    };
     Step::Point(patch(workload, &images, &state))
 }
 
-fn follow(workload: &Value, wanted: &Wanted<'_>, state: &State, now: Timestamp) -> Step {
-    let with = |name: &str| State { state: name.to_owned(), ..state.clone() };
-    if is_ready(workload) {
-        return Step::Done(Some(patch(workload, &BTreeMap::new(), &with("RolledOut"))));
+/// Decides about one that was pointed at a result, from its annotation alone.
+pub fn follow(workload: &Value, state: &State, now: Timestamp) -> Step {
+    let with = |stage: Stage| State { state: stage, ..state.clone() };
+    match state.state {
+        Stage::RolledOut => return Step::Done(None),
+        Stage::RolloutReverted => {
+            let words = "it didn't become ready with the result and got its original back".to_owned();
+            return Step::Refuse(Finding::RolloutReverted, words);
+        }
+        Stage::RollingOut => {}
     }
-    if now.as_second() - state.since >= wanted.deadline_seconds {
-        return Step::Revert(patch(workload, &state.from, &with("RolloutReverted")));
+    // Somebody gave it another image meanwhile: that is theirs to watch, and nothing is put back.
+    let runs = images(workload);
+    if !state.from.keys().all(|name| runs.get(name) == Some(&state.to)) {
+        return Step::Done(Some(patch(workload, &BTreeMap::new(), &with(Stage::RolledOut))));
+    }
+    if is_ready(workload) {
+        return Step::Done(Some(patch(workload, &BTreeMap::new(), &with(Stage::RolledOut))));
+    }
+    if now.as_second().saturating_sub(state.since) >= state.deadline_seconds {
+        return Step::Revert(patch(workload, &state.from, &with(Stage::RolloutReverted)));
     }
     Step::Wait
 }
 
 /// The state that the annotation holds; one that can't be read is none.
 pub fn annotation(workload: &Value) -> Option<State> {
-    let text = workload.get("metadata")?.get("annotations")?.get(ROLLOUT)?.as_str()?;
+    parse(workload.get("metadata")?.get("annotations")?.get(ROLLOUT)?.as_str()?)
+}
+
+/// The state that the annotation's text says.
+pub fn parse(text: &str) -> Option<State> {
     serde_json::from_str(text).ok()
 }
 
 /// Containers of the pod template that run one of these images, with what they write.
 fn matching(workload: &Value, written: &[String]) -> BTreeMap<String, String> {
+    images(workload).into_iter().filter(|(_, image)| written.contains(image)).collect()
+}
+
+/// Containers of the pod template with their images.
+fn images(workload: &Value) -> BTreeMap<String, String> {
     let containers = ["containers", "initContainers"].into_iter().flat_map(|list| {
         workload
             .pointer(&format!("/spec/template/spec/{list}"))
@@ -141,10 +186,11 @@ fn matching(workload: &Value, written: &[String]) -> BTreeMap<String, String> {
             .into_iter()
             .flatten()
     });
-    let named = containers.filter_map(|container| {
-        Some((container.get("name")?.as_str()?.to_owned(), container.get("image")?.as_str()?.to_owned()))
-    });
-    named.filter(|(_, image)| written.contains(image)).collect()
+    containers
+        .filter_map(|container| {
+            Some((container.get("name")?.as_str()?.to_owned(), container.get("image")?.as_str()?.to_owned()))
+        })
+        .collect()
 }
 
 fn map(workload: &Value, field: &str) -> BTreeMap<String, String> {
@@ -300,6 +346,16 @@ mod tests {
         let reverted = patched(&after, &patch);
         assert_eq!(reverted["spec"], before["spec"]);
         assert!(matches!(step(&reverted, "2026-05-11T12:00:00Z"), Step::Refuse(Finding::RolloutReverted, _)));
+    }
+
+    #[test]
+    fn what_somebody_points_elsewhere_meanwhile_is_theirs() {
+        let before = workload(&json!({}));
+        let Step::Point(patch) = step(&before, START) else { panic!("not pointed") };
+        let mut after = patched(&before, &patch);
+        after["spec"]["template"]["spec"]["containers"][0]["image"] = json!("a.example/b:v2");
+        let Step::Done(Some(patch)) = step(&after, "2026-05-10T12:20:00Z") else { panic!("it is watched") };
+        assert!(patch.pointer("/spec").is_none(), "nothing is put back");
     }
 
     #[test]

@@ -76,6 +76,7 @@ impl Ground {
             "operator_role",
             "operator_binding",
             "lease_role",
+            "rollouts_role",
             "credentials_role",
             "user_roles",
         ] {

@@ -278,3 +278,98 @@ async fn a_policy_squashes_by_itself_and_says_what_is_wrong_with_it() -> Result<
     operator.terminate()?;
     cluster.check_parts()
 }
+
+/// The image of a workload's first container.
+fn image_of(deployment: &Deployment) -> String {
+    let pod = deployment.spec.template.spec.as_ref();
+    pod.and_then(|pod| pod.containers[0].image.clone()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn workloads_are_pointed_at_the_result_watched_and_given_back_and_managed_ones_are_left() -> Result<()>
+{
+    let ground = Ground::start().await?;
+    let Ground { cluster, registry, .. } = &ground;
+    let client = cluster.client().await?;
+    let config = json!({
+        "registries": [{"host": registry.host(), "plainHTTP": true}],
+        "detection": {"rollouts": true},
+    });
+    let mut operator = ground.operator("operator-a", &config).await?;
+    let image =
+        Layered { layers: 55, step: 500, seed: 11, programs: true }.write(&cluster.folder().join("app"));
+    let source = cluster.push(registry, &image, "team/app:v1").await?;
+    // Nothing new ever becomes available: what it is pointed at is taken back.
+    let mut never = deployment("fails", "never", &source, &json!({}));
+    never["spec"]["minReadySeconds"] = json!(3600);
+    never["spec"]["progressDeadlineSeconds"] = json!(7200);
+    let managed = [
+        ("argo", json!({"argocd.argoproj.io/instance": "team"})),
+        ("flux", json!({"kustomize.toolkit.fluxcd.io/name": "team"})),
+    ];
+    for namespace in ["works", "fails", "argo", "flux"] {
+        cluster.restricted_namespace(namespace).await?;
+    }
+    cluster.apply(&deployment("works", "app", &source, &json!({})).to_string()).await?;
+    cluster.apply(&never.to_string()).await?;
+    for (name, labels) in &managed {
+        cluster.apply(&deployment(name, "app", &source, labels).to_string()).await?;
+    }
+    ready(cluster, "works", "app").await?;
+    let spec = json!({
+        "mode": "Squash",
+        "selector": {"images": {"include": [format!("{}/*", registry.host())]}},
+        "thresholds": {"layers": 50},
+        "stability": {"minAgeSeconds": 0},
+        "rollout": {"strategy": "Workload", "deadlineSeconds": 20},
+    });
+    cluster.apply(&policy("main", &spec).to_string()).await?;
+
+    let rollout = |wanted: &'static str| {
+        move |report: &ImageReport| {
+            let result = report.status.as_ref().and_then(|status| status.result.as_ref());
+            report.spec.reference.ends_with("team/app:v1")
+                && result.and_then(|result| result.rollout.as_deref()) == Some(wanted)
+        }
+    };
+    let done = report(cluster, "works", "the workload to run the result", rollout("RolledOut")).await?;
+    let result = done.status.and_then(|status| status.result).expect("it was waited for").reference;
+    assert!(result.contains("team/app:v1-unbloat@sha256:"), "{result}");
+    let works: Api<Deployment> = Api::namespaced(client.clone(), "works");
+    let app = works.get("app").await.map_err(Error::kube("get"))?;
+    assert_eq!(image_of(&app), result);
+    assert_eq!(app.status.as_ref().and_then(|status| status.available_replicas), Some(2));
+
+    report(cluster, "fails", "the workload to have its original back", rollout("RolloutReverted")).await?;
+    let fails: Api<Deployment> = Api::namespaced(client.clone(), "fails");
+    assert_eq!(image_of(&fails.get("never").await.map_err(Error::kube("get"))?), source);
+
+    for (namespace, _) in &managed {
+        report(cluster, namespace, "the managed workload to be left", rollout("ManagedByGitOps")).await?;
+        let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+        let left = api.get("app").await.map_err(Error::kube("get"))?;
+        assert_eq!((image_of(&left), left.metadata.generation), (source.clone(), Some(1)));
+        let events = cluster.kubectl(&["get", "events.events.k8s.io", "-n", namespace, "-o", "yaml"]).await?;
+        assert!(events.contains("ManagedByGitOps") && events.contains(&result), "{events}");
+    }
+
+    // The account may do what was done here, and nothing more.
+    let account = "--as=system:serviceaccount:unbloat-system:unbloat-operator";
+    let container =
+        app.spec.template.spec.as_ref().map(|pod| pod.containers[0].name.clone()).unwrap_or_default();
+    for patch in [
+        r#"{"spec": {"template": {"spec": {"containers": [{"name": "NAME", "image": "evil.example/x:1"}]}}}}"#,
+        r#"{"spec": {"template": {"spec": {"containers": [{"name": "more", "image": "evil.example/x:1"}]}}}}"#,
+        r#"{"spec": {"template": {"spec": {"serviceAccountName": "admin"}}}}"#,
+        r#"{"spec": {"template": {"spec": {"containers": [{"name": "NAME", "command": ["sh"]}]}}}}"#,
+        r#"{"spec": {"template": {"spec": {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}}}}"#,
+        r#"{"spec": {"replicas": 0}}"#,
+    ] {
+        let patch = patch.replace("NAME", &container);
+        let words = ["patch", "deployment", "app", "-n", "works", "--type=strategic", "-p", &patch, account];
+        let refused = cluster.kubectl(&words).await.expect_err("the admission policy refuses it").to_string();
+        assert!(refused.contains("the operator"), "{patch}: {refused}");
+    }
+    operator.terminate()?;
+    cluster.check_parts()
+}

@@ -265,7 +265,10 @@ where
     let Ok(list) = api.list_metadata(&ListParams::default()).await else { return };
     for owner in list.items {
         let owner: PartialObjectMeta<K> = owner;
-        owners.insert(owner.metadata.uid.clone().unwrap_or_default(), Owner::of(&owner.metadata));
+        owners.insert(
+            owner.metadata.uid.clone().unwrap_or_default(),
+            Owner::of(&K::kind(&()), &owner.metadata),
+        );
     }
 }
 

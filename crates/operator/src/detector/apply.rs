@@ -15,6 +15,7 @@ use unbloat_policy::job::{self, Order};
 
 use super::analysis::Analyzers;
 use super::inspect::Inspectors;
+use super::rollouts::Rollouts;
 use super::round::{PolicyWork, ReportWork, Work, report_labels};
 use super::state::{Reading, Shared as SharedState, key, put};
 use crate::runtime::calls::{CallError, Calls};
@@ -29,6 +30,7 @@ pub(super) struct Applier {
     state: Arc<SharedState>,
     inspectors: Inspectors,
     analyzers: Analyzers,
+    rollouts: Rollouts,
     own_namespace: String,
     config: Arc<crate::config::Config>,
 }
@@ -39,19 +41,22 @@ impl Applier {
         state: Arc<SharedState>,
         inspectors: Inspectors,
         analyzers: Analyzers,
+        rollouts: Rollouts,
     ) -> Self {
         Self {
             calls: shared.calls.clone(),
             state,
             inspectors,
             analyzers,
+            rollouts,
             own_namespace: shared.own_namespace.clone(),
             config: Arc::clone(&shared.config),
         }
     }
 
     pub(super) async fn apply(&self, work: Work) {
-        let Work { policies, reports, inspect, analyze, delete, figures: _, next: _ } = work;
+        let Work { policies, reports, inspect, analyze, delete, following, rollouts, figures: _, next: _ } =
+            work;
         for image in analyze {
             self.analyzers.read(image);
         }
@@ -75,6 +80,7 @@ impl Applier {
                 told(&error, "a policy");
             }
         }
+        self.rollouts.apply(following, rollouts).await;
     }
 
     async fn report(&self, work: ReportWork) -> Result<(), CallError> {

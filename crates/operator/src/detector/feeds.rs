@@ -163,12 +163,13 @@ const NAMESPACES: Feed<PartialObjectMeta<Namespace>> = Feed {
 fn owners<K>(name: &'static str) -> Feed<PartialObjectMeta<K>>
 where
     K: Resource,
+    K::DynamicType: Default,
 {
     Feed {
         name,
         put: |state, owner| {
             let uid = owner.metadata.uid.clone().unwrap_or_default();
-            state.world.owners.insert(uid, Owner::of(&owner.metadata));
+            state.world.owners.insert(uid, Owner::of(&K::kind(&K::DynamicType::default()), &owner.metadata));
         },
         gone: |state, owner| {
             state.world.owners.remove(owner.metadata.uid.as_deref().unwrap_or_default());

@@ -13,7 +13,7 @@ use unbloat_oci::{AnyManifest, Digest, EntryKind, ImageConfig, Manifest, Referen
 use unbloat_policy::facts::{Inspection, Unreadable};
 use unbloat_policy::image::ImageKey;
 use unbloat_registry::{
-    Category, Client, ClientOptions, Error, ErrorKind, Location, Registries, Retry, Source, Timeouts,
+    Category, Client, ClientOptions, Error, ErrorKind, Keyring, Location, Registries, Retry, Source, Timeouts,
 };
 
 use super::metrics::DetectorMetrics;
@@ -110,6 +110,19 @@ impl Inspectors {
         Ok(source.current_digest(None).await?.is_some_and(|digest| digest.as_str() == key.digest))
     }
 
+    /// Whether a result is there and can be pulled by whoever pulls the original: it is in the same
+    /// repository, or everybody can pull it.
+    pub(super) async fn can_be_pulled(&self, result: &str, is_same_repository: bool) -> Result<bool, Error> {
+        let Ok(reference) = result.parse::<Reference>() else { return Ok(false) };
+        let client = if is_same_repository { self.client() } else { self.build(Keyring::default()) };
+        self.pace.turn(reference.registry()).await;
+        match client.source(&Location::Registry(reference)).await?.current_digest(None).await {
+            Ok(found) => Ok(found.is_some()),
+            Err(error) if error.category() == Category::Unauthorized && !is_same_repository => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn unreadable(&self, key: &ImageKey, error: &Error) -> Unreadable {
         let finding = match (error.kind(), error.category()) {
             (ErrorKind::RateLimited { retry_after, .. }, _) => {
@@ -130,19 +143,21 @@ impl Inspectors {
         let version = self.state.with(|state| state.secrets.version());
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let known = clients.take().filter(|(of, _)| *of == version).map(|(_, client)| client);
-        let client = known.unwrap_or_else(|| {
-            Client::new(ClientOptions {
-                keyring: self.state.with(|state| state.secrets.keyring()),
-                registries: Registries::default().with_plain_http(self.config.plain_http_hosts()),
-                ca_files: self.config.registry_ca_files.clone(),
-                // Waits are ours: the pace, and the report's next time.
-                retry: Retry { attempts: 1, ..Retry::default() },
-                timeouts: Timeouts { answer: Duration::from_secs(20), ..Timeouts::default() },
-                ..ClientOptions::default()
-            })
-        });
+        let client = known.unwrap_or_else(|| self.build(self.state.with(|state| state.secrets.keyring())));
         *clients = Some((version, client.clone()));
         client
+    }
+
+    fn build(&self, keyring: Keyring) -> Client {
+        Client::new(ClientOptions {
+            keyring,
+            registries: Registries::default().with_plain_http(self.config.plain_http_hosts()),
+            ca_files: self.config.registry_ca_files.clone(),
+            // Waits are ours: the pace, and the report's next time.
+            retry: Retry { attempts: 1, ..Retry::default() },
+            timeouts: Timeouts { answer: Duration::from_secs(20), ..Timeouts::default() },
+            ..ClientOptions::default()
+        })
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) struct DetectorMetrics {
     inspections: Family<ResultLabel, Counter>,
     budget: Family<BudgetLabels, Gauge>,
     analyses: Family<ResultLabel, Counter>,
+    rollouts: Family<RolloutLabels, Counter>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -45,6 +46,12 @@ struct KindLabel {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RolloutLabels {
+    strategy: &'static str,
     result: &'static str,
 }
 
@@ -146,6 +153,11 @@ impl DetectorMetrics {
             metrics.analyses.clone(),
         );
         registry.register(
+            "unbloat_rollouts",
+            "Workloads that were pointed at a result, or left as they are, by result",
+            metrics.rollouts.clone(),
+        );
+        registry.register(
             "unbloat_policy_budget_used",
             "What is spent of a policy's hour (jobs) and day (bytes)",
             metrics.budget.clone(),
@@ -159,6 +171,10 @@ impl DetectorMetrics {
 
     pub(super) fn analyzed(&self, result: &'static str) {
         self.analyses.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    pub(super) fn rolled_out(&self, result: &'static str) {
+        self.rollouts.get_or_create(&RolloutLabels { strategy: "Workload", result }).inc();
     }
 
     pub(super) fn show(&self, figures: &Figures) {

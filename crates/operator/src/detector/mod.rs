@@ -2,7 +2,8 @@
 //!
 //! What happens here: [`feeds`] keep small records of pods, owners, namespaces, policies, reports and
 //! policies' jobs; [`round`] turns them into what is to be done, with the pure decision of `unbloat-policy`;
-//! [`apply`] does it; [`inspect`] reads manifests at a pace, [`analysis`] has layers read. What does not:
+//! [`apply`] does it; [`inspect`] reads manifests at a pace, [`analysis`] has layers read, [`rollouts`] points
+//! workloads at results. What does not:
 //! merging, and anything about one squash (`squash_job` follows those).
 //!
 //! Invariants: what must survive a restart is in reports, statuses and names; a registry is asked once for a
@@ -16,6 +17,7 @@ mod feeds;
 mod inspect;
 mod metrics;
 mod pace;
+mod rollouts;
 mod round;
 mod state;
 
@@ -29,6 +31,7 @@ use self::analysis::Analyzers;
 use self::apply::Applier;
 use self::inspect::Inspectors;
 use self::metrics::DetectorMetrics;
+use self::rollouts::Rollouts;
 use self::state::Shared as SharedState;
 use crate::shared::Shared;
 
@@ -49,7 +52,8 @@ pub(crate) async fn run(shared: Shared) {
     let metrics = DetectorMetrics::new(&shared.registry);
     let inspectors = Inspectors::new(&shared.config, Arc::clone(&state), metrics.clone());
     let analyzers = Analyzers::new(&shared, Arc::clone(&state), metrics.clone());
-    let applier = Applier::new(&shared, Arc::clone(&state), inspectors, analyzers);
+    let rollouts = Rollouts::new(&shared, Arc::clone(&state), inspectors.clone(), metrics.clone());
+    let applier = Applier::new(&shared, Arc::clone(&state), inspectors, analyzers, rollouts);
     let mut wake = Instant::now();
     loop {
         tokio::select! {

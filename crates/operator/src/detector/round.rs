@@ -10,15 +10,16 @@ use unbloat_api::{
     Finding, ImageReport, ImageReportSpec, ImageReportStatus, ImageSquashJob, ImageSquashPolicy,
     ImageSquashPolicyStatus, labels,
 };
-use unbloat_policy::decide::{Decision, ImageOutcome, Picture, Settings, Start, decide};
+use unbloat_policy::decide::{Decision, ImageOutcome, Picture, Rollouts, Settings, Start, decide};
 use unbloat_policy::facts::Facts;
 use unbloat_policy::image::ImageKey;
-use unbloat_policy::inventory::Use;
+use unbloat_policy::inventory::{Use, Workload};
 use unbloat_policy::job::{JobState, PolicyJob};
 use unbloat_policy::report;
 
 use super::analysis::Analyzed;
 use super::metrics::Figures;
+use super::rollouts;
 use super::state::{Reading, State};
 use crate::config::Config;
 
@@ -40,6 +41,10 @@ pub(super) struct Work {
     pub(super) inspect: Vec<ImageKey>,
     /// Images whose layers are to be read.
     pub(super) analyze: Vec<ImageKey>,
+    /// Workloads that were pointed at results and have to be looked at.
+    pub(super) following: Vec<Workload>,
+    /// Workloads to point at results.
+    pub(super) rollouts: Vec<Rollouts>,
     /// Jobs to delete.
     pub(super) delete: Vec<(String, String)>,
     /// For the metrics.
@@ -113,8 +118,9 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
     let settings = Settings {
         system_namespaces: config.detection.system_namespaces.iter().cloned().collect(),
         max_concurrent_jobs: config.detection.max_concurrent_jobs,
+        rolls_out: config.detection.rollouts,
     };
-    let decision = decide(&Picture {
+    let mut decision = decide(&Picture {
         policies: &policies,
         world: &state.world,
         uses: &uses,
@@ -131,7 +137,13 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
     });
     work.figures = Figures::of(&decision, &facts);
     inspections(&mut work, &decision, &facts, state, now);
-    report_work(&mut work, &uses, &reports, &facts, &decision, now);
+    let said = |namespace: &str, key: &ImageKey| -> Option<Finding> {
+        let result = facts.get(key)?.result.as_ref()?;
+        rollouts::reached(&state.rollouts, &state.world, namespace, &result.reference)
+            .or_else(|| decision.unrolled.get(&(key.clone(), namespace.to_owned())).copied())
+    };
+    report_work(&mut work, &uses, &reports, &facts, &decision, &said, now);
+    work.rollouts = std::mem::take(&mut decision.rollouts);
     for outcome in decision.policies {
         let changed = outcome.policy.status.as_ref() != Some(&outcome.status);
         if changed || !outcome.start.is_empty() {
@@ -144,6 +156,9 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
     }
     state.readings = kept;
     state.analyses = kept_analyses;
+    let (following, next) = state.rollouts.due(&state.world, now);
+    work.following = following;
+    work.next = [work.next, next].into_iter().flatten().min();
     work
 }
 
@@ -284,8 +299,18 @@ fn report_work(
     reports: &BTreeMap<ImageKey, Vec<&Arc<ImageReport>>>,
     facts: &HashMap<ImageKey, Facts>,
     decision: &Decision,
+    said: &dyn Fn(&str, &ImageKey) -> Option<Finding>,
     now: Timestamp,
 ) {
+    // The same facts everywhere, but for how far the result has come in the report's own namespace.
+    let status =
+        |old: Option<&ImageReportStatus>, using: Option<&Use<'_>>, key: &ImageKey, namespace: &str| {
+            let mut facts = facts[key].clone();
+            if let Some(result) = &mut facts.result {
+                result.rollout = said(namespace, key).map(|finding| finding.as_str().to_owned());
+            }
+            report::status(old, using, &facts, decision.images.get(key), now)
+        };
     let nothing = ImageOutcome::default();
     for ((key, namespace), using) in uses {
         let outcome = decision.images.get(key).unwrap_or(&nothing);
@@ -298,7 +323,7 @@ fn report_work(
                 name: key.report_name(),
                 image: key.id(),
                 spec: report::spec(key, using),
-                status: report::status(None, Some(using), &facts[key], Some(outcome), now),
+                status: status(None, Some(using), key, namespace),
             });
         }
     }
@@ -311,7 +336,7 @@ fn report_work(
             let using = uses
                 .get(&(key.clone(), namespace))
                 .filter(|_| outcome.is_some_and(|outcome| !outcome.policies.is_empty()));
-            let status = report::status(report.status.as_ref(), using, &facts[key], outcome, now);
+            let status = status(report.status.as_ref(), using, key, namespace);
             let is_over = status
                 .unused_since
                 .as_ref()

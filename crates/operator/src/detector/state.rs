@@ -12,6 +12,7 @@ use unbloat_policy::inventory::World;
 
 use super::analysis::Analyzed;
 use super::credentials::PlatformSecrets;
+use super::rollouts::Memory;
 
 /// Namespace and name.
 pub(super) type Key = (String, String);
@@ -37,6 +38,8 @@ pub(super) struct State {
     pub(super) analyses: HashMap<ImageKey, Analyzed>,
     /// Images whose layers are being read, or wait for a place.
     pub(super) analyzing: HashSet<ImageKey>,
+    /// What is known of rollouts.
+    pub(super) rollouts: Memory,
     /// The platform's credentials.
     pub(super) secrets: PlatformSecrets,
     /// Feeds that haven't listed yet.

@@ -10,6 +10,7 @@ mod housekeeping;
 mod judge;
 mod limits;
 mod parsed;
+mod rollouts;
 mod status;
 
 #[cfg(test)]
@@ -28,6 +29,8 @@ use crate::image::ImageKey;
 use crate::inventory::{Uses, World};
 use crate::job::PolicyJob;
 use crate::target::Places;
+
+pub use rollouts::{Candidate, Rollouts};
 
 /// Everything that a decision depends on.
 pub struct Picture<'a> {
@@ -54,12 +57,14 @@ pub struct Settings {
     pub system_namespaces: BTreeSet<String>,
     /// Jobs that run at once over all policies.
     pub max_concurrent_jobs: usize,
+    /// Whether workloads may be pointed at results.
+    pub rolls_out: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let system = ["kube-system", "kube-public", "kube-node-lease", "unbloat-system"];
-        Self { system_namespaces: system.map(str::to_owned).into(), max_concurrent_jobs: 4 }
+        Self { system_namespaces: system.map(str::to_owned).into(), max_concurrent_jobs: 4, rolls_out: true }
     }
 }
 
@@ -70,6 +75,10 @@ pub struct Decision {
     pub policies: Vec<PolicyOutcome>,
     /// For each image in use.
     pub images: BTreeMap<ImageKey, ImageOutcome>,
+    /// Workloads to point at results.
+    pub rollouts: Vec<Rollouts>,
+    /// Why nothing in a namespace that uses an image can be pointed at its result.
+    pub unrolled: BTreeMap<(ImageKey, String), Finding>,
     /// Jobs to delete: history, plans that are no more, policies that are gone.
     pub delete: Vec<(String, String)>,
     /// When to look again though nothing changed.
@@ -149,7 +158,8 @@ pub fn decide(picture: &Picture<'_>) -> Decision {
         })
         .collect();
     next.at(actor::next_time(picture, &policies, &judged));
-    Decision { policies: outcomes, images, delete, next: next.after(picture.now) }
+    let (rollouts, unrolled) = rollouts::rollouts(picture, &policies, &judged);
+    Decision { policies: outcomes, images, rollouts, unrolled, delete, next: next.after(picture.now) }
 }
 
 /// Older policies come first; names decide between twins.

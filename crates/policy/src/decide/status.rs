@@ -11,13 +11,24 @@ use unbloat_api::{Finding, ImageSquashPolicyStatus};
 
 use super::judge::Judged;
 use super::parsed::Parsed;
-use super::{ImageOutcome, Picture};
+use super::{ImageOutcome, Picture, Settings};
 use crate::image::ImageKey;
 
 /// What the policy asks for and this version leaves to people: nothing is ignored without a word.
-fn not_carried_out(policy: &Parsed<'_>) -> Option<String> {
+fn not_carried_out(policy: &Parsed<'_>, settings: &Settings) -> Option<String> {
     let spec = &policy.object.spec;
-    let rollout = (spec.rollout.strategy != RolloutStrategy::None).then_some("rollout");
+    let rollout = match spec.rollout.strategy {
+        RolloutStrategy::None => None,
+        RolloutStrategy::Workload if settings.rolls_out => None,
+        RolloutStrategy::Workload => {
+            return Some(
+                "It is followed, but for rollout, which this installation doesn't allow (detection.rollouts of its configuration): \
+                 results stand in the reports"
+                    .to_owned(),
+            );
+        }
+        RolloutStrategy::Devbox => Some("rollout.strategy: Devbox"),
+    };
     let retention = spec.retention.is_some().then_some("retention");
     let pods =
         (spec.credentials == CredentialSource::PodPullSecrets).then_some("credentials: PodPullSecrets");
@@ -84,7 +95,7 @@ pub(super) fn status(
             Statement::new(READY, State::False, invalid.finding).message(invalid.message.clone())
         }
         None if policy.object.spec.suspend => Statement::new(READY, State::True, Finding::PolicySuspended),
-        None => match not_carried_out(policy) {
+        None => match not_carried_out(policy, picture.settings) {
             Some(words) => Statement::new(READY, State::True, Finding::Following).message(words),
             None => Statement::new(READY, State::True, Finding::Following),
         },

@@ -14,6 +14,7 @@ use super::{Decision, Picture, Settings, decide};
 use crate::facts::{AnalysisFacts, Facts, Inspection, Unreadable};
 use crate::fixtures::{Builder, DIGEST, OTHER, at, pod, policy, world};
 use crate::image::ImageKey;
+use crate::inventory::Owner;
 use crate::job::{JobState, PolicyJob, job_name};
 
 const NOW: &str = "2026-05-10T12:00:00Z";
@@ -93,6 +94,7 @@ impl Case {
             settings: &Settings {
                 system_namespaces: ["kube-system".to_owned(), "unbloat-system".to_owned()].into(),
                 max_concurrent_jobs: self.most,
+                rolls_out: true,
             },
             now: at(now),
         })
@@ -559,4 +561,77 @@ fn a_policy_that_matches_ten_thousand_images_starts_no_storm() {
     assert_eq!(started(&decision).len(), 2);
     assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
     assert_eq!(decision.policies[0].status.images.over_threshold, 10_001);
+}
+
+/// An image with a result that two Deployments, a Job's pod and one that opts out use.
+fn repaired(change: &Value) -> Case {
+    let mut case = case().with(change);
+    let mut use_by = |name: &str, kind: &str, is_ignored| {
+        let pod = pod("team", &format!("{name}-1"), "a.example/b:v1").owned(kind, name, name);
+        case.world.add(&pod);
+        case.world.own(name, None, is_ignored);
+    };
+    use_by("one", "Deployment", false);
+    use_by("two", "StatefulSet", false);
+    use_by("batch", "Job", false);
+    use_by("quiet", "Deployment", true);
+    let mut facts = bloated();
+    facts.result = Some(ReportedResult {
+        reference: format!("a.example/b:v1-unbloat@{OTHER}"),
+        digest: OTHER.into(),
+        job: "j".into(),
+        time: Some(Time(at(NOW))),
+        pull_bytes_saved: Some(1),
+        rollout: None,
+    });
+    case.known(facts)
+}
+
+#[test]
+fn workloads_that_use_an_original_are_pointed_at_its_result_and_nothing_else_is() {
+    let decision = repaired(&json!({"rollout": {"strategy": "Workload"}})).decide(NOW);
+    let [plan] = &decision.rollouts[..] else { panic!("{:?}", decision.rollouts) };
+    let names: Vec<&str> = plan.candidates.iter().map(|one| one.workload.name.as_str()).collect();
+    assert_eq!((names, plan.free), (vec!["one", "two"], 2));
+    assert!(plan.candidates.iter().all(|one| one.is_same_repository && one.written == ["a.example/b:v1"]));
+    assert_eq!(decision.unrolled[&(key(), "team".to_owned())], Finding::NotAWorkload);
+}
+
+#[test]
+fn rollouts_need_a_policy_that_asks_for_them_and_acts_now() {
+    let rollout = json!({"strategy": "Workload"});
+    for change in [
+        json!({}),
+        json!({"rollout": {"strategy": "None"}}),
+        json!({"rollout": rollout, "mode": "Report"}),
+        json!({"rollout": rollout, "suspend": true}),
+        json!({"rollout": rollout, "windows": [{"schedule": "0 1 * * *", "durationSeconds": 60}]}),
+    ] {
+        let decision = repaired(&change).decide(NOW);
+        assert!(decision.rollouts.iter().all(|plan| plan.candidates.is_empty()), "{change}");
+    }
+}
+
+#[test]
+fn what_is_on_its_way_takes_a_place_and_what_was_reverted_stops_its_namespace() {
+    let mut case =
+        repaired(&json!({"rollout": {"strategy": "Workload"}, "limits": {"maxConcurrentJobs": 1}}));
+    let rolled = |case: &mut Case, stage: &str| {
+        let state = json!({"to": format!("a.example/b:v1-unbloat@{OTHER}"), "from": {}, "state": stage,
+            "since": at(NOW).as_second() - 5, "deadlineSeconds": 60});
+        let metadata = serde_json::from_value(json!({"name": "three", "namespace": "team",
+            "annotations": {"unbloat.dev/rollout": state.to_string()}}))
+        .unwrap();
+        case.world.world.owners.insert("three".into(), Owner::of("Deployment", &metadata));
+    };
+    assert_eq!(case.decide(NOW).rollouts[0].free, 1);
+    rolled(&mut case, "RollingOut");
+    assert_eq!(case.decide(NOW).rollouts[0].free, 0);
+    assert_eq!(
+        case.decide("2026-05-10T13:00:00Z").rollouts[0].free,
+        1,
+        "one that nobody ends holds nothing up"
+    );
+    rolled(&mut case, "RolloutReverted");
+    assert!(case.decide(NOW).rollouts[0].candidates.is_empty());
 }
