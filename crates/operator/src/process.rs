@@ -162,3 +162,44 @@ fn stop_signal() -> anyhow::Result<CancellationToken> {
     });
     Ok(stop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The page is what an operator's user has: each metric stands there, and nothing that isn't exported.
+    #[test]
+    fn the_documented_metrics_are_those_that_are_exported() {
+        let registry = Arc::new(RwLock::new(Registry::default()));
+        {
+            let mut registry = registry.write().unwrap();
+            RuntimeMetrics::new(&mut registry).touch();
+            squash_job::metrics::JobMetrics::new(&mut registry).touch();
+        }
+        detector::metrics::DetectorMetrics::new(&registry).touch();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry.read().unwrap()).unwrap();
+        let exported: BTreeSet<String> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .map(|line| match line.split_once(' ') {
+                Some((name, "counter")) => format!("{name}_total"),
+                Some((name, _)) => name.to_owned(),
+                None => line.to_owned(),
+            })
+            .collect();
+        let page = include_str!("../../../docs/operator/operations.md");
+        let (_, table) = page.split_once("| metric | meaning |").expect("a table of metrics");
+        let documented: BTreeSet<String> = table
+            .lines()
+            .skip(2)
+            .take_while(|line| line.starts_with('|'))
+            .filter_map(|line| line.split('|').nth(1))
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .map(|name| name.split('{').next().unwrap_or_default().to_owned())
+            .collect();
+        assert_eq!(exported, documented);
+    }
+}

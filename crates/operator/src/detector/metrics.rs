@@ -13,12 +13,20 @@ use unbloat_policy::facts::Facts;
 use unbloat_policy::image::ImageKey;
 
 use super::round::VERDICTS;
+use crate::runtime::distribution::Distribution;
+
+/// Layers of images: the incident's 50, and 127, which is the most that overlayfs takes.
+const LAYERS: [f64; 13] = [1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0, 75.0, 100.0, 127.0, 200.0, 500.0, 1000.0];
+/// Compressed bytes of images: 10 MB to 1 TB.
+const BYTES: [f64; 11] = [1e7, 5e7, 1e8, 5e8, 1e9, 2e9, 5e9, 1e10, 5e10, 1e11, 1e12];
 
 /// All of them; clones share their values.
-#[derive(Clone, Debug, Default)]
-pub(super) struct DetectorMetrics {
+#[derive(Clone, Debug)]
+pub(crate) struct DetectorMetrics {
     images: Family<VerdictLabel, Gauge>,
     over: Family<ThresholdLabels, Gauge>,
+    layers: Distribution,
+    bytes: Distribution,
     max_layers: Gauge,
     max_bytes: Gauge,
     reclaimable: Family<KindLabel, Gauge>,
@@ -65,9 +73,9 @@ struct BudgetLabels {
 #[derive(Debug, Default)]
 pub(super) struct Figures {
     verdicts: Vec<(&'static str, i64)>,
+    layers: Vec<i64>,
+    bytes: Vec<i64>,
     over: Vec<(String, &'static str, i64)>,
-    max_layers: i64,
-    max_bytes: i64,
     pull_bytes: i64,
     unpacked_bytes: i64,
     budgets: Vec<(String, i64, i64)>,
@@ -83,8 +91,8 @@ impl Figures {
         for key in decision.images.keys() {
             let Some(known) = facts.get(key) else { continue };
             if let Some(inspection) = &known.inspection {
-                figures.max_layers = figures.max_layers.max(i64::from(inspection.layers()));
-                figures.max_bytes = figures.max_bytes.max(inspection.bytes());
+                figures.layers.push(i64::from(inspection.layers()));
+                figures.bytes.push(inspection.bytes());
             }
             if let Some(analysis) = known.analysis.as_ref().filter(|_| known.result.is_none()) {
                 figures.pull_bytes = figures.pull_bytes.saturating_add(analysis.reclaimable_bytes);
@@ -118,14 +126,32 @@ impl Figures {
 }
 
 impl DetectorMetrics {
-    pub(super) fn new(registry: &Arc<RwLock<Registry>>) -> Self {
-        let metrics = Self::default();
+    pub(crate) fn new(registry: &Arc<RwLock<Registry>>) -> Self {
+        let metrics = Self {
+            images: Family::default(),
+            over: Family::default(),
+            layers: Distribution::new(&LAYERS),
+            bytes: Distribution::new(&BYTES),
+            max_layers: Gauge::default(),
+            max_bytes: Gauge::default(),
+            reclaimable: Family::default(),
+            inspections: Family::default(),
+            budget: Family::default(),
+            analyses: Family::default(),
+            rollouts: Family::default(),
+        };
         let mut registry = registry.write().unwrap_or_else(PoisonError::into_inner);
         registry.register("unbloat_images", "Images in use by verdict", metrics.images.clone());
         registry.register(
             "unbloat_images_over_threshold",
             "Images in use that pass a threshold of a policy",
             metrics.over.clone(),
+        );
+        registry.register("unbloat_image_layers", "Layers of the images in use", metrics.layers.clone());
+        registry.register(
+            "unbloat_image_size_bytes",
+            "Compressed bytes of the images in use",
+            metrics.bytes.clone(),
         );
         registry.register(
             "unbloat_images_max_layers",
@@ -165,6 +191,19 @@ impl DetectorMetrics {
         metrics
     }
 
+    /// Makes one of each family, as an empty one isn't exported.
+    #[cfg(test)]
+    pub(crate) fn touch(&self) {
+        let policy = String::new;
+        self.images.get_or_create(&VerdictLabel { verdict: "" });
+        self.over.get_or_create(&ThresholdLabels { policy: policy(), threshold: "" });
+        self.reclaimable.get_or_create(&KindLabel { kind: "" });
+        self.budget.get_or_create(&BudgetLabels { policy: policy(), budget: "" });
+        self.inspected("");
+        self.analyzed("");
+        self.rolled_out("");
+    }
+
     pub(super) fn inspected(&self, result: &'static str) {
         self.inspections.get_or_create(&ResultLabel { result }).inc();
     }
@@ -186,8 +225,10 @@ impl DetectorMetrics {
         for (policy, threshold, count) in &figures.over {
             self.over.get_or_create(&ThresholdLabels { policy: policy.clone(), threshold }).set(*count);
         }
-        self.max_layers.set(figures.max_layers);
-        self.max_bytes.set(figures.max_bytes);
+        self.max_layers.set(figures.layers.iter().copied().max().unwrap_or(0));
+        self.max_bytes.set(figures.bytes.iter().copied().max().unwrap_or(0));
+        self.layers.set(figures.layers.iter().copied());
+        self.bytes.set(figures.bytes.iter().copied());
         self.reclaimable.get_or_create(&KindLabel { kind: "pull" }).set(figures.pull_bytes);
         self.reclaimable.get_or_create(&KindLabel { kind: "unpacked" }).set(figures.unpacked_bytes);
         self.budget.clear();

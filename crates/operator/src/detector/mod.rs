@@ -15,7 +15,7 @@ mod apply;
 mod credentials;
 mod feeds;
 mod inspect;
-mod metrics;
+pub(crate) mod metrics;
 mod pace;
 mod rollouts;
 mod round;

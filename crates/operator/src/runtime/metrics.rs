@@ -74,6 +74,13 @@ impl RuntimeMetrics {
         metrics
     }
 
+    /// Makes one of each family, as an empty one isn't exported.
+    #[cfg(test)]
+    pub(crate) fn touch(&self) {
+        self.reconciles.get_or_create(&ResultLabel { result: "" });
+        self.api_writes.get_or_create(&WriteLabels { verb: "", kind: "" });
+    }
+
     /// Reads the process' own memory; 0 where the system doesn't tell.
     pub(crate) fn sample_memory(&self) {
         /// `/proc/self/statm` counts in pages; Linux on x86-64 and on most of arm64 has 4 KiB ones.

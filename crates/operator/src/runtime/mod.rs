@@ -10,6 +10,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod calls;
+pub(crate) mod distribution;
 pub(crate) mod health;
 pub(crate) mod lease;
 pub(crate) mod metrics;

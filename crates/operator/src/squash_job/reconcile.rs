@@ -196,9 +196,7 @@ fn count(metrics: &JobMetrics, job: &ImageSquashJob, new: &ImageSquashJobStatus)
         metrics.finished.get_or_create(&EndLabels { result, reason: reason.as_str() }).inc();
     }
     if condition.status == "True" {
-        metrics
-            .reclaimed_bytes
-            .inc_by(new.reclaimed_bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0));
+        metrics.squashed(new);
         if let Some(seconds) = new.duration_seconds {
             metrics.squash_seconds.observe(seconds as f64);
         }
