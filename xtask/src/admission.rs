@@ -84,8 +84,8 @@ fn policies(place: &Place<'_>) -> String {
 const AUDIENCES: &str = "{{ range $at, $cloud := without .Values.config.overrides.cloudIdentities \"GCP\" }}{{ if $at }}, {{ end }}'{{ get (dict \"AWS\" \"sts.amazonaws.com\" \"Azure\" \"api://AzureADTokenExchange\") $cloud | required \"config.overrides.cloudIdentities: AWS, Azure or GCP\" }}'{{ end }}";
 
 /// A workload is pointed at another image, and nothing else of it changes: what it mounts, may do and runs
-/// with stays. Each image is one that the annotation tells, by digest where it isn't the original that it gets
-/// back.
+/// with stays. Each image is one that the annotation tells, by digest where it isn't the original that it
+/// gets back.
 const ROLLOUTS: &str = r#"  variables:
     - name: updates
       expression: request.operation == 'UPDATE'

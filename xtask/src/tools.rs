@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use crate::shell::{program, quiet, run, which, workspace};
 
 /// Debian packages: unpackers, registries, packers, what a Kubernetes node calls, a terminal and a browser to
-/// look at what is shown.
-const PACKAGES: [&str; 28] = [
+/// look at what is shown, and what reads metrics and alerts.
+const PACKAGES: [&str; 29] = [
     "buildah",
     "busybox-static",
     "ca-certificates",
@@ -26,6 +26,7 @@ const PACKAGES: [&str; 28] = [
     "jq",
     "nginx-light",
     "pigz",
+    "prometheus",
     "python3",
     "runc",
     "skopeo",

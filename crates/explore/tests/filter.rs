@@ -49,7 +49,7 @@ proptest! {
         files in prop::collection::vec("[abAB]{1,3}(/[abAB]{1,3}){0,3}", 1..30),
         filters in prop::collection::vec("[abAB/]{1,4}", 1..6),
     ) {
-        // Folders alone: a name that is a file at one place and a folder at another would be two layers' matter.
+        // Folders alone: a file at one place and a folder at another would be the matter of two layers.
         let mut paths = BTreeSet::new();
         for file in &files {
             paths.extend(file.match_indices('/').map(|(at, _)| file[..at].to_owned()));

@@ -1,4 +1,5 @@
-//! What the engine is compared with inside one process: a plain [`model`] of merging and random layer [`stack`]s.
+//! What the engine is compared with inside one process: a plain [`model`] of merging and random layer
+//! [`stack`]s.
 //!
 //! Apart from the proof, which runs programs and registries, so that a fuzz target builds in seconds what it
 //! needs: this crate has no dependency but the engine's.

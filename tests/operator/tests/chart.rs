@@ -96,6 +96,28 @@ async fn without_helm(cluster: &Cluster, source: &str, target: &str) -> Result<(
     Ok(())
 }
 
+#[tokio::test]
+async fn what_is_off_by_default_is_made_when_it_is_asked_for() -> Result<()> {
+    let template = async |more: &[&str]| {
+        let mut command = Command::new(extra(Extra::Helm)?);
+        let chart = format!("{}/../../charts/unbloat", env!("CARGO_MANIFEST_DIR"));
+        command.args(["template", "unbloat", &chart, "--kube-version=1.34.0"]).args(more);
+        run(command).await
+    };
+    let wanted = [
+        ("kind: ServiceMonitor", "serviceMonitor.enabled=true"),
+        ("alert: UnbloatNoLeader", "prometheusRule.enabled=true"),
+        ("verbs: [get, patch]", "config.detection.rollouts=true"),
+    ];
+    let plain = template(&[]).await?;
+    for (words, value) in wanted {
+        assert!(!plain.contains(words), "{words}");
+        let asked = template(&["--set", value]).await?;
+        assert!(asked.contains(words), "{value}: {words}");
+    }
+    Ok(())
+}
+
 fn helm_command(cluster: &Cluster) -> Result<Command> {
     let mut command = Command::new(extra(Extra::Helm)?);
     command.env("KUBECONFIG", cluster.kubeconfig()).env("HELM_CACHE_HOME", cluster.folder().join("helm"));

@@ -1,7 +1,7 @@
 //! Proof from outside: that a squashed image is the same file system as its original.
 //!
-//! What happens here: the plain [`model`] of merging and random layer [`stack`]s, [`image`]s on disk, unpackers
-//! that no one here wrote ([`oracle`]), real registries ([`registry`]), the incident at full size
+//! What happens here: the plain [`model`] of merging and random layer [`stack`]s, [`image`]s on disk,
+//! unpackers that no one here wrote ([`oracle`]), real registries ([`registry`]), the incident at full size
 //! ([`incident`]), and the built command as a user runs it ([`command`]). What does not: anything that the
 //! product needs; no product crate depends on this.
 //!
