@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::shell::{program, quiet, run, which, workspace};
 
 /// Debian packages: unpackers, registries, packers, what a Kubernetes node calls, a terminal and a browser to
-/// look at what is shown, and what reads metrics and alerts.
+/// look at what is shown, and what reads alerts.
 const PACKAGES: [&str; 29] = [
     "buildah",
     "busybox-static",

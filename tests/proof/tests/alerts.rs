@@ -1,5 +1,5 @@
-//! The alerts, by Prometheus' own tool: they parse, fire when they should, and stay quiet at a restart. Each has a
-//! page, and asks for no metric that the operator doesn't have.
+//! The alerts, by Prometheus' own tool: they parse, fire when they should, and stay quiet at a restart. Each
+//! has a page, and asks for no metric that the operator doesn't have.
 
 use std::collections::BTreeSet;
 use std::fs;

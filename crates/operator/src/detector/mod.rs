@@ -2,8 +2,9 @@
 //!
 //! What happens here: [`feeds`] keep small records of pods, owners, namespaces, policies, reports and
 //! policies' jobs; [`round`] turns them into what is to be done, with the pure decision of `unbloat-policy`;
-//! [`apply`] does it; [`inspect`] reads manifests at a pace, [`analysis`] has layers read, [`rollouts`] points
-//! workloads at results. What does not: merging, and anything about one squash (`squash_job` follows those).
+//! [`apply`] does it; [`inspect`] reads manifests at a pace, [`analysis`] has layers read, [`rollouts`]
+//! points workloads at results. What does not: merging, and anything about one squash (`squash_job` follows
+//! those).
 //!
 //! Invariants: what must survive a restart is in reports, statuses and names; a registry is asked once for a
 //! digest, and at most at the configured rate; nothing is written when nothing changed; secrets are read in
