@@ -322,6 +322,14 @@ impl Cluster {
         self.enclosure.connect(address).await
     }
 
+    /// Listens on the node, at a port of its own where pods reach this process.
+    ///
+    /// # Errors
+    /// As `bind(2)`.
+    pub fn listen(&self) -> std::io::Result<tokio::net::TcpListener> {
+        self.enclosure.listen(SocketAddr::from((net::node_ip(0), 0)))
+    }
+
     /// A command that runs on the node: in the cluster's process, mount and network namespaces, as root.
     ///
     /// What is started is `nsenter`; the command is its child, and ends with the cluster. For one that runs
