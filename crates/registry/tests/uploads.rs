@@ -638,6 +638,20 @@ async fn random_push(seed: u64) -> bool {
 }
 
 #[tokio::test]
+async fn a_session_that_was_asked_too_soon_is_asked_again() {
+    let slow_down = Quirk::TooMany(1, unbloat_registry_server::RetryForm::Seconds(0));
+    for more in [
+        vec![],
+        vec![Quirk::RefuseWhole(405)],
+        vec![Quirk::RefuseWhole(405), Quirk::RefuseStreams(405)],
+        vec![Quirk::RefuseChunks(0, 405)],
+        vec![Quirk::RefuseChunks(1, 405), Quirk::RefuseStreams(405)],
+    ] {
+        survives(&[vec![slow_down.clone()], more].concat()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_manifest_that_was_taken_is_published_whatever_the_answer_says() {
     let sha512 = format!("sha512:{}", "0".repeat(128));
     let sha256 = format!("sha256:{}", "0".repeat(64));

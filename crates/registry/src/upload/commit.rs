@@ -12,7 +12,7 @@ use unbloat_oci::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::http::body::Body;
 use crate::remote::{Presence, Repository};
-use crate::upload::failure::{Cause, Failure, cause};
+use crate::upload::failure::{Cause, Failure, cause, is_too_soon};
 use crate::upload::session::{OPERATION, Session};
 
 /// First wait for a blob to appear; each is twice the one before.
@@ -86,6 +86,10 @@ pub(crate) async fn put_whole(
         let Err(error) = current.put(digest, body.clone()).await else {
             return confirm(repository, digest, size).await;
         };
+        if is_too_soon(&error) && attempts.again(error.retry_after()).await {
+            session = Some(current);
+            continue;
+        }
         current.cancel().await;
         if is_there(repository, digest, size).await {
             return Ok(());

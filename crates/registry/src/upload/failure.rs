@@ -42,3 +42,9 @@ pub(crate) fn cause(error: &Error) -> Cause {
         _ => Cause::Other,
     }
 }
+
+/// Whether a request was refused because it came too soon. Then nothing of it was taken, and its session is
+/// as it was: a limit counted by address would refuse the first request of every new one.
+pub(crate) fn is_too_soon(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::RateLimited { .. })
+}

@@ -14,7 +14,7 @@ use crate::remote::Repository;
 use crate::transport::way::{Class, Way};
 use crate::upload::chunked::{ChunkInFlight, Chunked, Stopped};
 use crate::upload::commit::{commit, put_whole};
-use crate::upload::failure::{Cause, Failure, cause};
+use crate::upload::failure::{Cause, Failure, cause, is_too_soon};
 use crate::upload::filling::Filling;
 use crate::upload::session::{OPERATION, Session, length};
 use crate::upload::spool::Spool;
@@ -302,6 +302,9 @@ async fn patch_small(mut session: Session, pieces: &[Bytes]) -> Result<Session, 
     let mut attempts = repository.transport.attempts();
     while !pieces.is_empty() {
         let Err(error) = session.patch(Body::Pieces(pieces.to_vec()), None).await else { break };
+        if is_too_soon(&error) && attempts.again_after(&error).await {
+            continue;
+        }
         session.cancel().await;
         match cause(&error) {
             Cause::Passing if attempts.again_after(&error).await => {}
