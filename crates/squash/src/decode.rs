@@ -31,14 +31,21 @@ pub(crate) fn sniff(start: &[u8]) -> Sniffed {
 /// Bytes of a chunk from a decoder that has no buffers of its own.
 const CHUNK: usize = 256 << 10;
 
+/// Compressed bytes are decoded in pieces of this size, counted from the blob's beginning, however they
+/// arrive: what a decoder has taken when it hands out a chunk depends on the blob alone then, and so does
+/// what an analysis makes of it. Another reader of the same blob gets the same numbers.
+const PIECE: usize = 64 << 10;
+
 /// A layer on its way from the source.
 pub struct LayerStream {
     blob: BlobReader,
     decoder: Decoder,
-    /// Compressed bytes that the decoder has not taken.
+    /// Compressed bytes that arrived and are in no piece yet.
+    arrived: Bytes,
+    /// The rest of the piece that the decoder takes.
     input: Bytes,
-    /// Compressed bytes that arrived.
-    received: u64,
+    /// Compressed bytes of all pieces so far.
+    pieces: u64,
     offset: u64,
     ended: bool,
     pool: BufferPool,
@@ -66,8 +73,9 @@ impl LayerStream {
         Self {
             blob,
             decoder: Decoder::Unknown(Some(share)),
+            arrived: Bytes::new(),
             input: Bytes::new(),
-            received: 0,
+            pieces: 0,
             offset: 0,
             ended: false,
             pool: pool.clone(),
@@ -84,14 +92,32 @@ impl LayerStream {
 
     /// The next compressed bytes; `false` at the verified end of the blob.
     fn refill(&mut self) -> Result<bool, BoxError> {
-        if self.progress.is_cancelled() {
-            return Err(Box::new(crate::Error::Cancelled));
-        }
-        let Some(bytes) = self.blob.next_chunk()? else { return Ok(false) };
-        self.progress.read(bytes.len());
-        self.received += bytes.len() as u64;
-        self.input = if self.input.is_empty() { bytes } else { [&self.input[..], &bytes].concat().into() };
+        let Some(piece) = self.next_piece()? else { return Ok(false) };
+        self.pieces += piece.len() as u64;
+        self.input = if self.input.is_empty() { piece } else { [&self.input[..], &piece].concat().into() };
         Ok(true)
+    }
+
+    /// The next [`PIECE`], the last one being shorter. What arrives in larger ones is not copied.
+    fn next_piece(&mut self) -> Result<Option<Bytes>, BoxError> {
+        let mut piece = Vec::new();
+        while piece.len() < PIECE {
+            if self.progress.is_cancelled() {
+                return Err(Box::new(crate::Error::Cancelled));
+            }
+            if self.arrived.is_empty() {
+                let Some(bytes) = self.blob.next_chunk()? else { break };
+                self.progress.read(bytes.len());
+                self.arrived = bytes;
+                continue;
+            }
+            if piece.is_empty() && self.arrived.len() >= PIECE {
+                return Ok(Some(self.arrived.split_to(PIECE)));
+            }
+            let more = (PIECE - piece.len()).min(self.arrived.len());
+            piece.extend_from_slice(&self.arrived.split_to(more));
+        }
+        Ok((!piece.is_empty()).then(|| piece.into()))
     }
 
     fn begin(&mut self, share: Option<Share>) -> Result<(), BoxError> {
@@ -129,6 +155,11 @@ impl LayerStream {
                     self.begin(share)?;
                 }
                 Decoder::Plain => {
+                    // Nothing is decoded, so that what arrives is handed out as it is.
+                    if self.input.is_empty() && !self.arrived.is_empty() {
+                        self.input = std::mem::take(&mut self.arrived);
+                        self.pieces += self.input.len() as u64;
+                    }
                     if self.input.is_empty() && !self.refill()? {
                         return Ok(None);
                     }
@@ -228,7 +259,7 @@ impl ChunkSource for LayerStream {
     }
 
     fn compressed_position(&self) -> Option<u64> {
-        Some(self.received - self.input.len() as u64)
+        Some(self.pieces - self.input.len() as u64)
     }
 }
 
