@@ -35,6 +35,14 @@ pub enum Error {
         /// The pattern as given.
         pattern: String,
     },
+    /// With `strict`, a pattern of `--truncate` that matches what is no file.
+    #[error(
+        "pattern {pattern:?} matches no file: only files are truncated; {pattern}/** means the files in a folder"
+    )]
+    TruncatedNoFile {
+        /// The pattern as given.
+        pattern: String,
+    },
     /// More layers than can be numbered.
     #[error("the image has {0} layers; at most {max} are supported", max = crate::visibility::MAX_LAYERS)]
     TooManyLayers(usize),

@@ -32,6 +32,8 @@ pub enum WarningKind {
     SymlinkReplaced,
     /// A pattern that matches nothing.
     PatternUnmatched,
+    /// A pattern of `--truncate` that matches folders or other entries without content, and no file.
+    TruncatedNoFile,
     /// A global PAX header that says more than a comment, which runtimes ignore.
     GlobalHeader,
     /// A negative owner, which is read as 0.
@@ -77,6 +79,13 @@ impl fmt::Display for Warning {
                  --follow-symlinked-parents goes through the link"
             ),
             WarningKind::PatternUnmatched => write!(f, "pattern {path:?} matches no path of the image"),
+            WarningKind::TruncatedNoFile => {
+                write!(
+                    f,
+                    "--truncate {path:?} matches a folder or another entry that is no file, and nothing was truncated; \
+                     {path}/** means the files in a folder"
+                )
+            }
             WarningKind::GlobalHeader => {
                 write!(
                     f,

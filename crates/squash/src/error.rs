@@ -215,6 +215,7 @@ pub(crate) fn layer_error(error: unbloat_layers::Error, layers: &[Descriptor], p
         unbloat_layers::Error::Layer { layer, source } => (layer, source),
         other @ (unbloat_layers::Error::Pattern { .. }
         | unbloat_layers::Error::PatternUnmatched { .. }
+        | unbloat_layers::Error::TruncatedNoFile { .. }
         | unbloat_layers::Error::TooManyLayers(_)) => return Error::Request(other.to_string()),
         other => return Error::Output(OutputError::Merge(other)),
     };

@@ -157,11 +157,13 @@ impl<'a, 'o, S: LayerSource> Round<'a, 'o, S> {
             return Ok(Ended::Again(discoveries.with_first_directories(found)));
         }
         writer.warn_of_marks(&tree);
-        for pattern in writer.unmatched(&tree) {
+        for (pattern, kind) in writer.unmatched(&tree) {
             if self.options.strict {
-                return Err(Error::PatternUnmatched { pattern });
+                return Err(match kind {
+                    WarningKind::TruncatedNoFile => Error::TruncatedNoFile { pattern },
+                    _ => Error::PatternUnmatched { pattern },
+                });
             }
-            let kind = WarningKind::PatternUnmatched;
             writer.warnings.add(Warning { layer: None, path: pattern.into_bytes(), kind });
         }
         let (warnings, more_warnings) = writer.warnings.into_parts();

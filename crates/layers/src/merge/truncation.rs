@@ -32,6 +32,13 @@ impl Writer<'_> {
     /// The names in a kept base that were asked to be truncated become entries above it.
     pub(crate) fn truncate_in_base(&mut self, tree: &Tree, state: &mut LayerState) {
         for Flagged { record, node, header } in std::mem::take(&mut state.flagged) {
+            let directory = header.kind == Kind::Directory;
+            if !matches!(header.kind, Kind::Regular | Kind::HardLink) {
+                if self.survives(tree, state, record, node, directory) {
+                    self.cannot_truncate(tree, node);
+                }
+                continue;
+            }
             if !self.survives(tree, state, record, node, false) || !self.wants_truncation(tree, node) {
                 continue;
             }

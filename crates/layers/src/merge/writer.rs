@@ -24,7 +24,7 @@ use crate::lock::lock;
 use crate::name;
 use crate::tar::{self, CAPABILITY, Header, Kind};
 use crate::tree::Tree;
-use crate::warning::Warnings;
+use crate::warning::{WarningKind, Warnings};
 
 /// One entry on its way out.
 pub(crate) struct Entry<'a> {
@@ -58,7 +58,16 @@ struct OwnRecord<'a> {
 /// Which patterns matched something.
 struct UsedPatterns {
     remove: Vec<bool>,
-    truncate: Vec<bool>,
+    truncate: Vec<Truncation>,
+}
+
+/// What a pattern of `--truncate` matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Truncation {
+    Nothing,
+    /// A directory or another entry that has no content.
+    NoFile,
+    File,
 }
 
 /// The one writer of the result. Only the front layer's thread has it.
@@ -82,7 +91,10 @@ pub(crate) struct Writer<'o> {
 impl<'o> Writer<'o> {
     pub(crate) fn new(output: &'o mut (dyn Output + Send), tree: &Tree, above_base: bool) -> Self {
         let (remove, truncate) = tree.patterns();
-        let used = UsedPatterns { remove: vec![false; remove.len()], truncate: vec![false; truncate.len()] };
+        let used = UsedPatterns {
+            remove: vec![false; remove.len()],
+            truncate: vec![Truncation::Nothing; truncate.len()],
+        };
         Self {
             output,
             pending_links: Vec::new(),
@@ -132,10 +144,18 @@ impl<'o> Writer<'o> {
         let wanted = tree.is_truncated(node);
         if wanted {
             for index in tree.truncate_patterns(node) {
-                self.used.truncate[index] = true;
+                self.used.truncate[index] = Truncation::File;
             }
         }
         wanted
+    }
+
+    /// Notes that an entry was asked to be truncated which is no file.
+    pub(super) fn cannot_truncate(&mut self, tree: &Tree, node: NodeId) {
+        for index in tree.truncate_patterns(node) {
+            let used = &mut self.used.truncate[index];
+            *used = (*used).max(Truncation::NoFile);
+        }
     }
 
     /// Hands the links that look for files of lower layers to what this layer has at their targets.
@@ -177,6 +197,9 @@ impl<'o> Writer<'o> {
         }
         let regular = entry.header.kind == Kind::Regular;
         let wanted = regular && self.wants_truncation(&locked, node);
+        if !regular && locked.is_truncated(node) {
+            self.cannot_truncate(&locked, node);
+        }
         let mut changed = None;
         let mut truncated = wanted;
         let mut names = Vec::new();
@@ -351,13 +374,18 @@ impl<'o> Writer<'o> {
         Ok(if size > 0 { Body::Copy } else { Body::Skip })
     }
 
-    /// Patterns that matched nothing.
-    pub(crate) fn unmatched(&self, tree: &Tree) -> Vec<String> {
+    /// Patterns that matched nothing, and those of `--truncate` that matched no file.
+    pub(crate) fn unmatched(&self, tree: &Tree) -> Vec<(String, WarningKind)> {
         let (remove, truncate) = tree.patterns();
-        let unused = |texts: &[String], used: &[bool]| -> Vec<String> {
-            texts.iter().zip(used).filter(|(_, used)| !**used).map(|(text, _)| text.clone()).collect()
-        };
-        [unused(remove, &self.used.remove), unused(truncate, &self.used.truncate)].concat()
+        let removals = remove.iter().zip(&self.used.remove);
+        let removals =
+            removals.filter(|(_, used)| !**used).map(|(text, _)| (text, WarningKind::PatternUnmatched));
+        let truncations = truncate.iter().zip(&self.used.truncate).filter_map(|(text, used)| match used {
+            Truncation::Nothing => Some((text, WarningKind::PatternUnmatched)),
+            Truncation::NoFile => Some((text, WarningKind::TruncatedNoFile)),
+            Truncation::File => None,
+        });
+        removals.chain(truncations).map(|(text, kind)| (text.clone(), kind)).collect()
     }
 }
 
