@@ -8,7 +8,7 @@ use crate::shell::{program, quiet, run, which, workspace};
 
 /// Debian packages: unpackers, registries, packers, what a Kubernetes node calls, a terminal and a browser to
 /// look at what is shown, and what reads alerts.
-const PACKAGES: [&str; 29] = [
+const PACKAGES: [&str; 30] = [
     "buildah",
     "busybox-static",
     "ca-certificates",
@@ -19,6 +19,7 @@ const PACKAGES: [&str; 29] = [
     "curl",
     "debootstrap",
     "docker-registry",
+    "docker.io",
     "ethtool",
     "git",
     "iproute2",

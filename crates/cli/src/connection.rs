@@ -367,6 +367,7 @@ impl ConnectionArgs {
             ca_files: self.ca_file.clone(),
             insecure_skip_tls_verify: self.insecure_skip_tls_verify,
             allow_foreign,
+            tell_tags: true,
             scratch: limits.scratch.clone(),
             ..ClientOptions::default()
         };

@@ -24,6 +24,7 @@ mod progress;
 mod report;
 mod settings;
 mod signals;
+mod spelling;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -63,6 +64,8 @@ pub fn main() -> ExitCode {
 /// it was.
 async fn run(cli: Cli) -> anyhow::Result<()> {
     signals::start()?;
+    let images = cli.command.images();
     let panicked = |_| Err(error::Internal.into());
-    AssertUnwindSafe(commands::run(cli)).catch_unwind().await.unwrap_or_else(panicked)
+    let ended = AssertUnwindSafe(commands::run(cli)).catch_unwind().await.unwrap_or_else(panicked);
+    ended.map_err(|error| spelling::explained(error, &images))
 }

@@ -14,6 +14,7 @@ pub(crate) fn squash(result: &SquashResult, dry_run: bool) -> String {
         compressed_bytes_after,
         unpacked_bytes_before,
         unpacked_bytes_after,
+        plain_before,
         ..
     } = figures;
     let mut lines = Vec::new();
@@ -22,11 +23,11 @@ pub(crate) fn squash(result: &SquashResult, dry_run: bool) -> String {
     }
     let percent = |part: i64, whole: u64| if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 };
     lines.push(format!("layers      {layers_before} -> {layers_after}"));
-    lines.push(format!(
-        "compressed  {} -> {}",
-        bytes(*compressed_bytes_before),
-        bytes(*compressed_bytes_after)
-    ));
+    let stored = match plain_before {
+        true => format!("stored      {} (not compressed)", bytes(*compressed_bytes_before)),
+        false => format!("compressed  {}", bytes(*compressed_bytes_before)),
+    };
+    lines.push(format!("{stored} -> {}", bytes(*compressed_bytes_after)));
     if *unpacked_bytes_before > 0 {
         lines.push(format!(
             "unpacked    {} -> {}",
@@ -35,10 +36,14 @@ pub(crate) fn squash(result: &SquashResult, dry_run: bool) -> String {
         ));
     }
     let sign = if *reclaimed_bytes < 0 { "-" } else { "" };
+    let (of, what) = match plain_before {
+        true => (*unpacked_bytes_before, " of the unpacked"),
+        false => (*compressed_bytes_before, ""),
+    };
     lines.push(format!(
-        "reclaimed   {sign}{} ({:.1} %)",
+        "reclaimed   {sign}{} ({:.1} %{what})",
         bytes(reclaimed_bytes.unsigned_abs()),
-        percent(*reclaimed_bytes, *compressed_bytes_before)
+        percent(*reclaimed_bytes, of)
     ));
     let idle = match result.nothing_to_do {
         Some(NothingToDo::AlreadyFlat) => {

@@ -14,8 +14,7 @@ pub struct Figures {
     pub layers_before: u64,
     /// Layers of the result.
     pub layers_after: u64,
-    /// The source's layers as stored, in bytes; of an archive with plain layers, as the result's codec would
-    /// store them.
+    /// The source's layers as stored, in bytes.
     pub compressed_bytes_before: u64,
     /// The result's layers as stored, in bytes.
     pub compressed_bytes_after: u64,
@@ -23,6 +22,10 @@ pub struct Figures {
     pub unpacked_bytes_before: u64,
     /// The result's layers as tar, in bytes; 0 where no layer was read.
     pub unpacked_bytes_after: u64,
+    /// Whether the source stores layers plain, as `docker save` does, that the result compresses: then the
+    /// stored bytes are of two kinds, and the unpacked ones compare like with like.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub plain_before: bool,
 }
 
 impl Figures {
@@ -37,7 +40,9 @@ impl Figures {
             compressed_bytes_after,
             unpacked_bytes_before,
             unpacked_bytes_after,
+            plain_before,
         } = other;
+        self.plain_before |= plain_before;
         for (sum, part) in [
             (&mut self.layers_before, layers_before),
             (&mut self.layers_after, layers_after),
@@ -50,9 +55,14 @@ impl Figures {
         }
     }
 
-    /// What a node no longer pulls; negative when another codec makes the result larger.
+    /// What a node no longer pulls; negative when another codec makes the result larger. Where the source's
+    /// layers are plain and the result's are not, what it no longer unpacks: that they are compressed now is
+    /// no gain of a squash.
     #[must_use]
     pub fn pull_bytes_saved(&self) -> i64 {
+        if self.plain_before {
+            return difference(self.unpacked_bytes_before, self.unpacked_bytes_after);
+        }
         difference(self.compressed_bytes_before, self.compressed_bytes_after)
     }
 }
@@ -71,7 +81,7 @@ pub struct SquashResult {
     pub figures: Figures,
     /// Where the result is, as a reference with its digest; empty where nothing was written.
     pub reference: String,
-    /// Compressed bytes that the result saves: [`Figures::pull_bytes_saved`].
+    /// Bytes that the result saves: [`Figures::pull_bytes_saved`].
     pub reclaimed_bytes: i64,
     /// Bytes read from the source over the network or from disk.
     pub bytes_read: u64,
@@ -149,5 +159,19 @@ mod tests {
         assert_eq!(sum.compressed_bytes_before, u64::MAX);
         let grown = Figures { compressed_bytes_before: 2, compressed_bytes_after: 5, ..Figures::default() };
         assert_eq!(grown.pull_bytes_saved(), -3);
+    }
+
+    #[test]
+    fn that_plain_layers_are_compressed_now_is_no_gain() {
+        let mut sum = Figures::default();
+        sum.add(&Figures {
+            compressed_bytes_before: 1000,
+            compressed_bytes_after: 300,
+            unpacked_bytes_before: 1000,
+            unpacked_bytes_after: 900,
+            plain_before: true,
+            ..Figures::default()
+        });
+        assert_eq!(sum.pull_bytes_saved(), 100);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use unbloat_oci::Reference;
+use unbloat_oci::{Reference, Target};
 
 use crate::auth::Credential;
 use crate::destination::{self, Destination};
@@ -76,7 +76,8 @@ impl Client {
     /// Opens a location for writing. Folders are made when missing.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for `docker-archive:`, [`ErrorKind::Io`] for local places.
+    /// [`ErrorKind::Unsupported`] for the digest of an image in a `docker-archive:`, [`ErrorKind::Io`] for
+    /// local places.
     pub async fn destination(&self, location: &Location) -> Result<Destination, Error> {
         let backend = match location {
             Location::Registry(reference) => {
@@ -89,16 +90,41 @@ impl Client {
             Location::OciArchive { path, name } => {
                 destination::Backend::Layout(Arc::new(LayoutWriter::archive(path, name.clone())?))
             }
-            Location::DockerArchive { .. } => {
-                let reason = "a docker-archive can only be read; write an oci-archive: instead";
-                return Err(Error::new(
-                    location.to_string(),
-                    Operation::Opening,
-                    "",
-                    ErrorKind::Unsupported(reason.to_owned()),
-                ));
+            Location::DockerArchive { path, reference } => {
+                let names = match reference {
+                    None => Vec::new(),
+                    Some(reference) => vec![docker_name(location, reference)?],
+                };
+                destination::Backend::Layout(Arc::new(LayoutWriter::docker_archive(path, names)?))
             }
         };
         Ok(Destination::new(location.clone(), backend))
+    }
+
+    /// As [`Client::destination`], for what becomes of `source`: a docker archive whose image is given no
+    /// name has those that the image has in another one.
+    ///
+    /// # Errors
+    /// As [`Client::destination`].
+    pub async fn destination_for(&self, location: &Location, source: &Source) -> Result<Destination, Error> {
+        match location {
+            Location::DockerArchive { path, reference: None } => {
+                let writer = LayoutWriter::docker_archive(path, source.docker_names().to_vec())?;
+                Ok(Destination::new(location.clone(), destination::Backend::Layout(Arc::new(writer))))
+            }
+            _ => self.destination(location).await,
+        }
+    }
+}
+
+/// The name of an image in a docker archive, which has a tag.
+fn docker_name(location: &Location, reference: &Reference) -> Result<String, Error> {
+    match reference.target() {
+        Target::Tag(tag) => Ok(format!("{}:{tag}", reference.name())),
+        Target::Digest(_) => {
+            let reason = "an image in a docker archive is named by a tag, not by a digest".to_owned();
+            let kind = ErrorKind::Unsupported(reason);
+            Err(Error::new(location.to_string(), Operation::Preparing, "", kind))
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Copying an image as it is, from anywhere to anywhere.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use unbloat_oci::{AnyManifest, Descriptor, Digest, Index, Manifest, Platform};
+use unbloat_oci::{AnyManifest, Descriptor, Digest, EntryKind, Index, Manifest, Platform};
 
 use crate::destination::{BlobCopy, Destination, Published, Unchanged};
 use crate::error::{Error, ErrorKind};
@@ -48,7 +48,7 @@ struct Counts {
 /// index. The image of no index has to be for one of them.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] for a platform that is not there; those of reading and writing. The manifest is
+/// [`ErrorKind::Unsupported`] for a platform that is not there; those of reading and writing. The manifest is
 /// written last.
 pub async fn copy(
     source: &Source,
@@ -91,13 +91,15 @@ async fn copy_all(
             (image.media_type().clone(), top.bytes.clone())
         }
         (AnyManifest::Index(index), []) => {
+            require_room(destination, index.manifests())?;
             copy_entries(source, destination, index.manifests(), &mut counts, 0).await?;
             counts.manifests.push(top.descriptor.digest().clone());
             (index.media_type().clone(), top.bytes.clone())
         }
         (AnyManifest::Index(index), [one]) => {
-            let entry = find(source, &index, one)?;
-            let child = source.manifest(entry).await?;
+            let mut there = Vec::new();
+            images(source, &index, 0, &mut there).await?;
+            let child = source.manifest(best(source, &there, one)?).await?;
             let image = Manifest::parse(Some(child.descriptor.media_type()), &child.bytes)
                 .map_err(|error| fault(error.into()))?;
             copy_image(source, destination, &image, &mut counts).await?;
@@ -105,13 +107,16 @@ async fn copy_all(
             (image.media_type().clone(), child.bytes)
         }
         (AnyManifest::Index(mut index), several) => {
+            let mut there = Vec::new();
+            images(source, &index, 0, &mut there).await?;
             let mut kept: Vec<Descriptor> = Vec::new();
             for platform in several {
-                let entry = find(source, &index, platform)?;
+                let entry = best(source, &there, platform)?;
                 if !kept.iter().any(|other| other.digest() == entry.digest()) {
                     kept.push(entry.clone());
                 }
             }
+            require_room(destination, &kept)?;
             copy_entries(source, destination, &kept, &mut counts, 0).await?;
             index.set_manifests(kept);
             (index.media_type().clone(), index.to_bytes().into())
@@ -131,28 +136,86 @@ async fn copy_all(
     Ok(CopyReport { published, present, mounted, copied, copied_bytes, referrers })
 }
 
-fn find<'a>(source: &Source, index: &'a Index, platform: &Platform) -> Result<&'a Descriptor, Error> {
-    index.find(platform).ok_or_else(|| {
-        let have: Vec<String> =
-            index.manifests().iter().filter_map(Descriptor::platform).map(ToString::to_string).collect();
-        let message = format!("no image for {platform}; there are {}", have.join(", "));
-        Error::new(source.place(), Operation::Copying, source.location(), ErrorKind::NotFound { message })
-    })
+/// Refuses an index that the destination cannot hold before its images are read. What indexes inside it hold
+/// is found when they are.
+fn require_room(destination: &Destination, entries: &[Descriptor]) -> Result<(), Error> {
+    let is_image = |entry: &&Descriptor| matches!(entry.kind(), EntryKind::Image(_));
+    let is_index = |entry: &Descriptor| entry.kind() == EntryKind::Index;
+    match entries.iter().filter(is_image).count() {
+        0 if entries.iter().any(is_index) => Ok(()),
+        images => destination.require_room_for(images),
+    }
+}
+
+/// The images of an index and of the indexes in it, each with its platform: the entry's, else the config's.
+async fn images(
+    source: &Source,
+    index: &Index,
+    depth: usize,
+    found: &mut Vec<(Platform, Descriptor)>,
+) -> Result<(), Error> {
+    for entry in index.manifests() {
+        let fault = |kind: ErrorKind| Error::new(source.place(), Operation::Choosing, entry.digest(), kind);
+        match entry.kind() {
+            EntryKind::Image(Some(platform)) => found.push((platform, entry.clone())),
+            EntryKind::Image(None) => {
+                let child = source.manifest(entry).await?;
+                let AnyManifest::Image(image) = child.parse().map_err(|error| fault(error.into()))? else {
+                    continue;
+                };
+                // An artifact whose entry does not say so has no platform.
+                if image.require_image().is_ok() {
+                    found.push((platform_of(source, &image).await?, entry.clone()));
+                }
+            }
+            EntryKind::Index if depth >= MAX_DEPTH => return Err(fault(too_deep())),
+            EntryKind::Index => {
+                let child = source.manifest(entry).await?;
+                if let AnyManifest::Index(inner) = child.parse().map_err(|error| fault(error.into()))? {
+                    Box::pin(images(source, &inner, depth + 1, found)).await?;
+                }
+            }
+            EntryKind::Attestation { .. } | EntryKind::Artifact { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+fn too_deep() -> ErrorKind {
+    ErrorKind::Invalid(format!("indexes are nested more than {MAX_DEPTH} deep"))
+}
+
+/// The entry that serves a platform best.
+fn best<'a>(
+    source: &Source,
+    images: &'a [(Platform, Descriptor)],
+    wanted: &Platform,
+) -> Result<&'a Descriptor, Error> {
+    match Platform::best(wanted, images.iter().map(|(platform, _)| platform)) {
+        Some(at) => Ok(&images[at].1),
+        None => {
+            let have: Vec<String> = images.iter().map(|(platform, _)| platform.to_string()).collect();
+            let words = format!("no image for {wanted}; there are {}", have.join(", "));
+            Err(Error::new(source.place(), Operation::Choosing, wanted, ErrorKind::Unsupported(words)))
+        }
+    }
+}
+
+async fn platform_of(source: &Source, image: &Manifest) -> Result<Platform, Error> {
+    let fault =
+        |kind: ErrorKind| Error::new(source.place(), Operation::Choosing, image.config().digest(), kind);
+    let config = source.config(image.config()).await?;
+    Ok(unbloat_oci::ImageConfig::parse(&config).map_err(|error| fault(error.into()))?.platform())
 }
 
 async fn require_platform(source: &Source, image: &Manifest, wanted: &[Platform]) -> Result<(), Error> {
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let fault =
-        |kind: ErrorKind| Error::new(source.place(), Operation::Copying, image.config().digest(), kind);
-    let config = source.config(image.config()).await?;
-    let config = unbloat_oci::ImageConfig::parse(&config).map_err(|error| fault(error.into()))?;
-    let have = config.platform();
+    let Some(first) = wanted.first() else { return Ok(()) };
+    let have = platform_of(source, image).await?;
     if wanted.iter().any(|wanted| have.rank_for(wanted).is_some()) {
         return Ok(());
     }
-    Err(fault(ErrorKind::NotFound { message: format!("the image is for {have} only") }))
+    let words = format!("no image for {first}: it is for {have} only; leave the platform out");
+    Err(Error::new(source.place(), Operation::Choosing, first, ErrorKind::Unsupported(words)))
 }
 
 async fn copy_entries(
@@ -168,10 +231,7 @@ async fn copy_entries(
         let media_type = child.descriptor.media_type().clone();
         match child.parse().map_err(|error| fault(error.into()))? {
             AnyManifest::Image(image) => copy_image(source, destination, &image, counts).await?,
-            AnyManifest::Index(_) if depth >= MAX_DEPTH => {
-                let reason = format!("indexes are nested more than {MAX_DEPTH} deep");
-                return Err(fault(ErrorKind::Invalid(reason)));
-            }
+            AnyManifest::Index(_) if depth >= MAX_DEPTH => return Err(fault(too_deep())),
             AnyManifest::Index(index) => {
                 Box::pin(copy_entries(source, destination, index.manifests(), counts, depth + 1)).await?;
             }

@@ -10,6 +10,7 @@ use unbloat_oci::{Descriptor, Digest, Family, MediaType, Reference, Target};
 use crate::error::{Error, ErrorKind};
 use crate::http::attempts::Attempts;
 use crate::http::attempts::Retry;
+use crate::local::docker_list::of_several;
 use crate::local::layout::LayoutWriter;
 use crate::location::Location;
 use crate::operation::Operation;
@@ -84,6 +85,29 @@ impl Destination {
         match &self.backend {
             Backend::Remote(repository, _) => repository.registry().to_owned(),
             Backend::Layout(writer) => writer.place().to_owned(),
+        }
+    }
+
+    /// That an index of so many images can be written here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for several in a docker archive.
+    pub fn require_room_for(&self, images: usize) -> Result<(), Error> {
+        match &self.backend {
+            Backend::Layout(writer) if writer.holds_one_image() && images != 1 => {
+                let kind = ErrorKind::Unsupported(of_several(images));
+                Err(Error::new(self.place(), Operation::Preparing, "", kind))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what is written can be read again: not where it goes through a pipe or to a device.
+    #[must_use]
+    pub fn can_be_read_back(&self) -> bool {
+        match &self.backend {
+            Backend::Remote(..) => true,
+            Backend::Layout(writer) => writer.can_be_read_back(),
         }
     }
 

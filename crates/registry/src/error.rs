@@ -7,6 +7,7 @@ use std::time::Duration;
 use unbloat_oci::{Digest, DocumentError, VerifyError};
 
 use crate::location::LocationError;
+use crate::names::Names;
 use crate::operation::Operation;
 
 /// A failed operation on a registry, folder or archive.
@@ -34,6 +35,8 @@ pub(crate) struct Answer {
     pub(crate) digests: Vec<Digest>,
     /// How long it asked to wait.
     pub(crate) retry_after: Option<Duration>,
+    /// Names that are there, where the one that was asked for is not.
+    pub(crate) names: Option<Names>,
 }
 
 /// What happened.
@@ -213,6 +216,12 @@ impl Error {
         self
     }
 
+    /// With the names that are there.
+    pub(crate) fn with_names(mut self, names: Names) -> Self {
+        self.0.answer.names = Some(names);
+        self
+    }
+
     /// With how long to wait before the next attempt.
     pub(crate) fn with_wait(mut self, wait: Option<Duration>) -> Self {
         self.0.answer.retry_after = wait;
@@ -326,6 +335,10 @@ impl Error {
             _ if self.is_about_blobs_of_a_manifest() => {
                 "it has confirmed these blobs before: see what the registry and its storage log"
             }
+            ErrorKind::NotFound { .. } if self.0.answer.names.is_some() => {
+                return self.0.answer.names.as_ref().map(ToString::to_string).unwrap_or_default().into();
+            }
+            ErrorKind::NotFound { .. } if self.operation() == Operation::Opening => "check the path",
             ErrorKind::NotFound { .. } => "check the name; a registry may also say this of a private image",
             ErrorKind::Unauthorized { .. } => "log in to this registry or check that the account may do this",
             ErrorKind::RateLimited { .. } => "wait, or log in for a higher limit",
@@ -380,7 +393,11 @@ impl fmt::Display for Error {
         if !subject.is_empty() {
             write!(f, " {subject}")?;
         }
-        write!(f, " at {place}: {kind}")?;
+        // What is about no host in particular has no place.
+        if !place.is_empty() {
+            write!(f, " at {place}")?;
+        }
+        write!(f, ": {kind}")?;
         match &*self.advice() {
             "" => Ok(()),
             advice => write!(f, "; {advice}"),

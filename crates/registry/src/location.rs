@@ -25,13 +25,20 @@ pub enum Location {
         /// Which image of it.
         name: Option<LayoutName>,
     },
-    /// `docker-archive:FILE[:REFERENCE]`: what `docker save` writes. Can be read only.
+    /// `docker-archive:FILE[:REFERENCE]`: what `docker save` writes and `docker load` reads.
     DockerArchive {
         /// The file.
         path: PathBuf,
         /// Which image of it.
         reference: Option<Reference>,
     },
+}
+
+/// What is at a path that was written where a location should be, and how it is written as one; `None` when
+/// nothing is there.
+#[must_use]
+pub fn local_spelling(text: &str) -> Option<String> {
+    crate::local::spelling::of_path(text)
 }
 
 /// Names an image of a layout.
@@ -71,6 +78,22 @@ impl Location {
         match self {
             Self::Registry(reference) => Some(reference),
             _ => None,
+        }
+    }
+
+    /// Whether it is one file, which is complete only when its image was published.
+    #[must_use]
+    pub fn is_archive(&self) -> bool {
+        matches!(self, Self::OciArchive { .. } | Self::DockerArchive { .. })
+    }
+
+    /// Whether it is an archive on standard input or output, which are not the same place though they have
+    /// one name.
+    #[must_use]
+    pub fn is_standard_stream(&self) -> bool {
+        match self {
+            Self::OciArchive { path, .. } | Self::DockerArchive { path, .. } => path.as_os_str() == "-",
+            Self::Registry(_) | Self::OciDir { .. } => false,
         }
     }
 
@@ -133,6 +156,12 @@ impl FromStr for Location {
                 }
                 _ => {}
             }
+        }
+        if input.starts_with(['/', '~']) || input.starts_with("./") || input.starts_with("../") {
+            return Err(fault(
+                0,
+                "a path needs what it is in front: oci:DIR[:TAG] for a folder with an OCI layout, oci-archive:FILE or docker-archive:FILE",
+            ));
         }
         Ok(Self::Registry(input.parse().map_err(at(0))?))
     }

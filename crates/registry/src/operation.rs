@@ -47,6 +47,8 @@ pub enum Operation {
     ListingTags,
     /// Listing what refers to an image.
     ListingReferrers,
+    /// Choosing an image by its platform.
+    Choosing,
     /// Copying an image.
     Copying,
     /// Asking whether a blob is there already.
@@ -102,6 +104,7 @@ impl Operation {
             | Self::ReadingBlob
             | Self::ListingTags
             | Self::ListingReferrers
+            | Self::Choosing
             | Self::LookingForBlob => false,
         }
     }
@@ -113,7 +116,7 @@ impl Operation {
             Self::Parsing => "parsing",
             Self::Opening => "opening",
             Self::Preparing => "preparing to write",
-            Self::Connecting => "preparing connections to",
+            Self::Connecting => "preparing connections",
             Self::ReadingCredentials => "reading credentials",
             Self::WritingCredentials => "writing credentials",
             Self::ReadingSettings => "reading settings",
@@ -129,6 +132,7 @@ impl Operation {
             Self::ReadingBlob => "reading blob",
             Self::ListingTags => "listing tags",
             Self::ListingReferrers => "listing referrers",
+            Self::Choosing => "choosing platform",
             Self::Copying => "copying",
             Self::LookingForBlob => "looking for blob",
             Self::MountingBlob => "mounting blob",

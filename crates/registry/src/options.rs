@@ -31,6 +31,8 @@ pub struct ClientOptions {
     pub timeouts: Timeouts,
     /// How blobs are sent.
     pub upload: UploadPolicy,
+    /// Tell the tags that there are where one is asked for that is not: one more question, for people.
+    pub tell_tags: bool,
     /// Folder for uploads that a server takes in one piece only; the system's temporary folder when absent.
     pub scratch: Option<PathBuf>,
     /// Most bytes in that folder at once, all uploads together.
@@ -49,6 +51,7 @@ impl Default for ClientOptions {
             retry: Retry::default(),
             timeouts: Timeouts::default(),
             upload: UploadPolicy::default(),
+            tell_tags: false,
             scratch: None,
             scratch_limit: u64::MAX,
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use unbloat_oci::{Descriptor, Digest, MAX_CONFIG_BYTES, Target};
@@ -10,9 +11,13 @@ use crate::error::{Error, ErrorKind};
 use crate::fetched::Fetched;
 use crate::local::images::LocalImages;
 use crate::location::Location;
+use crate::names::Names;
 use crate::operation::Operation;
 use crate::remote::Repository;
 use crate::stream::BlobStream;
+
+/// How long a list of tags may take that nobody asked for.
+const TAGS_IN_TIME: Duration = Duration::from_secs(5);
 
 /// An image's source. Cheap to clone; all clones count into the same [`Source::bytes_read`].
 #[derive(Clone, Debug)]
@@ -49,6 +54,14 @@ impl Source {
         }
     }
 
+    /// What `docker load` would call the image; nothing where it is in no docker archive.
+    pub(crate) fn docker_names(&self) -> &[String] {
+        match &self.backend {
+            Backend::Remote(..) => &[],
+            Backend::Local(images) => images.docker_names(),
+        }
+    }
+
     pub(crate) fn backend(&self) -> &Backend {
         &self.backend
     }
@@ -66,7 +79,10 @@ impl Source {
     /// location has a digest and the answer another.
     pub async fn resolve(&self) -> Result<Fetched, Error> {
         let fetched = match &self.backend {
-            Backend::Remote(repository, target) => repository.manifest(target).await?,
+            Backend::Remote(repository, target) => match repository.manifest(target).await {
+                Err(error) => return Err(with_tags(error, repository, target).await),
+                Ok(fetched) => fetched,
+            },
             Backend::Local(images) => images.resolve()?,
         };
         self.count(&fetched.bytes);
@@ -186,5 +202,21 @@ impl Source {
 
     fn count(&self, bytes: &Bytes) {
         self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// An error about a tag that is not there, with those that are, where that is wished and told in time.
+async fn with_tags(error: Error, repository: &Repository, target: &Target) -> Error {
+    let (Target::Tag(wanted), ErrorKind::NotFound { .. }) = (target, error.kind()) else { return error };
+    if !repository.transport.options().tell_tags {
+        return error;
+    }
+    match tokio::time::timeout(TAGS_IN_TIME, repository.tags()).await {
+        Ok(Ok(tags)) if !tags.is_empty() => {
+            let names = Names::near(wanted, &tags);
+            error.with_names(names)
+        }
+        // That the tag is not there is what counts.
+        _ => error,
     }
 }

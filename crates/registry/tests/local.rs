@@ -143,12 +143,73 @@ async fn what_is_no_layout_is_said_to_be_none() {
     fs::write(&file, [0x1f, 0x8b, 8, 0, 0, 0]).unwrap();
     let error = from(&format!("docker-archive:{}", file.display())).await.unwrap_err();
     assert!(error.to_string().contains("the archive's gzip is broken"), "{error}");
-    fs::write(&file, [0x28, 0xb5, 0x2f, 0xfd, 0, 0]).unwrap();
+    fs::write(&file, [0xfd, b'7', b'z', b'X', b'Z', 0, 0]).unwrap();
     let error = from(&format!("docker-archive:{}", file.display())).await.unwrap_err();
-    assert!(error.to_string().contains("unpack it first"), "{error}");
-    let error =
-        client().destination(&format!("docker-archive:{folder}/x").parse().unwrap()).await.unwrap_err();
-    assert_eq!(error.category(), Category::Usage);
+    assert!(error.to_string().contains("unpack it first (unxz)"), "{error}");
+    // What is there, called what it is not.
+    let error = from(&format!("oci-archive:{folder}")).await.unwrap_err();
+    assert_eq!(error.category(), Category::Usage, "{error}");
+    let error = from(&format!("oci:{}", file.display())).await.unwrap_err();
+    assert_eq!(error.category(), Category::Usage, "{error}");
+    // Docker names by tags.
+    let digest = Digest::sha256_of(b"");
+    let by_digest = format!("docker-archive:{folder}/x:app@{digest}").parse().unwrap();
+    assert_eq!(client().destination(&by_digest).await.unwrap_err().category(), Category::Usage);
+}
+
+#[tokio::test]
+async fn a_docker_archive_keeps_the_digest_and_the_names_of_one_that_it_is_made_of() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().display();
+    let digest = publish(&to(&format!("oci:{folder}/layout:t")).await, &[noise(1, 70_000)]).await;
+    let client = client();
+    let copied = async |from: &str, to: &str| {
+        let source = client.source(&from.parse().unwrap()).await.unwrap();
+        let destination = client.destination_for(&to.parse().unwrap(), &source).await.unwrap();
+        copy(&source, &destination, &[]).await.unwrap().published
+    };
+    let first = format!("docker-archive:{folder}/first.tar");
+    let named = copied(&format!("oci:{folder}/layout:t"), &format!("{first}:team/app:1")).await;
+    assert_eq!(named.reference, format!("{first}:docker.io/team/app:1"));
+    let second = format!("docker-archive:{folder}/second.tar");
+    let published = copied(&first, &second).await;
+    assert_eq!(published.descriptor.digest(), &digest);
+    let source = from(&second).await.unwrap();
+    assert_eq!(source.tags().await.unwrap(), ["docker.io/team/app:1"]);
+    assert_eq!(source.resolve().await.unwrap().descriptor.digest(), &digest);
+    assert_eq!(read_layer(&source).await.unwrap(), noise(1, 70_000));
+    // An image without a name has none, and is read as the one that there is.
+    let third = format!("docker-archive:{folder}/third.tar");
+    assert_eq!(copied(&format!("oci:{folder}/layout:t"), &third).await.reference, third);
+    assert_eq!(from(&third).await.unwrap().resolve().await.unwrap().descriptor.digest(), &digest);
+    let wrong = from(&format!("{second}:team/app:2")).await.unwrap_err();
+    assert!(wrong.to_string().contains("there are docker.io/team/app:1"), "{wrong}");
+    assert!(!wrong.to_string().contains("the server"), "{wrong}");
+}
+
+/// All names that Docker knows an image by go along.
+#[tokio::test]
+async fn every_name_of_an_image_in_a_docker_archive_is_kept() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().display();
+    let layer = noise(1, 10_240);
+    let id = Digest::sha256_of(&layer);
+    let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let config = CONFIG.replace(empty, id.as_str());
+    let mut builder = tar::Builder::new(Vec::new());
+    add(&mut builder, "layer.tar", &layer);
+    add(&mut builder, "config.json", config.as_bytes());
+    let list = r#"[{"Config":"config.json","RepoTags":["team/app:1","team/app:2"],"Layers":["layer.tar"]}]"#;
+    add(&mut builder, "manifest.json", list.as_bytes());
+    fs::write(temporary.path().join("save.tar"), builder.into_inner().unwrap()).unwrap();
+    let source = from(&format!("docker-archive:{folder}/save.tar")).await.unwrap();
+    let place: Location = format!("docker-archive:{folder}/again.tar").parse().unwrap();
+    let destination = client().destination_for(&place, &source).await.unwrap();
+    let digest = copy(&source, &destination, &[]).await.unwrap().published.descriptor.digest().clone();
+    for name in ["", ":team/app:1", ":docker.io/team/app:2"] {
+        let again = from(&format!("docker-archive:{folder}/again.tar{name}")).await.unwrap();
+        assert_eq!(again.resolve().await.unwrap().descriptor.digest(), &digest, "{name}");
+    }
 }
 
 fn add(builder: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) {
@@ -255,5 +316,47 @@ async fn an_image_is_the_same_after_folder_archive_and_registry() {
         assert_eq!(report.copied, 3);
         let again = from(&report.published.reference).await.unwrap();
         assert_eq!(again.resolve().await.unwrap().descriptor.digest(), &digest);
+    }
+}
+
+/// Indexes whose entries name no platform, and indexes in indexes, as image-spec allows.
+#[tokio::test]
+async fn a_platform_comes_from_the_config_and_indexes_are_followed() {
+    use unbloat_oci::{Descriptor, Family, Index, Manifest, Platform};
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().display();
+    let place = |name: &str| format!("oci:{folder}/{name}:t");
+    let destination = to(&place("index")).await;
+    let mut entries = Vec::new();
+    for architecture in ["amd64", "arm64"] {
+        let layer = noise(architecture.len() as u64, 3000);
+        let layer =
+            destination.put_blob(Family::Oci.layer(unbloat_oci::Codec::None).unwrap(), layer).await.unwrap();
+        let config = CONFIG.replace("amd64", architecture);
+        let config = destination.put_blob(Family::Oci.config(), config.into()).await.unwrap();
+        let manifest = Manifest::new(Family::Oci, config, vec![layer]);
+        let bytes = manifest.to_bytes();
+        entries.push(destination.put_manifest(manifest.media_type(), bytes.into()).await.unwrap());
+    }
+    let inner = Index::new(Family::Oci, vec![entries[1].clone()]);
+    let inner: Descriptor =
+        destination.put_manifest(inner.media_type(), inner.to_bytes().into()).await.unwrap();
+    let index = Index::new(Family::Oci, vec![entries[0].clone(), inner]);
+    destination.publish(index.media_type(), index.to_bytes().into(), None).await.unwrap();
+    let source = from(&place("index")).await.unwrap();
+    for (wanted, entry) in ["linux/amd64", "linux/arm64"].into_iter().zip(&entries) {
+        let wanted: Platform = wanted.parse().unwrap();
+        let one = copy(&source, &to(&place("one")).await, std::slice::from_ref(&wanted)).await.unwrap();
+        assert_eq!(one.published.descriptor.digest(), entry.digest(), "{wanted}");
+        // The image of no index has to be for one of them too.
+        let alone = from(&place("one")).await.unwrap();
+        copy(&alone, &to(&place("alone")).await, &[wanted]).await.unwrap();
+        let other: Platform = "linux/s390x".parse().unwrap();
+        let refused =
+            copy(&alone, &to(&place("alone")).await, std::slice::from_ref(&other)).await.unwrap_err();
+        assert_eq!(refused.category(), Category::Usage, "{refused}");
+        let refused = copy(&source, &to(&place("one")).await, &[other]).await.unwrap_err();
+        assert_eq!(refused.category(), Category::Usage, "{refused}");
+        assert!(refused.to_string().contains("linux/amd64, linux/arm64"), "{refused}");
     }
 }

@@ -35,6 +35,12 @@ impl HeaderCache {
         Self { folder: folder.to_path_buf() }
     }
 
+    /// Whether headers can be written down: a folder that cannot be used is said once, and done without.
+    pub(crate) fn try_writing(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        TemporaryFile::new(&self.folder, ".unbloat-").map(drop)
+    }
+
     /// A digest is an algorithm and hexadecimal digits, so it names a file in the folder and nowhere else.
     fn path(&self, digest: &Digest) -> PathBuf {
         self.folder.join(digest.to_string().replace(':', "-"))

@@ -34,7 +34,7 @@ const ABOUT: &str = "\
 Finds and repairs bloated container images.
 
 Images are HOST/REPO:TAG or HOST/REPO@sha256:… in a registry, oci:DIR[:TAG] in an OCI layout folder,
-oci-archive:FILE[:TAG] and docker-archive:FILE[:REF] (read only) in a file.";
+oci-archive:FILE[:TAG] and docker-archive:FILE[:REF] in a file, where - is standard input or output.";
 
 /// Version, and what of the machine the build uses.
 fn version() -> &'static str {
@@ -113,4 +113,30 @@ pub(crate) enum Command {
         /// The folder, which must exist
         folder: PathBuf,
     },
+}
+
+impl Command {
+    /// The images that are named, in their order.
+    pub(crate) fn images(&self) -> Vec<String> {
+        let words: Vec<&String> = match self {
+            Self::Analyze(args) => [&args.image].into_iter().chain(&args.other).collect(),
+            Self::Squash(args) => args.images().to_vec(),
+            Self::Remove(args) => args.arguments.iter().rev().take(2).rev().collect(),
+            Self::Rebase(args) => {
+                vec![&args.source, &args.destination, &args.old_base, &args.new_base]
+            }
+            Self::Verify(args) => vec![&args.a, &args.b],
+            Self::Explore(args) => vec![&args.image],
+            Self::History(args) => vec![&args.image],
+            Self::Tags(args) => vec![&args.repository],
+            Self::Tag(args) | Self::Copy(args) => vec![&args.source, &args.destination],
+            Self::Login(_)
+            | Self::Logout(_)
+            | Self::Cluster(_)
+            | Self::Demo(_)
+            | Self::Completions { .. }
+            | Self::Man { .. } => Vec::new(),
+        };
+        words.into_iter().cloned().collect()
+    }
 }

@@ -9,6 +9,12 @@ use super::limits::LimitArgs;
 use super::values;
 use crate::connection::{ConnectionArgs, TwoPlacesArgs};
 
+/// Headings of options.
+const CONTENT: &str = "What goes and what stays";
+const LAYERS: &str = "Which layers and images";
+const RESULT: &str = "The result";
+const WHEN: &str = "Only when it is worth it";
+
 /// `unbloat squash`
 #[derive(Args, Debug)]
 pub(crate) struct SquashArgs {
@@ -20,56 +26,56 @@ pub(crate) struct SquashArgs {
     destination: String,
     /// Drop this path from the result, with all below it (repeatable; globs: * and ? in a component, **
     /// across)
-    #[arg(long, value_name = "PATH")]
+    #[arg(help_heading = CONTENT, long, value_name = "PATH")]
     remove: Vec<String>,
     /// Empty this file, keeping its metadata (repeatable; globs)
-    #[arg(long, value_name = "PATH")]
+    #[arg(help_heading = CONTENT, long, value_name = "PATH")]
     truncate: Vec<String>,
     /// A pattern that matches nothing, or a diffID that is not the layer's, is an error
-    #[arg(long)]
+    #[arg(help_heading = CONTENT, long)]
     strict: bool,
     /// Keep the lowest N layers as they are
-    #[arg(long, value_name = "N", conflicts_with = "base")]
+    #[arg(help_heading = LAYERS, long, value_name = "N", conflicts_with = "base")]
     base_layers: Option<usize>,
     /// Keep the layers that the image has in common with this one
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(help_heading = LAYERS, long, value_name = "IMAGE")]
     base: Option<String>,
     /// Squash this platform of an index only (os/arch[/variant]; repeatable)
-    #[arg(long, value_name = "PLATFORM")]
+    #[arg(help_heading = LAYERS, long, value_name = "PLATFORM")]
     platform: Vec<String>,
     /// Compression of the new layer
-    #[arg(long, value_parser = values::compression(), default_value = "keep")]
+    #[arg(help_heading = RESULT, long, value_parser = values::compression(), default_value = "keep")]
     compression: Compression,
     /// Compression level, in the codec's own scale: gzip 1 to 12 [default: 5], zstd 1 to 19 [default: 3]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(help_heading = RESULT, long, value_name = "N", allow_negative_numbers = true)]
     level: Option<i32>,
     /// Manifest format of the result
-    #[arg(long, value_parser = values::format(), default_value = "keep")]
+    #[arg(help_heading = RESULT, long, value_parser = values::format(), default_value = "keep")]
     format: Format,
     /// Do nothing, and end well, when the image has fewer layers than this
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = WHEN, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     if_layers: Option<u32>,
     /// Do nothing, and end well, when upper layers hide fewer bytes than this, as 100MiB
-    #[arg(long, value_name = "SIZE", value_parser = crate::report::parse_size)]
+    #[arg(help_heading = WHEN, long, value_name = "SIZE", value_parser = crate::report::parse_size)]
     if_wasted: Option<u64>,
     /// Squash an image that is flat already
-    #[arg(long)]
+    #[arg(help_heading = WHEN, long)]
     force: bool,
     /// Tell what would be saved and write nothing
-    #[arg(long)]
+    #[arg(help_heading = RESULT, long)]
     dry_run: bool,
     /// Read the result back and prove that it is the same tree before the tag moves
-    #[arg(long)]
+    #[arg(help_heading = RESULT, long)]
     verify: bool,
     /// A path below a lower layer's symlink goes through the link instead of replacing it
-    #[arg(long)]
+    #[arg(help_heading = CONTENT, long)]
     follow_symlinked_parents: bool,
     /// Fetch and merge foreign layers too
-    #[arg(long)]
+    #[arg(help_heading = CONTENT, long)]
     allow_foreign: bool,
     /// Remember what kept layers hold in this folder, which only you may write to; the next squash above them
     /// reads none
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = LAYERS, long, value_name = "DIR")]
     cache: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArgs,
@@ -80,6 +86,10 @@ pub(crate) struct SquashArgs {
 }
 
 impl SquashArgs {
+    pub(crate) fn images(&self) -> [&String; 2] {
+        [&self.source, &self.destination]
+    }
+
     pub(crate) fn request(self) -> SquashRequest {
         SquashRequest {
             source: self.source,

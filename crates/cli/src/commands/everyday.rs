@@ -120,7 +120,7 @@ async fn copy_to(
         .map(|text| text.parse().map_err(|error| Usage(format!("--platform {text}: {error}"))))
         .collect::<Result<Vec<_>, _>>()?;
     let source = client.source(source).await?;
-    let destination = client.destination(destination).await?;
+    let destination = client.destination_for(destination, &source).await?;
     let report = match referrers {
         true => unbloat_registry::copy_with_referrers(&source, &destination, &platforms).await?,
         false => unbloat_registry::copy(&source, &destination, &platforms).await?,

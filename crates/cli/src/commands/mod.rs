@@ -78,7 +78,8 @@ static OUTPUT_IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Keeps words off standard output where the destination writes an archive to it.
 pub(crate) fn reserve_output(destination: &str) {
-    if let Ok(Location::OciArchive { path, .. }) = destination.parse() {
+    if let Ok(Location::OciArchive { path, .. } | Location::DockerArchive { path, .. }) = destination.parse()
+    {
         let is_output =
             [Path::new("-"), Path::new("/dev/stdout"), Path::new("/dev/fd/1")].contains(&path.as_path());
         OUTPUT_IS_TAKEN.store(is_output, Ordering::Relaxed);

@@ -34,6 +34,8 @@ fn destination(location: &Location) -> String {
             format!("oci:{}:{tag}-flat", path.display())
         }
         Location::OciDir { path, .. } => format!("oci:{}:flat", path.display()),
+        // Beside standard input there is nothing.
+        image if image.is_standard_stream() => "oci-archive:flat.tar".to_owned(),
         Location::OciArchive { path, .. } | Location::DockerArchive { path, .. } => beside(path),
     }
 }
@@ -58,6 +60,7 @@ mod tests {
             ("oci:layout:v1", "oci:layout:v1-flat"),
             ("oci:layout", "oci:layout:flat"),
             ("oci-archive:/tmp/a.tar", "oci-archive:/tmp/a-flat.tar"),
+            ("docker-archive:-", "oci-archive:flat.tar"),
             ("docker-archive:a.tar", "oci-archive:a-flat.tar"),
         ] {
             assert_eq!(destination(&image.parse().unwrap()), result, "{image}");

@@ -48,6 +48,8 @@ pub(crate) fn result(status: &mut ImageSquashJobStatus, image: &str, result: &Sq
         compressed_bytes_after,
         unpacked_bytes_before,
         unpacked_bytes_after,
+        // A job's source is in a registry.
+        plain_before: _,
     } = figures;
     let source = status.source.get_or_insert_default();
     source.reference = Some(pinned_reference(image, source_digest));

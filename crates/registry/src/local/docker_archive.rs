@@ -13,6 +13,7 @@ use unbloat_oci::{
 use crate::error::ErrorKind;
 use crate::local::contents::{IMAGE_NAME, is_complete, read_layout};
 use crate::local::extents::{Blobs, Extent, Members, Stored};
+use crate::names::Names;
 
 #[derive(Deserialize)]
 struct Item {
@@ -24,21 +25,41 @@ struct Item {
     layers: Option<Vec<String>>,
 }
 
-/// The one image that is asked for, as a layout of one entry.
-pub(crate) fn open(
-    members: Members,
-    wanted: Option<&Reference>,
-) -> Result<(Vec<Descriptor>, Blobs), ErrorKind> {
+/// The one image of an archive that was asked for, as a layout of one entry.
+pub(crate) struct Opened {
+    pub(crate) entries: Vec<Descriptor>,
+    pub(crate) blobs: Blobs,
+    /// What `docker load` would call it.
+    pub(crate) names: Vec<String>,
+}
+
+/// Why an archive's image cannot be opened, and which there are where it is not the one that was named.
+pub(crate) struct Refused {
+    pub(crate) kind: ErrorKind,
+    pub(crate) names: Option<Names>,
+}
+
+impl<E: Into<ErrorKind>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self { kind: error.into(), names: None }
+    }
+}
+
+/// Opens the image that is asked for.
+pub(crate) fn open(members: Members, wanted: Option<&Reference>) -> Result<Opened, Refused> {
     let read = |name: &str| members.get(name).map(|extent| extent.read_all(MAX_MANIFEST_BYTES)).transpose();
     let list = read("manifest.json")?;
     // A layout keeps the original digests, so it is preferred, unless it speaks of platforms that were not
     // saved.
     if let (Some(layout), Some(index)) = (read("oci-layout")?, read("index.json")?) {
-        let entries: Vec<Descriptor> =
+        let mut entries: Vec<Descriptor> =
             read_layout(&layout, &index)?.into_iter().filter(|entry| is_wanted(entry, wanted)).collect();
+        let names = entries.iter().filter_map(|entry| entry.annotation(IMAGE_NAME)).collect();
+        // An image of several names has an entry for each.
+        entries.dedup_by(|one, other| one.digest() == other.digest());
         let blobs = Blobs::Archive(members);
         if entries.len() == 1 && is_complete(&blobs, &entries[0]) && !is_shuffled(&blobs, &entries[0]) {
-            return Ok((entries, blobs));
+            return Ok(Opened { entries, blobs, names });
         }
         let Blobs::Archive(members) = blobs else { unreachable!("it was just made") };
         return from_list(&members, list.as_deref(), wanted);
@@ -67,20 +88,14 @@ fn is_shuffled(blobs: &Blobs, entry: &Descriptor) -> bool {
 }
 
 fn is_wanted(entry: &Descriptor, wanted: Option<&Reference>) -> bool {
-    let Some(wanted) = wanted else { return true };
-    let name = entry.annotation(IMAGE_NAME).and_then(|name| name.parse::<Reference>().ok());
-    name.is_some_and(|name| same_image(&name, wanted))
+    wanted.is_none() || entry.annotation(IMAGE_NAME).is_some_and(|name| is_named(&name, wanted))
 }
 
 fn same_image(have: &Reference, wanted: &Reference) -> bool {
     have.name() == wanted.name() && have.target() == wanted.target()
 }
 
-fn from_list(
-    members: &Members,
-    list: Option<&[u8]>,
-    wanted: Option<&Reference>,
-) -> Result<(Vec<Descriptor>, Blobs), ErrorKind> {
+fn from_list(members: &Members, list: Option<&[u8]>, wanted: Option<&Reference>) -> Result<Opened, Refused> {
     let invalid = |reason: String| ErrorKind::Invalid(reason);
     let list = list.ok_or_else(|| invalid("it is no docker archive: it has no manifest.json".to_owned()))?;
     let items: Vec<Item> = serde_json::from_slice(list)
@@ -96,7 +111,7 @@ fn from_list(
     let layers = item.layers.as_deref().unwrap_or_default();
     if layers.len() != parsed.diff_ids().len() {
         let (layers, ids) = (layers.len(), parsed.diff_ids().len());
-        return Err(invalid(format!("its manifest.json has {layers} layers and its config {ids}")));
+        return Err(invalid(format!("its manifest.json has {layers} layers and its config {ids}")).into());
     }
     let mut blobs = HashMap::new();
     let mut descriptors = Vec::with_capacity(layers.len());
@@ -118,33 +133,35 @@ fn from_list(
         entry.set_annotation(IMAGE_NAME, name)?;
     }
     blobs.insert(entry.digest().clone(), Stored::InMemory(manifest.into()));
-    Ok((vec![entry], Blobs::Listed(blobs)))
+    let names = item.repo_tags.iter().flatten().filter(|name| is_named(name, wanted)).cloned().collect();
+    Ok(Opened { entries: vec![entry], blobs: Blobs::Listed(blobs), names })
 }
 
-fn choose<'a>(items: &'a [Item], wanted: Option<&Reference>) -> Result<&'a Item, ErrorKind> {
-    let names = || {
-        let names: Vec<&str> =
-            items.iter().flat_map(|item| item.repo_tags.iter().flatten()).map(String::as_str).collect();
-        crate::error::sanitize(&names.join(", "))
+/// Whether a name of an image is the one that was asked for, if one was.
+fn is_named(name: &str, wanted: Option<&Reference>) -> bool {
+    let Ok(name) = name.parse::<Reference>() else { return false };
+    wanted.is_none_or(|wanted| same_image(&name, wanted))
+}
+
+fn choose<'a>(items: &'a [Item], wanted: Option<&Reference>) -> Result<&'a Item, Refused> {
+    let names = || -> Vec<String> {
+        items.iter().flat_map(|item| item.repo_tags.iter().flatten()).cloned().collect()
     };
     let Some(wanted) = wanted else {
         return match items {
             [one] => Ok(one),
-            _ => Err(ErrorKind::Unsupported(format!(
-                "it holds {} images; name one of: {}",
-                items.len(),
-                names()
-            ))),
+            _ => {
+                let names = crate::error::sanitize(&names().join(", "));
+                let words = format!("it holds {} images; name one of: {names}", items.len());
+                Err(ErrorKind::Unsupported(words).into())
+            }
         };
     };
-    let is_it = |item: &&Item| {
-        let mut tags = item.repo_tags.iter().flatten().filter_map(|tag| tag.parse::<Reference>().ok());
-        tags.any(|tag| same_image(&tag, wanted))
-    };
-    items
-        .iter()
-        .find(is_it)
-        .ok_or_else(|| ErrorKind::NotFound { message: format!("the names there are: {}", names()) })
+    let is_it = |item: &&Item| item.repo_tags.iter().flatten().any(|tag| is_named(tag, Some(wanted)));
+    items.iter().find(is_it).ok_or_else(|| {
+        let kind = ErrorKind::NotFound { message: String::new() };
+        Refused { kind, names: Some(Names::near(&wanted.to_string(), &names())) }
+    })
 }
 
 /// A plain layer's digest is its diffID; that of a compressed one has to be computed.

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use unbloat_oci::Digest;
 
+use crate::local::compressed::plain;
+
 /// More members than any image's archive has; a scan of a hostile one ends here.
 const MAX_MEMBERS: usize = 1_000_000;
 
@@ -63,34 +65,21 @@ fn stored(path: &Path) -> io::Result<Arc<File>> {
     if let Some(file) = &*kept {
         return Ok(Arc::clone(file));
     }
-    let mut file = tempfile::tempfile()?;
-    io::copy(&mut io::stdin().lock(), &mut file)?;
+    let mut file = unnamed_file()?;
+    io::copy(&mut io::stdin().lock(), &mut file).map_err(|error| in_temporary_folder(&error))?;
     Ok(Arc::clone(kept.insert(Arc::new(file))))
 }
 
-/// The archive itself, or what it unpacks to where it is compressed with gzip.
-fn plain(file: Arc<File>) -> io::Result<Arc<File>> {
-    let mut magic = [0; 4];
-    let read = file.read_at(&mut magic, 0)?;
-    if magic == [0x28, 0xb5, 0x2f, 0xfd] {
-        let words = "the archive is compressed with zstd; unpack it first (unzstd)";
-        return Err(io::Error::new(io::ErrorKind::InvalidData, words));
-    }
-    if !magic[..read].starts_with(&[0x1f, 0x8b]) {
-        return Ok(file);
-    }
-    (&*file).seek(SeekFrom::Start(0))?;
-    let mut unpacked = tempfile::tempfile()?;
-    let broken = |error: io::Error| match error.kind() {
-        // What gzip finds wrong is wrong with the archive.
-        io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
-            io::Error::new(io::ErrorKind::InvalidData, format!("the archive's gzip is broken: {error}"))
-        }
-        _ => error,
-    };
-    let mut decoder = flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(1 << 20, &*file));
-    io::copy(&mut decoder, &mut unpacked).map_err(broken)?;
-    Ok(Arc::new(unpacked))
+/// A file without a name for what has to be read anywhere.
+pub(super) fn unnamed_file() -> io::Result<File> {
+    tempfile::tempfile().map_err(|error| in_temporary_folder(&error))
+}
+
+/// Says of an error that it is about the temporary folder, and which that is.
+pub(super) fn in_temporary_folder(error: &io::Error) -> io::Error {
+    let folder = std::env::temp_dir();
+    let words = format!("{error}; it is kept in {} meanwhile, TMPDIR names another folder", folder.display());
+    io::Error::new(error.kind(), words)
 }
 
 /// The members of a tar, by name, without their content.

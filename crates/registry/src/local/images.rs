@@ -14,7 +14,9 @@ use crate::fetched::{Fetched, announced};
 use crate::local::contents::{IMAGE_NAME, REF_NAME, read_layout};
 use crate::local::docker_archive;
 use crate::local::extents::{Blobs, Members, Stored};
+use crate::local::spelling;
 use crate::location::{LayoutName, Location};
+use crate::names::Names;
 use crate::operation::Operation;
 use crate::stream::BlobStream;
 
@@ -28,6 +30,7 @@ pub(crate) struct LocalImages {
     place: String,
     entries: Vec<Descriptor>,
     blobs: Arc<Blobs>,
+    docker_names: Vec<String>,
 }
 
 impl LocalImages {
@@ -36,10 +39,20 @@ impl LocalImages {
         let place = location.to_string();
         let fault = |kind: ErrorKind| Error::new(place.clone(), Operation::Opening, "", kind);
         let io = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => fault(ErrorKind::NotFound { message: String::new() }),
             std::io::ErrorKind::InvalidData => fault(ErrorKind::Invalid(error.to_string())),
+            // A folder that was called an archive, and the other way round.
+            std::io::ErrorKind::NotFound
+            | std::io::ErrorKind::NotADirectory
+            | std::io::ErrorKind::IsADirectory => match spelling::of_wrong_kind(location) {
+                Some(words) => fault(ErrorKind::Unsupported(words)),
+                None if error.kind() == std::io::ErrorKind::NotFound => {
+                    fault(ErrorKind::NotFound { message: String::new() })
+                }
+                None => fault(error.into()),
+            },
             _ => fault(error.into()),
         };
+        let mut docker_names = Vec::new();
         let (entries, blobs) = match location {
             Location::Registry(_) => {
                 return Err(fault(ErrorKind::Unsupported("a registry is not a local place".to_owned())));
@@ -64,6 +77,11 @@ impl LocalImages {
                 let members = Members::scan(path).map_err(&io)?;
                 let read = |name: &str| match members.get(name) {
                     Some(extent) => extent.read_all(MAX_MANIFEST_BYTES).map_err(ErrorKind::from),
+                    None if members.get("manifest.json").is_some() => {
+                        let words =
+                            format!("it is what docker save writes: docker-archive:{}", path.display());
+                        Err(ErrorKind::Unsupported(words))
+                    }
                     None => Err(ErrorKind::Invalid(format!("it is no OCI archive: it has no {name}"))),
                 };
                 let layout = read("oci-layout").map_err(&fault)?;
@@ -72,14 +90,25 @@ impl LocalImages {
             }
             Location::DockerArchive { path, reference } => {
                 let members = Members::scan(path).map_err(&io)?;
-                docker_archive::open(members, reference.as_ref()).map_err(&fault)?
+                let opened = docker_archive::open(members, reference.as_ref());
+                let opened = opened.map_err(|docker_archive::Refused { kind, names }| match names {
+                    Some(names) => fault(kind).with_names(names),
+                    None => fault(kind),
+                })?;
+                docker_names = opened.names;
+                (opened.entries, opened.blobs)
             }
         };
-        Ok(Self { location: location.clone(), place, entries, blobs: Arc::new(blobs) })
+        Ok(Self { location: location.clone(), place, entries, blobs: Arc::new(blobs), docker_names })
     }
 
     pub(crate) fn place(&self) -> &str {
         &self.place
+    }
+
+    /// What `docker load` would call the image of a docker archive.
+    pub(crate) fn docker_names(&self) -> &[String] {
+        &self.docker_names
     }
 
     /// The same place as it is now.
@@ -123,8 +152,12 @@ impl LocalImages {
             }
         };
         let entry = entry.ok_or_else(|| {
-            let message = format!("the names there are: {}", crate::error::sanitize(&self.tags().join(", ")));
-            self.fault(Operation::Resolving, "", ErrorKind::NotFound { message })
+            let names = match name {
+                Some(LayoutName::Tag(tag)) => Names::near(tag, &self.tags()),
+                Some(LayoutName::Digest(_)) | None => Names::near("", &self.tags()),
+            };
+            let kind = ErrorKind::NotFound { message: String::new() };
+            self.fault(Operation::Resolving, "", kind).with_names(names)
         })?;
         self.manifest(&entry)
     }

@@ -12,17 +12,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use unbloat_oci::{Descriptor, Digest, Family, Index, VerifyError};
+use unbloat_oci::{Descriptor, Digest, DocumentError, Family, Index, Reference, VerifyError};
 
 use crate::error::{Error, ErrorKind};
 use crate::local::archive_target::ArchiveTarget;
-use crate::local::contents::REF_NAME;
+use crate::local::contents::{IMAGE_NAME, REF_NAME};
+use crate::local::docker_list::manifest_json;
 use crate::local::extents::blob_path;
 use crate::local::images::LocalImages;
 use crate::location::LayoutName;
 use crate::operation::Operation;
 use crate::scratch::{TemporaryFile, TemporaryFolder};
 
+/// What `docker load` reads.
+const DOCKER_LIST: &str = "manifest.json";
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Bytes that are gathered before a thread writes them.
 const GATHER_BYTES: usize = 1 << 20;
@@ -44,6 +47,15 @@ pub(crate) struct LayoutWriter {
 struct Staged {
     folder: TemporaryFolder,
     target: ArchiveTarget,
+    kind: ArchiveKind,
+}
+
+/// What an archive is beside a layout.
+#[derive(Debug)]
+enum ArchiveKind {
+    Oci,
+    /// One that `docker load` takes, and the names that its image gets there.
+    Docker(Vec<String>),
 }
 
 impl LayoutWriter {
@@ -55,12 +67,25 @@ impl LayoutWriter {
     }
 
     pub(crate) fn archive(path: &Path, name: Option<LayoutName>) -> Result<Self, Error> {
-        let place = format!("oci-archive:{}", path.display());
+        Self::staged(path, format!("oci-archive:{}", path.display()), name, ArchiveKind::Oci)
+    }
+
+    /// An archive that `docker load` takes as `names`, which have tags.
+    pub(crate) fn docker_archive(path: &Path, names: Vec<String>) -> Result<Self, Error> {
+        Self::staged(path, format!("docker-archive:{}", path.display()), None, ArchiveKind::Docker(names))
+    }
+
+    fn staged(
+        path: &Path,
+        place: String,
+        name: Option<LayoutName>,
+        kind: ArchiveKind,
+    ) -> Result<Self, Error> {
         let fault = |error: io::Error| Error::new(place.clone(), Operation::Preparing, "", error);
         let target = ArchiveTarget::of(path).map_err(fault)?;
         let folder = TemporaryFolder::new(&target.folder(), ".unbloat-archive-").map_err(fault)?;
         let root = folder.path().to_owned();
-        let archive = Some(Staged { folder, target });
+        let archive = Some(Staged { folder, target, kind });
         let writer = Self { root, place, name, archive, listed: Mutex::default() };
         writer.prepare().map_err(|error| writer.fault(Operation::Preparing, "", error))?;
         Ok(writer)
@@ -68,6 +93,24 @@ impl LayoutWriter {
 
     pub(crate) fn place(&self) -> &str {
         &self.place
+    }
+
+    /// The names that an archive for `docker load` gives its image; `None` for every other place.
+    fn docker_names(&self) -> Option<&[String]> {
+        match &self.archive.as_ref()?.kind {
+            ArchiveKind::Docker(names) => Some(names),
+            ArchiveKind::Oci => None,
+        }
+    }
+
+    /// Whether what is written can be read again: not where it goes through a pipe or to a device.
+    pub(crate) fn can_be_read_back(&self) -> bool {
+        self.archive.as_ref().is_none_or(|staged| matches!(staged.target, ArchiveTarget::File(_)))
+    }
+
+    /// Whether it can hold but one image, and nothing that refers to it.
+    pub(crate) fn holds_one_image(&self) -> bool {
+        self.docker_names().is_some()
     }
 
     fn fault(
@@ -134,12 +177,16 @@ impl LayoutWriter {
     }
 
     pub(crate) fn current_digest(&self) -> Result<Option<Digest>, Error> {
-        if let Some(Staged { target, .. }) = &self.archive {
+        if let Some(Staged { target, kind, .. }) = &self.archive {
             let ArchiveTarget::File(path) = target else { return Ok(None) };
             if !path.exists() {
                 return Ok(None);
             }
-            let location = crate::Location::OciArchive { path: path.clone(), name: self.name.clone() };
+            let path = path.clone();
+            let location = match kind {
+                ArchiveKind::Oci => crate::Location::OciArchive { path, name: self.name.clone() },
+                ArchiveKind::Docker(_) => crate::Location::DockerArchive { path, reference: None },
+            };
             let found = LocalImages::open(&location).and_then(|images| images.resolve());
             return Ok(found.ok().map(|fetched| fetched.descriptor.digest().clone()));
         }
@@ -168,6 +215,14 @@ impl LayoutWriter {
         tag: Option<&str>,
     ) -> Result<(), Error> {
         const OPERATION: Operation = Operation::WritingManifest;
+        if self.holds_one_image() {
+            let reason = "a docker archive has no place for what refers to an image; write an oci-archive:";
+            return Err(self.fault(
+                OPERATION,
+                descriptor.digest(),
+                ErrorKind::Unsupported(reason.to_owned()),
+            ));
+        }
         self.put_manifest(descriptor, bytes)?;
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).insert(descriptor.digest().clone());
         let io = |error: io::Error| self.fault(OPERATION, descriptor.digest(), error);
@@ -207,20 +262,49 @@ impl LayoutWriter {
             OpenOptions::new().read(true).write(true).open(self.root.join("oci-layout")).map_err(io)?;
         lock.lock().map_err(io)?;
         let mut index = self.index()?;
-        let mut entry = descriptor.clone();
-        if let Some(LayoutName::Tag(tag)) = &self.name {
-            entry.set_annotation(REF_NAME, tag).map_err(|error| self.fault(OPERATION, "", error))?;
-        }
         let mut entries: Vec<Descriptor> =
             index.manifests().iter().filter(|entry| !self.replaces(entry)).cloned().collect();
-        entries.push(entry);
+        entries.extend(self.named(descriptor).map_err(|error| self.fault(OPERATION, "", error))?);
         index.set_manifests(entries);
         self.replace("index.json", &index.to_bytes()).map_err(io)?;
         drop(lock);
+        if let Some(names) = self.docker_names() {
+            let list = manifest_json(&self.root, descriptor, bytes, names)
+                .map_err(|kind| self.fault(OPERATION, descriptor.digest(), kind))?;
+            self.replace(DOCKER_LIST, &list).map_err(io)?;
+        }
         if let Some(staged) = &self.archive {
             staged.target.write(|output| pack(staged.folder.path(), output)).map_err(io)?;
         }
-        Ok(format!("{}@{}", self.place, descriptor.digest()))
+        Ok(match self.docker_names() {
+            // Such an archive has no further image that a digest could tell from it.
+            Some([name, ..]) => format!("{}:{name}", self.place),
+            Some([]) => self.place.clone(),
+            None => format!("{}@{}", self.place, descriptor.digest()),
+        })
+    }
+
+    /// The index's entries for the image: one for each of its names.
+    fn named(&self, descriptor: &Descriptor) -> Result<Vec<Descriptor>, DocumentError> {
+        let entry = |annotations: &[(&str, &str)]| {
+            let mut entry = descriptor.clone();
+            for (key, value) in annotations {
+                entry.set_annotation(key, value)?;
+            }
+            Ok(entry)
+        };
+        let docker = |name: &String| {
+            let reference = name.parse::<Reference>().ok();
+            let tag = reference.as_ref().and_then(Reference::tag).unwrap_or_default();
+            // containerd wants it complete, with host and tag.
+            let whole = reference.as_ref().map_or_else(|| name.clone(), ToString::to_string);
+            entry(&[(IMAGE_NAME, &whole), (REF_NAME, tag)])
+        };
+        match (self.docker_names(), &self.name) {
+            (Some(names), _) if !names.is_empty() => names.iter().map(docker).collect(),
+            (_, Some(LayoutName::Tag(tag))) => Ok(vec![entry(&[(REF_NAME, tag)])?]),
+            _ => Ok(vec![descriptor.clone()]),
+        }
     }
 }
 
@@ -229,6 +313,7 @@ impl LayoutWriter {
 /// blob twice.
 fn pack(folder: &Path, output: &mut dyn Write) -> io::Result<()> {
     let mut names = vec!["oci-layout".to_owned(), "index.json".to_owned()];
+    names.extend(folder.join(DOCKER_LIST).is_file().then(|| DOCKER_LIST.to_owned()));
     for algorithm in ["sha256", "sha512"] {
         let blobs = folder.join("blobs").join(algorithm);
         let mut found = Vec::new();

@@ -2,8 +2,9 @@
 
 use unbloat_contract::{Figures, PlatformFigures};
 use unbloat_layers::Summary;
-use unbloat_oci::{Descriptor, Digest, Manifest};
+use unbloat_oci::{Codec, Descriptor, Digest, Manifest};
 
+use super::plan::Plan;
 use crate::assemble::Made;
 use crate::diff_ids::DiffIds;
 use crate::image::Image;
@@ -33,7 +34,7 @@ pub(super) fn unchanged(image: &Image) -> Made {
 /// An image that was squashed. `manifest` is of the result, `digest` its own.
 pub(super) fn squashed(
     image: &Image,
-    kept: usize,
+    plan: &Plan,
     manifest: &Manifest,
     digest: &Digest,
     merged: &Summary,
@@ -41,6 +42,9 @@ pub(super) fn squashed(
     let compressed = |layers: &[Descriptor]| layers.iter().map(Descriptor::size).sum::<u64>();
     let unpacked = |layers: &[u64]| layers.iter().sum::<u64>();
     let (before, after) = (image.manifest.layers(), manifest.layers());
+    let kept = plan.kept;
+    let is_plain =
+        |layer: &Descriptor| layer.media_type().layer().is_ok_and(|kind| kind.codec == Codec::None);
     Figures {
         source_digest: image.descriptor.digest().to_string(),
         digest: digest.to_string(),
@@ -50,6 +54,7 @@ pub(super) fn squashed(
         compressed_bytes_after: compressed(after),
         unpacked_bytes_before: unpacked(&merged.unpacked_bytes),
         unpacked_bytes_after: unpacked(&merged.unpacked_bytes[..kept]) + merged.written.tar_bytes,
+        plain_before: plan.codec != Codec::None && before[kept..].iter().any(is_plain),
     }
 }
 

@@ -18,6 +18,7 @@ use unbloat_oci::{Descriptor, Digest, Family};
 use unbloat_registry::{Client, Destination, Location, Source, Unchanged};
 
 use crate::assemble::{Assembly, IndexRules, Made};
+use crate::cache::HeaderCache;
 use crate::diff_ids::DiffIds;
 use crate::error::Error;
 use crate::image::Image;
@@ -58,13 +59,25 @@ pub async fn squash(
     let nothing_to_do = squash.nothing_to_do(&found).await?;
     // Opened only now: where nothing is written, not even a folder is left.
     let destination = match destination_at.as_ref().filter(|_| squash.writes(nothing_to_do)) {
-        Some(location) => Some(client.destination(location).await?),
+        Some(location) => {
+            let destination = client.destination_for(location, &source).await?;
+            destination.require_room_for(found.images.len())?;
+            if request.verify && !destination.can_be_read_back() {
+                let words =
+                    "--verify reads the result back, and what goes through a pipe cannot be; write a file";
+                return Err(Error::Request(words.into()));
+            }
+            Some(destination)
+        }
         None => None,
     };
     let squash = Squash { destination: destination.as_ref(), ..squash };
     match nothing_to_do {
         Some(reason) => squash.leave(&found, reason, &mut result).await?,
-        None => result = squash.make_and_publish(&found, &unchanged, &result).await?,
+        None => {
+            result = squash.make_and_publish(&found, &unchanged, &result).await?;
+            result.warnings.extend(squash.cache_warning());
+        }
     }
     result.reclaimed_bytes = result.figures.pull_bytes_saved();
     result.bytes_read = source.bytes_read();
@@ -136,6 +149,13 @@ impl Squash<'_> {
         }
     }
 
+    /// What is to be said of a cache that was asked for and cannot be used.
+    fn cache_warning(&self) -> Option<String> {
+        let folder = self.request.limits.cache.as_deref().filter(|_| self.request.base.is_some())?;
+        let error = HeaderCache::new(folder).try_writing().err()?;
+        Some(format!("--cache {}: {error}; nothing of the kept layers is remembered there", folder.display()))
+    }
+
     /// Every image, one after the other.
     async fn images(&self, found: &Found) -> Result<Vec<Made>, Error> {
         let mut made = Vec::new();
@@ -156,7 +176,7 @@ impl Squash<'_> {
         let (encoded, merged) = self.make_layer(&layers, &plan, &diff_ids).await?;
         let (manifest, bytes) = self.place(image, &plan, &encoded).await?;
         let digest = Digest::sha256_of(&bytes);
-        let figures = count::squashed(image, plan.kept, &manifest, &digest, &merged);
+        let figures = count::squashed(image, &plan, &manifest, &digest, &merged);
         Ok(Made {
             figures: PlatformFigures { platform, figures },
             warnings: count::warnings(&merged, &diff_ids),
@@ -195,7 +215,7 @@ impl Squash<'_> {
         let published = destination.publish(&media_type, bytes, Some(unchanged.clone())).await?;
         result.figures.digest = published.descriptor.digest().to_string();
         result.reference = published.reference;
-        if self.request.verify && matches!(destination.location(), Location::OciArchive { .. }) {
+        if self.request.verify && destination.location().is_archive() {
             self.verify_archive(result).await?;
         }
         Ok(())

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use unbloat_contract::{NothingToDo, SquashResult, Stage};
 use unbloat_oci::{Descriptor, Family, ImageConfig, Manifest, NewLayer};
-use unbloat_registry::Location;
 
 use super::plan::{Plan, no_zstd};
 use super::{Squash, count};
@@ -33,7 +32,7 @@ impl Squash<'_> {
             .await?;
         destination.put_blob(manifest.config().media_type().clone(), config_bytes).await?;
         // An archive is read back when it is complete.
-        if self.request.verify && !matches!(destination.location(), Location::OciArchive { .. }) {
+        if self.request.verify && !destination.location().is_archive() {
             self.progress.enter(Stage::Verifying, &platform);
             let descriptor = destination.put_manifest(manifest.media_type(), bytes.clone()).await?;
             let made = self.client.source(&destination.location().at_digest(descriptor.digest())).await?;
@@ -109,7 +108,8 @@ impl Squash<'_> {
             count::unchanged(image).count_into(result, found.images.len() > 1);
         }
         let Some(destination) = self.destination else { return Ok(()) };
-        if destination.location() != self.source.location() {
+        let to = destination.location();
+        if to != self.source.location() || to.is_standard_stream() {
             self.progress.enter(Stage::Publishing, "");
             let report = unbloat_registry::copy(self.source, destination, &[]).await?;
             result.reference = report.published.reference;

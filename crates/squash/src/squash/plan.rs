@@ -43,14 +43,14 @@ impl Squash<'_> {
                 return Ok(Some(NothingToDo::BelowCondition));
             }
         }
-        // What `docker save` writes has plain layers, which a registry may refuse.
-        let is_stored_plain = matches!(self.source.location(), Location::DockerArchive { .. });
-        if *force || is_stored_plain || !self.request.only_shapes() {
+        if *force || !self.request.only_shapes() {
             return Ok(None);
         }
         for image in &found.images {
             let kept = base::kept_layers(self.client, self.request, image).await?;
-            if image.manifest.layers().len() > kept + 1 || !is_ours(image, kept) {
+            let is_flat = image.manifest.layers().len() <= kept + 1 && is_ours(image, kept);
+            let stays = self.codec(image, kept, self.family(image))? == image.common_codec(kept);
+            if !is_flat || !stays {
                 return Ok(None);
             }
         }
@@ -69,20 +69,25 @@ impl Squash<'_> {
                 "nothing to squash: the image has {layers} layers and {kept} of them are kept"
             )));
         }
-        let family = match self.request.format {
+        let family = self.family(image);
+        let codec = self.codec(image, kept, family)?;
+        Ok(Plan { kept, family, codec })
+    }
+
+    /// Whose media types the result of an image has.
+    fn family(&self, image: &Image) -> Family {
+        match self.request.format {
             Format::Keep => image.manifest.family(),
             Format::Oci => Family::Oci,
             Format::Docker => Family::Docker,
-        };
-        let codec = self.codec(image, kept, family)?;
-        Ok(Plan { kept, family, codec })
+        }
     }
 
     fn codec(&self, image: &Image, kept: usize, family: Family) -> Result<Codec, Error> {
         let codec = match self.request.compression {
             Compression::Keep => {
                 let common = image.common_codec(kept);
-                if common == Codec::Zstd && family == Family::Docker { Codec::Gzip } else { common }
+                if self.takes(common, family) { common } else { Codec::Gzip }
             }
             Compression::Gzip => Codec::Gzip,
             Compression::Zstd => Codec::Zstd,
@@ -92,6 +97,21 @@ impl Squash<'_> {
             return Err(no_zstd());
         }
         Ok(codec)
+    }
+
+    /// Whether layers of this codec, which nobody asked for, can go to the destination.
+    fn takes(&self, codec: Codec, family: Family) -> bool {
+        let to = self.request.destination.parse().ok();
+        let is_pushed = matches!(to, Some(Location::Registry(_)))
+            && !matches!(self.source.location(), Location::Registry(_));
+        match codec {
+            Codec::Gzip => true,
+            // Local tools store plain layers; Docker's manifests know them by name only, and there are
+            // registries that refuse them.
+            Codec::None => family == Family::Oci && !is_pushed,
+            // What `docker load` takes only since version 23.
+            Codec::Zstd => family == Family::Oci && !matches!(to, Some(Location::DockerArchive { .. })),
+        }
     }
 
     /// The options that have a part in the result, for annotations and history.

@@ -39,7 +39,11 @@ impl Squash<'_> {
     /// wrong.
     pub(super) async fn verify_archive(&self, result: &SquashResult) -> Result<(), Error> {
         let Some(destination) = self.destination else { return Ok(()) };
-        let Location::OciArchive { path, .. } = destination.location() else { return Ok(()) };
+        let (Location::OciArchive { path, .. } | Location::DockerArchive { path, .. }) =
+            destination.location()
+        else {
+            return Ok(());
+        };
         self.progress.enter(Stage::Verifying, "");
         for platform in &result.platforms {
             let (before, after) =

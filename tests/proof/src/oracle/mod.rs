@@ -7,9 +7,11 @@
 //! Invariants: each daemon has its own root, state and socket in a temporary folder and ends with its value.
 
 mod containerd;
+mod docker;
 mod umoci;
 mod walk;
 
 pub use containerd::Containerd;
+pub use docker::Docker;
 pub use umoci::unpack;
 pub use walk::{trees_differ, walk};
