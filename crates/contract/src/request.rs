@@ -174,6 +174,8 @@ pub struct RemoveRequest {
     pub paths: Vec<String>,
     /// A path that matches nothing is a warning instead of an error.
     pub ignore_missing: bool,
+    /// A diffID in the config that is not the layer's is an error.
+    pub strict: bool,
     /// Platforms of an index to edit; empty means all of them.
     pub platforms: Vec<String>,
     /// Bounds on reading the layers.
@@ -193,6 +195,8 @@ pub struct RebaseRequest {
     pub new_base: String,
     /// What the upper layers rely on may mean something else in the new base.
     pub allow_conflicts: bool,
+    /// A diffID in a config that is not the layer's is an error.
+    pub strict: bool,
     /// Platforms of an index to edit; empty means all of them.
     pub platforms: Vec<String>,
     /// Bounds on the check.

@@ -11,7 +11,8 @@ use unbloat_oci::{Algorithm, Digest, Hasher, ImageConfig};
 /// The diffIDs of an image, and which of them turned out to be wrong.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DiffIds {
-    expected: Arc<Vec<Digest>>,
+    /// Of each layer that is read: its number in the image, and what the config says.
+    expected: Arc<Vec<(usize, Digest)>>,
     wrong: Arc<Mutex<BTreeMap<usize, Digest>>>,
     strict: bool,
 }
@@ -34,12 +35,19 @@ pub(crate) struct DiffIdCheck {
 impl DiffIds {
     /// Those of a config. With `strict`, a wrong one is an error of the layer.
     pub(crate) fn expected(config: &ImageConfig, strict: bool) -> Self {
-        Self { expected: Arc::new(config.diff_ids().to_vec()), wrong: Arc::default(), strict }
+        Self::without(config, &[], strict)
+    }
+
+    /// The same where the layers of these numbers are not read.
+    pub(crate) fn without(config: &ImageConfig, missing: &[usize], strict: bool) -> Self {
+        let all = config.diff_ids().iter().cloned().enumerate();
+        let expected = all.filter(|(layer, _)| !missing.contains(layer)).collect();
+        Self { expected: Arc::new(expected), wrong: Arc::default(), strict }
     }
 
     /// Begins with a layer; `None` where the config says nothing of it, or in a way that cannot be looked at.
     pub(crate) fn check(&self, layer: usize) -> Option<DiffIdCheck> {
-        let expected = self.expected.get(layer)?;
+        let (_, expected) = self.expected.get(layer)?;
         (expected.algorithm() == Algorithm::Sha256).then(|| DiffIdCheck {
             of: self.clone(),
             layer,
@@ -51,7 +59,7 @@ impl DiffIds {
     pub(crate) fn warnings(&self) -> Vec<String> {
         let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         let warn = |(layer, found): (&usize, &Digest)| {
-            let expected = &self.expected[*layer];
+            let (layer, expected) = &self.expected[*layer];
             format!(
                 "layer {layer}: its content is {found} and the config says {expected}: runtimes refuse such an image"
             )
@@ -69,7 +77,7 @@ impl DiffIdCheck {
     pub(crate) fn finish(self) -> Result<(), WrongDiffId> {
         let Self { of, layer, hasher } = self;
         let found = hasher.finish();
-        let expected = &of.expected[layer];
+        let (_, expected) = &of.expected[layer];
         if found == *expected {
             return Ok(());
         }

@@ -11,6 +11,7 @@ use unbloat_registry::{Client, Location, Source};
 
 use crate::analyze;
 use crate::decode::LayerStream;
+use crate::diff_ids::DiffIds;
 use crate::error::{Error, layer_error};
 use crate::history::parse_platform;
 use crate::open::single;
@@ -28,6 +29,7 @@ pub struct OpenedImage {
     source: Source,
     descriptors: Vec<Descriptor>,
     layers: Layers,
+    diff_ids: DiffIds,
     progress: Arc<Progress>,
 }
 
@@ -50,11 +52,13 @@ impl OpenedImage {
         let image = single(&source, platform.as_ref(), true).await?;
         let descriptors = image.manifest.layers().to_vec();
         let facts = analyze::facts(reference, &image);
+        let diff_ids = DiffIds::expected(&image.config, false);
         progress
             .expect(descriptors.len() as u64, descriptors.iter().map(unbloat_oci::Descriptor::size).sum());
         progress.enter(Stage::Analyzing, "");
         Ok(Self {
-            layers: Layers::new(&source, &descriptors, false, 1 << 20, progress),
+            layers: Layers::new(&source, &descriptors, false, 1 << 20, progress).with_diff_ids(&diff_ids),
+            diff_ids,
             location,
             facts,
             source,
@@ -75,11 +79,18 @@ impl OpenedImage {
         &self.facts
     }
 
+    /// What is to be said of the layers that were read to their end: that one is not what the config says.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.diff_ids.warnings()
+    }
+
     /// The same image, counted and cancelled by another `progress`. Must be called inside a Tokio runtime.
     #[must_use]
     pub fn with_progress(&self, progress: &Arc<Progress>) -> Self {
         Self {
             layers: Layers::new(&self.source, &self.descriptors, false, 1 << 20, progress),
+            diff_ids: self.diff_ids.clone(),
             location: self.location.clone(),
             facts: self.facts.clone(),
             source: self.source.clone(),

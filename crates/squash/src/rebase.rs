@@ -16,6 +16,7 @@ use unbloat_registry::{Client, Destination, Location, Source, Unchanged};
 use crate::assemble::{Assembly, IndexRules, Made, carry};
 use crate::base::common_prefix;
 use crate::conflicts::{self, Uses};
+use crate::diff_ids::DiffIds;
 use crate::error::Error;
 use crate::image::Image;
 use crate::open::{Wanted, open, parse_platforms, single};
@@ -51,7 +52,8 @@ pub async fn rebase(
     }
 
     progress.enter(Stage::Publishing, "");
-    let destination = client.destination(&request.destination.parse()?).await?;
+    let destination = client.destination_for(&request.destination.parse()?, &source).await?;
+    destination.require_room_for(found.images.len())?;
     let mut made = Vec::new();
     for (image, plan) in found.images.iter().zip(plans) {
         made.push(run.place(&destination, image, plan).await?);
@@ -120,7 +122,7 @@ impl Run<'_> {
         let config = config(image, &new, below)?;
 
         self.progress.enter(Stage::Verifying, &platform.to_string());
-        let (tree, unpacked_bytes, mut warnings) = self.rebased(&manifest, base_layers).await?;
+        let (tree, unpacked_bytes, mut warnings) = self.rebased(&manifest, &config, base_layers).await?;
         let conflicts = self.conflicts(image, &old, &new, &tree).await?;
         if !conflicts.is_empty() && !self.request.allow_conflicts {
             return Err(refusal(&self.request.new_base, &conflicts));
@@ -168,18 +170,23 @@ impl Run<'_> {
     async fn rebased(
         &self,
         manifest: &Manifest,
+        config: &ImageConfig,
         base_layers: usize,
     ) -> Result<(Tree, u64, Vec<String>), Error> {
         let (lower, _) = tree::readable(&manifest.layers()[..base_layers]);
         let (upper, missing) = tree::readable(&manifest.layers()[base_layers..]);
+        let (_, all_missing) = tree::readable(manifest.layers());
+        let diff_ids = DiffIds::without(config, &all_missing, self.request.strict);
         let count = lower.len();
         let layers: Vec<Descriptor> = lower.into_iter().chain(upper).collect();
         let limits = &self.request.limits;
         self.progress.expect(layers.len() as u64, layers.iter().map(Descriptor::size).sum());
         let both = Layers::two(self.new, self.source, &layers, count, self.progress)
-            .with_windows(limits.memory_bytes);
+            .with_windows(limits.memory_bytes)
+            .with_diff_ids(&diff_ids);
         let (tree, summary) = Tree::read(both, &layers, limits, self.progress).await?;
         let mut warnings: Vec<String> = summary.warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(diff_ids.warnings());
         warnings.extend(missing.into_iter().map(|layer| {
             format!(
                 "layer {} is foreign and stored elsewhere: what it uses of the base was not compared",
@@ -202,13 +209,16 @@ impl Run<'_> {
         let (upper, _) = tree::readable(&image.manifest.layers()[below..]);
         let uses = Uses::read(self.source, &upper, limits, self.progress).await?;
         let (layers, _) = tree::readable(old.manifest.layers());
-        let (before, _) = tree::read_image(self.old, &layers, limits, self.progress).await?;
+        let (before, _) =
+            tree::read_image(self.old, &layers, &DiffIds::default(), limits, self.progress).await?;
         let (layers, _) = tree::readable(new.manifest.layers());
-        let (after, _) = tree::read_image(self.new, &layers, limits, self.progress).await?;
+        let (after, _) =
+            tree::read_image(self.new, &layers, &DiffIds::default(), limits, self.progress).await?;
         let mut found = uses.conflicts(&before, &after);
         if uses.has_symlinks() {
             let (layers, _) = tree::readable(image.manifest.layers());
-            let (whole, _) = tree::read_image(self.source, &layers, limits, self.progress).await?;
+            let (whole, _) =
+                tree::read_image(self.source, &layers, &DiffIds::default(), limits, self.progress).await?;
             found.extend(conflicts::of_symlinks(&uses, &whole, rebased));
         }
         Ok(found)
@@ -236,6 +246,7 @@ impl Run<'_> {
             // Of the old image nothing was read but names.
             unpacked_bytes_before: 0,
             unpacked_bytes_after: unpacked_bytes,
+            plain_before: false,
         };
         Ok(Made {
             figures: PlatformFigures { platform: image.platform(), figures },

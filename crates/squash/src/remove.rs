@@ -22,6 +22,7 @@ use unbloat_oci::{Codec, Descriptor, Digest, NewLayer};
 use unbloat_registry::{Client, Destination, Source, Unchanged};
 
 use crate::assemble::{Assembly, IndexRules, Made, carry};
+use crate::diff_ids::DiffIds;
 use crate::error::Error;
 use crate::image::Image;
 use crate::open::{Wanted, open, parse_platforms};
@@ -72,7 +73,8 @@ pub async fn remove(
     }
 
     progress.enter(Stage::Publishing, "");
-    let destination = client.destination(&request.destination.parse()?).await?;
+    let destination = client.destination_for(&request.destination.parse()?, &source).await?;
+    destination.require_room_for(found.images.len())?;
     let mut made = Vec::new();
     for (image, removal) in found.images.iter().zip(removals) {
         let missing = (0..request.paths.len()).filter(|at| !removal.found.contains(at));
@@ -161,7 +163,8 @@ async fn removal(
     progress: &Arc<Progress>,
 ) -> Result<Removal, Error> {
     let (layers, missing) = tree::readable(image.manifest.layers());
-    let (tree, summary) = tree::read_image(source, &layers, &request.limits, progress).await?;
+    let diff_ids = DiffIds::without(&image.config, &missing, request.strict);
+    let (tree, summary) = tree::read_image(source, &layers, &diff_ids, &request.limits, progress).await?;
     let mut gone = BTreeSet::new();
     let mut found = BTreeSet::new();
     for (at, target) in targets.iter().enumerate() {
@@ -177,7 +180,7 @@ async fn removal(
     Ok(Removal {
         tar: whiteouts(&tree, &gone),
         unpacked_bytes: summary.unpacked_bytes.iter().sum(),
-        warnings: missing.into_iter().map(warn).collect(),
+        warnings: missing.into_iter().map(warn).chain(diff_ids.warnings()).collect(),
         found,
     })
 }
@@ -261,6 +264,7 @@ async fn place(
         compressed_bytes_after: size(&layers),
         unpacked_bytes_before: unpacked_bytes,
         unpacked_bytes_after: unpacked_bytes + tar.len() as u64,
+        plain_before: false,
     };
     Ok(Made {
         figures: PlatformFigures { platform: image.platform(), figures },

@@ -10,6 +10,7 @@ use unbloat_registry::Source;
 
 use unbloat_contract::Limits;
 
+use crate::diff_ids::DiffIds;
 use crate::error::{Error, layer_error};
 use crate::listing::{self, Item, Listing};
 use crate::progress::Progress;
@@ -158,12 +159,14 @@ pub(crate) fn readable(layers: &[Descriptor]) -> (Vec<Descriptor>, Vec<usize>) {
 pub(crate) async fn read_image(
     source: &Source,
     descriptors: &[Descriptor],
+    diff_ids: &DiffIds,
     limits: &Limits,
     progress: &Arc<Progress>,
 ) -> Result<(Tree, Summary), Error> {
     progress.expect(descriptors.len() as u64, descriptors.iter().map(Descriptor::size).sum());
     let layers = Layers::new(source, descriptors, false, limits.prefetch_bytes(), progress)
-        .with_windows(limits.memory_bytes);
+        .with_windows(limits.memory_bytes)
+        .with_diff_ids(diff_ids);
     Tree::read(layers, descriptors, limits, progress).await
 }
 

@@ -15,6 +15,9 @@ pub(crate) struct RemoveArgs {
     /// A path that matches nothing is a warning instead of an error
     #[arg(long)]
     pub(crate) ignore_missing: bool,
+    /// A diffID in the config that is not the layer's is an error
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Edit this platform of an index only (os/arch[/variant]; repeatable)
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Vec<String>,
@@ -44,6 +47,9 @@ pub(crate) struct RebaseArgs {
     /// Take it that paths which the image's own layers use mean something else in the new base
     #[arg(long)]
     pub(crate) allow_conflicts: bool,
+    /// A diffID in a config that is not the layer's is an error
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Edit this platform of an index only (os/arch[/variant]; repeatable)
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Vec<String>,

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use unbloat_explore::{App, Catalogue, Image, Layer, Limits};
 use unbloat_layers::LayerSource as _;
 use unbloat_squash::{Error, OpenedImage, Progress};
+use unbloat_text::terminal;
 
 use crate::args::ExploreArgs;
 use crate::commands::suggestion::squash_of;
@@ -37,13 +38,22 @@ pub(crate) async fn explore(settings: &Settings, args: ExploreArgs) -> anyhow::R
     };
     let (opened, catalogue) = watch(&progress, settings.progress, reading).await?;
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let app = App::new(catalogue, image(&args, &opened), colour);
+    let mut app = App::new(catalogue, image(&args, &opened), colour);
+    let warnings = opened.warnings();
+    if let Some(first) = warnings.first() {
+        app.say(format!("warning: {first}"));
+    }
     let stop = stop_on_signals()?;
     // The browser's progress is its own: what Ctrl-C means while layers are read must not end an extraction.
     let again = opened.with_progress(&Arc::new(Progress::default()));
     let shown =
         tokio::task::spawn_blocking(move || unbloat_explore::run(app, |layer| again.open_one(layer), &stop));
-    shown.await??.print()?;
+    let ended = shown.await??;
+    // What the screen has shown for a moment stays readable.
+    for warning in warnings {
+        eprintln!("warning: {}", terminal(&warning));
+    }
+    ended.print()?;
     Ok(())
 }
 

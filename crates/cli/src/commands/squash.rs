@@ -39,7 +39,7 @@ pub(crate) async fn squash(settings: &Settings, args: SquashArgs) -> anyhow::Res
 }
 
 pub(crate) async fn remove(settings: &Settings, args: RemoveArgs) -> anyhow::Result<()> {
-    let RemoveArgs { mut arguments, ignore_missing, platform, limits, connection, places } = args;
+    let RemoveArgs { mut arguments, ignore_missing, strict, platform, limits, connection, places } = args;
     let (Some(destination), Some(source)) = (arguments.pop(), arguments.pop()) else {
         return Err(Usage("remove wants PATH… SRC DST".into()).into());
     };
@@ -48,6 +48,7 @@ pub(crate) async fn remove(settings: &Settings, args: RemoveArgs) -> anyhow::Res
         destination,
         paths: arguments,
         ignore_missing,
+        strict,
         platforms: platform,
         limits: limits.limits(),
     };
@@ -67,6 +68,7 @@ pub(crate) async fn rebase(settings: &Settings, args: RebaseArgs) -> anyhow::Res
         old_base,
         new_base,
         allow_conflicts,
+        strict,
         platform,
         limits,
         connection,
@@ -82,6 +84,7 @@ pub(crate) async fn rebase(settings: &Settings, args: RebaseArgs) -> anyhow::Res
         old_base,
         new_base,
         allow_conflicts,
+        strict,
         platforms: platform,
         limits,
     };
