@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 /// Options that every command takes.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "What is printed")]
 pub(crate) struct Settings {
     /// How results are printed
     #[arg(long, value_enum, default_value_t, global = true)]

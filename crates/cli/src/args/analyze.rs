@@ -8,6 +8,11 @@ use unbloat_contract::AnalyzeRequest;
 use super::limits::LimitArgs;
 use crate::connection::{ConnectionArgs, TwoPlacesArgs};
 
+/// Headings of options.
+const REPORT: &str = "The report";
+const CHECKS: &str = "Checks for CI";
+const DOCKERFILE: &str = "The Dockerfile";
+
 /// `unbloat analyze`
 #[derive(Args, Debug)]
 pub(crate) struct AnalyzeArgs {
@@ -18,39 +23,39 @@ pub(crate) struct AnalyzeArgs {
     #[arg(value_name = "OTHER", conflicts_with_all = ["ci", "thresholds", "config", "lint", "target", "junit"])]
     pub(crate) other: Option<String>,
     /// Print one JSON object, as --output json does
-    #[arg(long)]
+    #[arg(help_heading = REPORT, long)]
     pub(crate) json: bool,
     /// List the N paths that waste most [default: 10, with JSON 100]
-    #[arg(long, value_name = "N")]
+    #[arg(help_heading = REPORT, long, value_name = "N")]
     pub(crate) top: Option<usize>,
     /// List all paths
-    #[arg(long, conflicts_with = "top")]
+    #[arg(help_heading = REPORT, long, conflicts_with = "top")]
     pub(crate) all: bool,
     /// The platform, where the image has several (os/arch[/variant])
     #[arg(long)]
     pub(crate) platform: Option<String>,
     /// Check thresholds, and end with exit code 1 when one is exceeded
-    #[arg(long)]
+    #[arg(help_heading = CHECKS, long)]
     pub(crate) ci: bool,
     #[command(flatten)]
     pub(crate) thresholds: ThresholdArgs,
     /// Read thresholds from this file [default: .unbloat.yaml, where there is one]
-    #[arg(long, value_name = "FILE", requires = "ci")]
+    #[arg(help_heading = CHECKS, long, value_name = "FILE", requires = "ci")]
     pub(crate) config: Option<PathBuf>,
     /// Write the checks as JUnit XML
-    #[arg(long, value_name = "FILE", requires = "ci")]
+    #[arg(help_heading = CHECKS, long, value_name = "FILE", requires = "ci")]
     pub(crate) junit: Option<PathBuf>,
     /// Write a summary in Markdown
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = REPORT, long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
     /// Write all of it as one page for a browser, which needs no network
-    #[arg(long, value_name = "FILE", conflicts_with = "other")]
+    #[arg(help_heading = REPORT, long, value_name = "FILE", conflicts_with = "other")]
     pub(crate) html: Option<PathBuf>,
     /// Tell which lines of this Dockerfile, which made the image, cause what
-    #[arg(long, value_name = "DOCKERFILE")]
+    #[arg(help_heading = DOCKERFILE, long, value_name = "DOCKERFILE")]
     pub(crate) lint: Option<PathBuf>,
     /// The stage of the Dockerfile that made the image, as docker build --target [default: the last one]
-    #[arg(long, value_name = "STAGE", requires = "lint")]
+    #[arg(help_heading = DOCKERFILE, long, value_name = "STAGE", requires = "lint")]
     pub(crate) target: Option<String>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
@@ -65,19 +70,19 @@ pub(crate) struct AnalyzeArgs {
 #[group(id = "thresholds", multiple = true)]
 pub(crate) struct ThresholdArgs {
     /// Most layers
-    #[arg(long, value_name = "N", requires = "ci")]
+    #[arg(help_heading = CHECKS, long, value_name = "N", requires = "ci")]
     pub(crate) max_layers: Option<u64>,
     /// Most wasted bytes, as 100MiB
-    #[arg(long, value_name = "SIZE", requires = "ci", value_parser = crate::report::parse_size)]
+    #[arg(help_heading = CHECKS, long, value_name = "SIZE", requires = "ci", value_parser = crate::report::parse_size)]
     pub(crate) max_wasted_bytes: Option<u64>,
     /// Most wasted bytes as a share of the unpacked ones, from 0 to 100
-    #[arg(long, value_name = "PERCENT", requires = "ci", value_parser = percent)]
+    #[arg(help_heading = CHECKS, long, value_name = "PERCENT", requires = "ci", value_parser = percent)]
     pub(crate) max_wasted_percent: Option<f64>,
     /// Least efficiency, from 0 to 1
-    #[arg(long, value_name = "SHARE", requires = "ci", value_parser = share)]
+    #[arg(help_heading = CHECKS, long, value_name = "SHARE", requires = "ci", value_parser = share)]
     pub(crate) min_efficiency: Option<f64>,
     /// Most compressed bytes, as 2GiB
-    #[arg(long, value_name = "SIZE", requires = "ci", value_parser = crate::report::parse_size)]
+    #[arg(help_heading = CHECKS, long, value_name = "SIZE", requires = "ci", value_parser = crate::report::parse_size)]
     pub(crate) max_size: Option<u64>,
 }
 

@@ -41,6 +41,7 @@ pub(crate) enum ClusterCommand {
 
 /// Which cluster, and which namespace.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Which cluster")]
 pub(crate) struct ClusterArgs {
     /// Namespace; the context's own when absent
     #[arg(short, long)]
@@ -53,6 +54,13 @@ pub(crate) struct ClusterArgs {
     pub(crate) kubeconfig: Option<PathBuf>,
 }
 
+/// Headings of options.
+const CONTENT: &str = "What goes and what stays";
+const LAYERS: &str = "Which layers and images";
+const RESULT: &str = "The result";
+const JOB: &str = "The job";
+const FOLLOW: &str = "What this command does";
+
 /// Arguments of `run`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunArgs {
@@ -62,63 +70,63 @@ pub(crate) struct RunArgs {
     #[arg(required_unless_present = "move_tag", conflicts_with = "move_tag")]
     pub(crate) target: Option<String>,
     /// Move the source's tag to the result, if nobody moved it meanwhile
-    #[arg(long)]
+    #[arg(help_heading = RESULT, long)]
     pub(crate) move_tag: bool,
     /// Name of the job; made from the source when absent
-    #[arg(long)]
+    #[arg(help_heading = JOB, long)]
     pub(crate) name: Option<String>,
     /// Drop a path or glob from the result (repeatable)
-    #[arg(long, value_name = "PATH")]
+    #[arg(help_heading = CONTENT, long, value_name = "PATH")]
     pub(crate) remove: Vec<String>,
     /// Keep a path's files with zero length (repeatable)
-    #[arg(long, value_name = "PATH")]
+    #[arg(help_heading = CONTENT, long, value_name = "PATH")]
     pub(crate) truncate: Vec<String>,
     /// A path that matches nothing is an error
-    #[arg(long)]
+    #[arg(help_heading = CONTENT, long)]
     pub(crate) strict: bool,
     /// Keep the lowest N layers
-    #[arg(long, value_name = "N", conflicts_with = "base")]
+    #[arg(help_heading = LAYERS, long, value_name = "N", conflicts_with = "base")]
     pub(crate) base_layers: Option<i32>,
     /// Keep the layers that the source has in common with this image
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(help_heading = LAYERS, long, value_name = "IMAGE")]
     pub(crate) base: Option<String>,
     /// Platform of an index to squash (repeatable); all of them when absent
-    #[arg(long, value_name = "OS/ARCH")]
+    #[arg(help_heading = LAYERS, long, value_name = "OS/ARCH")]
     pub(crate) platform: Vec<String>,
     /// Compression of the new layer
-    #[arg(long, value_parser = values::compression(), default_value = "keep")]
+    #[arg(help_heading = RESULT, long, value_parser = values::compression(), default_value = "keep")]
     pub(crate) compression: Compression,
     /// Family of media types of the result
-    #[arg(long, value_parser = values::format(), default_value = "keep")]
+    #[arg(help_heading = RESULT, long, value_parser = values::format(), default_value = "keep")]
     pub(crate) format: Format,
     /// Don't read the result back
-    #[arg(long)]
+    #[arg(help_heading = RESULT, long)]
     pub(crate) no_verify: bool,
     /// Secret with the credentials to pull (repeatable)
-    #[arg(long, value_name = "SECRET")]
+    #[arg(help_heading = JOB, long, value_name = "SECRET")]
     pub(crate) pull_secret: Vec<String>,
     /// Secret with the credentials to push
-    #[arg(long, value_name = "SECRET")]
+    #[arg(help_heading = JOB, long, value_name = "SECRET")]
     pub(crate) push_secret: Option<String>,
     /// Failed attempts that are followed by another one
-    #[arg(long, value_name = "N")]
+    #[arg(help_heading = JOB, long, value_name = "N")]
     pub(crate) backoff_limit: Option<i32>,
     /// Give up after this many seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(help_heading = JOB, long, value_name = "SECONDS")]
     pub(crate) deadline: Option<i64>,
     /// Delete the job this many seconds after its end
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(help_heading = JOB, long, value_name = "SECONDS")]
     pub(crate) ttl: Option<i32>,
     /// Create the job and return at once
-    #[arg(long)]
+    #[arg(help_heading = FOLLOW, long)]
     pub(crate) detach: bool,
     /// Print the job instead of creating it
-    #[arg(long, conflicts_with = "detach")]
+    #[arg(help_heading = FOLLOW, long, conflicts_with = "detach")]
     pub(crate) print: bool,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     /// The worker speaks plain HTTP to this registry of SRC or DST, and to no other (HOST[:PORT]; repeatable)
-    #[arg(long, value_name = "HOST", value_parser = crate::connection::host)]
+    #[arg(help_heading = JOB, long, value_name = "HOST", value_parser = crate::connection::host)]
     pub(crate) plain_http: Vec<String>,
 }
 
@@ -157,6 +165,7 @@ pub(crate) struct PoliciesArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
     /// Tell which running pods a policy would match and what it would do; nothing is changed
+    #[command(after_help = help::cluster(&["unbloat policy test policy.yaml", "unbloat policy test - --output json"]))]
     Test(PolicyTestArgs),
 }
 

@@ -40,17 +40,38 @@ fn text(examples: &[&str], environment: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{Command, CommandFactory};
 
     use crate::args::Cli;
 
-    #[test]
-    fn every_command_shows_two_examples_that_parse_its_environment_and_its_exit_codes() {
+    /// Options that may stand without a heading.
+    const MOST_UNGROUPED: usize = 6;
+    /// A group that is read at once.
+    const MOST_IN_A_GROUP: usize = 16;
+    /// Of a usage line, without the program's name.
+    const MOST_USAGE: usize = 100;
+
+    /// Every command that somebody can call, with its names from the program's on.
+    fn commands() -> Vec<(String, Command)> {
+        fn collect(above: &str, command: &Command, found: &mut Vec<(String, Command)>) {
+            let subs = command.get_subcommands();
+            for sub in subs.filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+                let name = format!("{above} {}", sub.get_name()).trim().to_owned();
+                found.push((name.clone(), sub.clone()));
+                collect(&name, sub, found);
+            }
+        }
         let mut command = Cli::command();
         command.build();
-        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
-            let name = sub.get_name();
-            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let mut found = Vec::new();
+        collect("", &command, &mut found);
+        found
+    }
+
+    #[test]
+    fn every_command_shows_two_examples_that_parse_its_environment_and_its_exit_codes() {
+        for (name, command) in commands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let examples: Vec<&str> = help
                 .lines()
                 .map_while(|line| (!line.is_empty()).then_some(line))
@@ -64,9 +85,63 @@ mod tests {
                 let words = words.split_whitespace().map(|word| word.trim_matches('\''));
                 let words: Vec<&str> = words.skip_while(|word| *word != "unbloat").collect();
                 assert!(Cli::command().try_get_matches_from(&words).is_ok(), "{name}: {example}");
-                assert_eq!(words.get(1), Some(&name), "{example}");
+                assert!(words[1..].join(" ").starts_with(&name), "{name}: {example}");
             }
             assert!(help.contains("UNBLOAT_LOG") && help.contains("Exit codes:"), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_commands_options_stand_in_groups() {
+        for (name, command) in commands() {
+            let mut groups = std::collections::BTreeMap::<Option<&str>, usize>::new();
+            for option in command.get_opts().chain(command.get_arguments().filter(|it| it.is_global_set())) {
+                *groups.entry(option.get_help_heading()).or_default() += 1;
+            }
+            assert!(groups.get(&None).is_none_or(|count| *count <= MOST_UNGROUPED), "{name}: {groups:?}");
+            assert!(groups.values().all(|count| *count <= MOST_IN_A_GROUP), "{name}: {groups:?}");
+        }
+    }
+
+    #[test]
+    fn usage_lines_are_short_and_name_each_operand_once() {
+        for (name, mut command) in commands() {
+            let usage = command.render_usage().to_string();
+            for line in usage.lines() {
+                assert!(line.len() <= MOST_USAGE, "{name}: {line}");
+            }
+            let operands = usage.split_whitespace().filter(|word| word.starts_with(['<', '[']));
+            let mut seen = std::collections::BTreeSet::new();
+            for operand in operands {
+                assert!(seen.insert(operand.trim_end_matches('.')), "{name}: {operand} twice in {usage}");
+            }
+        }
+    }
+
+    /// A command that reads no image and asks no registry has no options for connections.
+    #[test]
+    fn options_for_connections_are_where_there_is_one() {
+        const TO_REGISTRIES: [&str; 11] = [
+            "analyze", "squash", "remove", "rebase", "verify", "explore", "history", "tags", "tag", "copy",
+            "login",
+        ];
+        const TO_CLUSTERS: [&str; 10] = [
+            "run",
+            "get",
+            "watch",
+            "logs",
+            "cancel",
+            "report",
+            "policies",
+            "approve",
+            "policy test",
+            "policy",
+        ];
+        for (name, command) in commands() {
+            let has = |long: &str| command.get_opts().any(|option| option.get_long() == Some(long));
+            assert_eq!(has("ca-file"), TO_REGISTRIES.contains(&&name[..]), "{name}: --ca-file");
+            let to_cluster = TO_CLUSTERS.contains(&&name[..]) && name != "policy";
+            assert_eq!(has("kubeconfig"), to_cluster, "{name}: --kubeconfig");
         }
     }
 }

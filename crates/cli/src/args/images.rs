@@ -5,6 +5,9 @@ use clap::Args;
 use super::limits::LimitArgs;
 use crate::connection::{ConnectionArgs, TwoPlacesArgs};
 
+/// As the limits of other commands.
+const LIMITS: &str = "Limits";
+
 /// `unbloat verify`
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArgs {
@@ -57,13 +60,13 @@ pub(crate) struct ExploreArgs {
     #[arg(long)]
     pub(crate) platform: Option<String>,
     /// Threads that read layers [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(help_heading = LIMITS, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
     /// Most bytes that all layers together may unpack to
-    #[arg(long, value_name = "SIZE", default_value = "16TiB", value_parser = crate::report::parse_size)]
+    #[arg(help_heading = LIMITS, long, value_name = "SIZE", default_value = "16TiB", value_parser = crate::report::parse_size)]
     pub(crate) max_unpacked: u64,
     /// Most paths that all layers together may name
-    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    #[arg(help_heading = LIMITS, long, value_name = "N", default_value_t = 20_000_000)]
     pub(crate) max_paths: u64,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
