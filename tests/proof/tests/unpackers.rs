@@ -8,7 +8,7 @@ use unbloat_proof::{
     model::{self, Mask},
     oracle::{self, Containerd, trees_differ},
     random::Random,
-    stack::{Profile, Stack, generate},
+    stack::{Profile, Stack, count, generate},
     tools::fast_folder,
 };
 
@@ -100,20 +100,20 @@ fn compare(layout: &Layout, containerd: &Mutex<Containerd>, stack: &Stack, profi
 
 #[test]
 fn two_hundred_stacks_are_the_same_tree_in_containerd_and_umoci_after_a_squash() {
-    check(Profile::Portable, STACKS);
+    check(Profile::Portable, count(STACKS));
 }
 
 /// Capabilities on hard links, directories named late and twice, opaque marks where no directory is, global
 /// headers.
 #[test]
 fn two_hundred_stacks_of_the_rarer_kinds_are_the_same_tree_in_containerd_after_a_squash() {
-    check(Profile::Runtime, STACKS);
+    check(Profile::Runtime, count(STACKS));
 }
 
-fn check(profile: Profile, count: u64) {
+fn check(profile: Profile, stacks: u64) {
     let folder = fast_folder().expect("a folder");
     let layout = Layout::create(folder.path().join("layout")).expect("a layout");
-    let stacks: Vec<Stack> = (FIRST..FIRST + count).map(|seed| generate(seed, profile)).collect();
+    let stacks: Vec<Stack> = (FIRST..FIRST + stacks).map(|seed| generate(seed, profile)).collect();
     let mut wrong = Vec::new();
     for stack in &stacks {
         layout.add(&format!("s{}", stack.seed), &stack.tars(), packing(stack.seed)).expect("written");

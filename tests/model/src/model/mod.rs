@@ -14,6 +14,7 @@ mod layer;
 mod listing;
 mod names;
 mod pax;
+mod resolve;
 mod tar_reader;
 mod touched;
 mod tree;

@@ -18,6 +18,18 @@ pub use generate::generate;
 pub use record::{Body, Dialect, Record, Stack};
 pub use shrink::shrink;
 
+/// How many stacks a test draws: `usual`, or what `UNBLOAT_STACKS` says. The long form of all random proofs
+/// is `UNBLOAT_STACKS=1000 cargo xtask test --only proof`.
+///
+/// # Panics
+/// The variable is no number.
+pub fn count(usual: u64) -> u64 {
+    match std::env::var("UNBLOAT_STACKS") {
+        Ok(text) => text.parse().expect("UNBLOAT_STACKS is a number"),
+        Err(_) => usual,
+    }
+}
+
 /// What a stack may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
