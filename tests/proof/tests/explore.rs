@@ -168,3 +168,21 @@ fn an_image_that_cannot_be_read_leaves_the_terminal_alone() {
     assert!(screen.contains("error: ") && screen.contains("/nowhere"), "{screen}");
     terminal.assert_given_back();
 }
+
+#[test]
+fn a_diff_id_that_is_not_the_layers_is_said_on_the_screen_and_after_it() {
+    let folder = fast_folder().expect("a folder");
+    let layout = Layout::create(folder.path().join("layout")).expect("a layout");
+    layout.add("s", &[tarball::write(&[file("a", 100)])], |_| Packing::Gzip(6)).expect("written");
+    let image = layout.image("s").expect("sound");
+    let (mut manifest, mut config) = (image.manifest, image.config);
+    config["rootfs"]["diff_ids"][0] = unbloat_proof::image::digest(b"another").into();
+    let config = config.to_string().into_bytes();
+    manifest["config"] = layout.blob(&config, "application/vnd.oci.image.config.v1+json").expect("written");
+    layout.tag("s", &manifest.to_string().into_bytes()).expect("written");
+    let terminal = Terminal::new(200, 24, &explore(&layout.reference("s")));
+    terminal.wait_for("warning: layer 0: its content is");
+    terminal.keys(&["q"]);
+    terminal.wait_for("runtimes refuse such an image");
+    terminal.assert_given_back();
+}
