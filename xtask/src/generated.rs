@@ -15,10 +15,11 @@ pub(crate) type Generated = (PathBuf, String);
 pub(crate) type Generator = fn() -> Result<Vec<Generated>>;
 
 /// Every kind, by name.
-pub(crate) const GENERATORS: [(&str, Generator); 5] = [
+pub(crate) const GENERATORS: [(&str, Generator); 6] = [
     ("api", crate::definitions::generate),
     ("admission", crate::admission::generate),
     ("analysis", crate::analysis::generate),
+    ("dashboard", crate::dashboard::generate),
     ("man", crate::man::generate),
     ("rbac", crate::rbac::generate),
 ];

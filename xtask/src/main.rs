@@ -8,6 +8,7 @@ mod analysis;
 mod bench;
 mod cluster;
 mod comments;
+mod dashboard;
 mod definitions;
 mod generated;
 mod image;

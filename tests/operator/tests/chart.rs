@@ -107,6 +107,7 @@ async fn what_is_off_by_default_is_made_when_it_is_asked_for() -> Result<()> {
     let wanted = [
         ("kind: ServiceMonitor", "serviceMonitor.enabled=true"),
         ("alert: UnbloatNoLeader", "prometheusRule.enabled=true"),
+        ("Pull bytes given back", "dashboards.enabled=true"),
         ("verbs: [get, patch]", "config.detection.rollouts=true"),
     ];
     let plain = template(&[]).await?;
