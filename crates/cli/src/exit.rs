@@ -20,6 +20,7 @@ pub(crate) fn code(ended: anyhow::Result<()>) -> ExitCode {
         if let Some(error) = cause.downcast_ref::<unbloat_registry::Error>() {
             return Some(unbloat_squash::kind_of_registry(error).exit_code());
         }
+        #[cfg(feature = "cluster")]
         if let Some(error) = cause.downcast_ref::<crate::cluster::Error>() {
             return Some(error.exit_code());
         }

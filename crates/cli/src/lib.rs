@@ -15,6 +15,7 @@
 //! ```
 
 mod args;
+#[cfg(feature = "cluster")]
 mod cluster;
 mod commands;
 mod connection;

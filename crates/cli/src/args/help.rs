@@ -8,6 +8,7 @@ pub(crate) fn images(examples: &[&str]) -> String {
 }
 
 /// The part of a command that speaks to a cluster.
+#[cfg(feature = "cluster")]
 pub(crate) fn cluster(examples: &[&str]) -> String {
     text(examples, CLUSTER)
 }
@@ -25,6 +26,7 @@ const IMAGES: &str = "\
   UNBLOAT_LOG          what is logged on standard error, as debug or unbloat_registry=trace
   NO_COLOR             no colours";
 
+#[cfg(feature = "cluster")]
 const CLUSTER: &str = "\
   KUBECONFIG           the kubeconfig, where --kubeconfig is not given
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY   proxies, and hosts that are reached without

@@ -2,6 +2,7 @@
 //! and `cluster`, which take these types; nothing here knows them.
 
 mod analyze;
+#[cfg(feature = "cluster")]
 mod cluster;
 mod edit;
 mod help;
@@ -18,6 +19,7 @@ use clap::{Parser, Subcommand};
 use unbloat_contract::exit;
 
 pub(crate) use analyze::{AnalyzeArgs, ThresholdArgs};
+#[cfg(feature = "cluster")]
 pub(crate) use cluster::{
     ClusterArgs, ClusterCommand, GetArgs, JobArgs, LogsArgs, PoliciesArgs, PolicyCommand, PolicyTestArgs,
     ReportArgs, RunArgs,
@@ -91,6 +93,7 @@ pub(crate) enum Command {
     /// Forget the credentials for a registry
     #[command(after_help = help::images(&["unbloat logout registry.example", "unbloat logout docker.io --output json"]))]
     Logout(LogoutArgs),
+    #[cfg(feature = "cluster")]
     #[command(flatten)]
     Cluster(ClusterCommand),
     /// Make a bloated image, find the cause, repair it: offline, in seconds
@@ -130,9 +133,10 @@ impl Command {
             Self::History(args) => vec![&args.image],
             Self::Tags(args) => vec![&args.repository],
             Self::Tag(args) | Self::Copy(args) => vec![&args.source, &args.destination],
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) => Vec::new(),
             Self::Login(_)
             | Self::Logout(_)
-            | Self::Cluster(_)
             | Self::Demo(_)
             | Self::Completions { .. }
             | Self::Man { .. } => Vec::new(),

@@ -17,6 +17,7 @@ use clap::CommandFactory;
 use unbloat_registry::Location;
 
 use crate::args::{Cli, Command};
+#[cfg(feature = "cluster")]
 use crate::cluster::{self, Shared};
 
 /// kubectl asks the program `kubectl_complete-PLUGIN` with the words so far, and wants candidates, a line
@@ -47,6 +48,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Copy(args) => everyday::copy(&settings, args).await,
         Command::Login(args) => login::login(&settings, args).await,
         Command::Logout(args) => login::logout(&settings, args).await,
+        #[cfg(feature = "cluster")]
         Command::Cluster(command) => {
             let shared = Shared { json: settings.is_json(), progress: settings.progress };
             Ok(cluster::run(command, shared).await?)
