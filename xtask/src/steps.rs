@@ -49,7 +49,7 @@ impl Step {
 pub(crate) const STEPS: &[Step] = &[
     Step::new("tools", "install what the checks need", install),
     Step::new("fmt", "the sources are formatted, their comments too", fmt),
-    Step::new("clippy", "no lint complains", clippy),
+    Step::new("clippy", "no lint complains, and the command builds without the cluster too", clippy),
     Step::new("generated", "generated files are what would be generated", drift),
     Step::new("ground", "the commands of the tests' own Kubernetes are built", ground),
     Step::new("unit", "unit and integration tests of every crate", unit),
@@ -99,8 +99,10 @@ fn clippy() -> Result<Outcome> {
         "--",
         "-D",
         "warnings",
-    ]))
-    .map(|()| Outcome::Passed)
+    ]))?;
+    // What README's first command builds.
+    run(cargo().args(["check", "--quiet", "--locked", "--package", "unbloat", "--no-default-features"]))
+        .map(|()| Outcome::Passed)
 }
 
 fn docs() -> Result<Outcome> {
