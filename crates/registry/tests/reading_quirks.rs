@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{client, descriptor, destination, location, noise, options, publish, server, source};
-use unbloat_oci::{Descriptor, Digest};
-use unbloat_registry::{Category, Client, ErrorKind, Retry, Unchanged};
-use unbloat_registry_server::{Fault, LinkForm, Options, Quirk, RetryForm, Rule, Server};
+use unbloat_oci::{Descriptor, Digest, Manifest};
+use unbloat_registry::{Category, Client, ClientOptions, Credential, ErrorKind, Retry, Secret, Unchanged};
+use unbloat_registry_server::{Access, Fault, LinkForm, Options, Quirk, RetryForm, Rule, Server};
 
 /// More than one piece that is checked alone.
 const LARGE: usize = 3_500_000;
@@ -252,6 +252,42 @@ async fn a_range_that_is_answered_otherwise_costs_a_whole_reading_and_no_more() 
         server.faults().add(rule.times(1));
         let bytes = source(&client(), &server, "a/b:t").await.blob(&blob).collect(u64::MAX).await;
         assert_eq!(bytes.unwrap_or_else(|error| panic!("{quirk:?}: {error}")), layer, "{quirk:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_layer_is_followed_where_its_place_has_moved_and_without_credentials() {
+    let (plain, layer, blob, _) = published(LARGE).await;
+    let moved = beside(&plain, vec![Quirk::RedirectBlobs(plain.origin())]).await;
+    let access = Access::Basic { username: "user".to_owned(), password: "hunter2".to_owned() };
+    let registry = Server::start(Options { access, ..Options::default() }).await.unwrap();
+    let path = format!("v2/a/b/blobs/{}", blob.digest());
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": blob.digest(), "size": 2},
+        "layers": [{
+            "mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", "digest": blob.digest(),
+            "size": blob.size(), "urls": [format!("{}/gone", moved.origin()), format!("{}/{path}", moved.origin())],
+        }],
+    });
+    let manifest = Manifest::parse(None, manifest.to_string().as_bytes()).unwrap();
+    let foreign = &manifest.layers()[0];
+    for allow_foreign in [true, false] {
+        let mut with = ClientOptions { allow_foreign, ..options() };
+        let password = Secret::new("hunter2");
+        with.keyring.insert(&registry.host(), Credential::Basic { username: "user".to_owned(), password });
+        let source = source(&Client::new(with), &registry, "a/b:t").await;
+        match source.blob(foreign).collect(u64::MAX).await {
+            Ok(bytes) => assert!(allow_foreign && bytes == layer),
+            Err(error) => {
+                assert!(!allow_foreign, "{error}");
+                assert!(matches!(error.kind(), ErrorKind::NotFound { .. }), "{error}");
+            }
+        }
+    }
+    for place in [&moved, &plain] {
+        assert!(place.requests().iter().any(|request| request.path.ends_with(blob.digest().as_str())));
+        assert!(place.requests().iter().all(|request| request.header("authorization").is_none()));
     }
 }
 
