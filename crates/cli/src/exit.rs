@@ -12,7 +12,10 @@ pub(crate) fn code(ended: anyhow::Result<()>) -> ExitCode {
     if error.is::<CheckFailed>() {
         return ExitCode::from(CHECK_FAILED);
     }
-    eprintln!("error: {}", text(&error));
+    // Names in a layer and words of a server are part of it: nothing in them reaches a terminal as a command.
+    for (at, line) in text(&error).lines().enumerate() {
+        eprintln!("{}{}", if at == 0 { "error: " } else { "" }, unbloat_text::terminal(line));
+    }
     let code = error.chain().find_map(|cause| {
         if let Some(error) = cause.downcast_ref::<unbloat_squash::Error>() {
             return Some(error.exit_code());

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use unbloat_contract::Limits;
 use unbloat_layers::tar::{Kind, Meter, TarReader};
-use unbloat_layers::{BoxError, LayerError, display};
+use unbloat_layers::{BoxError, LayerError};
 use unbloat_oci::Descriptor;
 use unbloat_registry::Source;
+use unbloat_text::printable;
 
 use crate::error::{Error, layer_error};
 use crate::progress::Progress;
@@ -121,7 +122,7 @@ impl Uses {
         found
             .iter()
             .filter(|(path, _)| is_topmost(path))
-            .map(|(path, words)| format!("/{} {words}", display(path)))
+            .map(|(path, words)| format!("/{} {words}", printable(path)))
             .collect()
     }
 }
@@ -145,7 +146,7 @@ pub(crate) fn of_symlinks(uses: &Uses, before: &Tree, after: &Tree) -> Vec<Strin
         if old != "nothing" && old != new {
             found.push(format!(
                 "/{} is a symlink to {old}, and leads to {new} on the new base",
-                display(path)
+                printable(path)
             ));
         }
     }

@@ -195,10 +195,10 @@ impl DetectorMetrics {
     #[cfg(test)]
     pub(crate) fn touch(&self) {
         let policy = String::new;
-        self.images.get_or_create(&VerdictLabel { verdict: "" });
-        self.over.get_or_create(&ThresholdLabels { policy: policy(), threshold: "" });
-        self.reclaimable.get_or_create(&KindLabel { kind: "" });
-        self.budget.get_or_create(&BudgetLabels { policy: policy(), budget: "" });
+        drop(self.images.get_or_create(&VerdictLabel { verdict: "" }));
+        drop(self.over.get_or_create(&ThresholdLabels { policy: policy(), threshold: "" }));
+        drop(self.reclaimable.get_or_create(&KindLabel { kind: "" }));
+        drop(self.budget.get_or_create(&BudgetLabels { policy: policy(), budget: "" }));
         self.inspected("");
         self.analyzed("");
         self.rolled_out("");

@@ -120,9 +120,9 @@ impl JobMetrics {
     /// Makes one of each family, as an empty one isn't exported.
     #[cfg(test)]
     pub(crate) fn touch(&self) {
-        self.jobs.get_or_create(&StateLabel { state: "" });
-        self.finished.get_or_create(&EndLabels { result: "", reason: "" });
-        self.failed_attempts.get_or_create(&ReasonLabel { reason: "" });
+        drop(self.jobs.get_or_create(&StateLabel { state: "" }));
+        drop(self.finished.get_or_create(&EndLabels { result: "", reason: "" }));
+        drop(self.failed_attempts.get_or_create(&ReasonLabel { reason: "" }));
         self.squashed(&ImageSquashJobStatus::default());
     }
 
