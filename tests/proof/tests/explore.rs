@@ -180,7 +180,8 @@ fn a_diff_id_that_is_not_the_layers_is_said_on_the_screen_and_after_it() {
     let config = config.to_string().into_bytes();
     manifest["config"] = layout.blob(&config, "application/vnd.oci.image.config.v1+json").expect("written");
     layout.tag("s", &manifest.to_string().into_bytes()).expect("written");
-    let terminal = Terminal::new(200, 24, &explore(&layout.reference("s")));
+    // Wide enough that the words stand in one line.
+    let terminal = Terminal::new(300, 24, &explore(&layout.reference("s")));
     terminal.wait_for("warning: layer 0: its content is");
     terminal.keys(&["q"]);
     terminal.wait_for("runtimes refuse such an image");

@@ -112,7 +112,11 @@ mod tests {
             for line in usage.lines() {
                 assert!(line.len() <= MOST_USAGE, "{name}: {line}");
             }
-            let operands = usage.split_whitespace().filter(|word| word.starts_with(['<', '[']));
+            let words: Vec<&str> = usage.split_whitespace().collect();
+            // What follows an option is its value.
+            let operands = words.windows(2).filter_map(|pair| {
+                (!pair[0].starts_with("--") && pair[1].starts_with(['<', '['])).then_some(pair[1])
+            });
             let mut seen = std::collections::BTreeSet::new();
             for operand in operands {
                 assert!(seen.insert(operand.trim_end_matches('.')), "{name}: {operand} twice in {usage}");
