@@ -280,10 +280,10 @@ fn should_be_done(rebase: &Rebase, stderr: &str) -> Option<String> {
     let image = model::merge(&[&old[..], upper].concat()).ok()?;
     let rebased = model::merge(&[&new[..], upper].concat()).ok()?;
     let means_the_same = |path: &[u8]| kind(&before, path) == kind(&after, path);
-    // Bytes that are no text are shown alike.
+    // As refusals show them.
     let mut shown: BTreeMap<String, BTreeSet<&Vec<u8>>> = BTreeMap::new();
     for path in [&before, &after, &image, &rebased].into_iter().flat_map(|tree| tree.paths.keys()) {
-        shown.entry(unbloat_layers::display(path)).or_default().insert(path);
+        shown.entry(unbloat_text::printable(path)).or_default().insert(path);
     }
     let lines: Vec<&str> = stderr.lines().filter_map(|line| line.strip_prefix("  /")).collect();
     if lines.is_empty() {
