@@ -322,7 +322,7 @@ const HEALTH: &[Panel] = &[
         "bytes",
         8,
         &[1e8, 1.2e8],
-        &[(r#"process_resident_memory_bytes{SEL, pod=~".*unbloat.*"}"#, "{{pod}}")],
+        &[("process_resident_memory_bytes{SEL} and on (namespace, pod) unbloat_leader", "{{pod}}")],
     ),
 ];
 

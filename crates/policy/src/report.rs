@@ -33,12 +33,14 @@ pub fn spec(image: &ImageKey, using: &Use<'_>) -> ImageReportSpec {
     }
 }
 
-/// The status of a report. `using` is the use in its own namespace alone: nothing of others is told.
+/// The status of a report. `using` is the use in its own namespace alone, and `rollout` how far the result has
+/// come there: nothing of others is told.
 pub fn status(
     old: Option<&ImageReportStatus>,
     using: Option<&Use<'_>>,
     facts: &Facts,
     outcome: Option<&ImageOutcome>,
+    rollout: Option<Finding>,
     now: Timestamp,
 ) -> ImageReportStatus {
     let old = old.cloned().unwrap_or_default();
@@ -60,6 +62,9 @@ pub fn status(
     status.policies = policies;
     status.used_by = using.map(users).unwrap_or_default();
     status.result.clone_from(&facts.result);
+    if let Some(result) = &mut status.result {
+        result.rollout = rollout.map(|finding| finding.as_str().to_owned());
+    }
     status.failures =
         Some(facts.failures.clone()).filter(|failures| *failures != ReportedFailures::default());
     if let Some(inspection) = &facts.inspection {
@@ -218,7 +223,7 @@ mod tests {
             ],
             ..ImageOutcome::default()
         };
-        let status = status(None, Some(using), &facts, Some(&outcome), at("2026-05-10T00:00:00Z"));
+        let status = status(None, Some(using), &facts, Some(&outcome), None, at("2026-05-10T00:00:00Z"));
         let text = serde_json::to_string(&status).unwrap();
         assert!(text.len() <= MOST_BYTES - METADATA_BYTES, "{} bytes", text.len());
         assert_eq!((status.used_by.count, status.verdict), (200, Verdict::OverThreshold));
@@ -232,13 +237,13 @@ mod tests {
         let uses = world.world.uses();
         let using = uses.values().next().unwrap();
         let facts = Facts::default();
-        let first = status(None, Some(using), &facts, None, at("2026-05-10T00:00:00Z"));
-        let second = status(Some(&first), Some(using), &facts, None, at("2026-05-11T00:00:00Z"));
+        let first = status(None, Some(using), &facts, None, None, at("2026-05-10T00:00:00Z"));
+        let second = status(Some(&first), Some(using), &facts, None, None, at("2026-05-11T00:00:00Z"));
         assert_eq!(first, second);
         // The last user goes: that is news once.
-        let third = status(Some(&second), None, &facts, None, at("2026-05-12T00:00:00Z"));
+        let third = status(Some(&second), None, &facts, None, None, at("2026-05-12T00:00:00Z"));
         assert_eq!(third.unused_since, Some(Time(at("2026-05-12T00:00:00Z"))));
-        assert_eq!(status(Some(&third), None, &facts, None, at("2026-05-13T00:00:00Z")), third);
+        assert_eq!(status(Some(&third), None, &facts, None, None, at("2026-05-13T00:00:00Z")), third);
     }
 
     #[test]
@@ -264,7 +269,7 @@ mod tests {
             }),
             ..Facts::default()
         };
-        let told = status(None, Some(using), &facts, None, at("2026-05-10T00:00:00Z"));
+        let told = status(None, Some(using), &facts, None, None, at("2026-05-10T00:00:00Z"));
         let mut report = unbloat_api::ImageReport::new("r", spec(&using.image, using));
         report.status = Some(told);
         let read = Facts::of([&report]);

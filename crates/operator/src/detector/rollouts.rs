@@ -4,7 +4,7 @@
 //! annotation on the workload itself. A workload is read when it changed, when its time is over, or when its
 //! turn has come, and never in a loop.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
@@ -16,20 +16,15 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::Value;
 use unbloat_api::{Finding, labels};
 use unbloat_policy::decide::{Candidate, Rollouts as Plan};
-use unbloat_policy::inventory::{Owner, Workload, World};
+use unbloat_policy::inventory::{Owner, Uses, Workload, World};
 use unbloat_policy::rollout::{self, Stage, Step, Wanted};
 use unbloat_text::bounded;
 
 use super::inspect::Inspectors;
 use super::metrics::DetectorMetrics;
 use super::state::Shared as SharedState;
-use crate::runtime::calls::{CallError, Calls};
+use crate::runtime::calls::{CallError, Calls, NOTE_LIMIT, REPORTER};
 use crate::shared::Shared;
-
-/// Longest note that the API takes.
-const NOTE_LIMIT: usize = 1024;
-/// Name of the reporter.
-const CONTROLLER: &str = "unbloat.dev/operator";
 
 /// Why a workload isn't pointed at a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +69,22 @@ impl Memory {
         (due, next)
     }
 
+    /// Forgets refusals of what runs no image any more.
+    pub(super) fn keep(&mut self, uses: &Uses<'_>) {
+        if self.refusals.is_empty() {
+            return;
+        }
+        let tops: HashSet<(&str, &str, &str)> = uses
+            .values()
+            .flat_map(|using| {
+                using.users.iter().map(|top| (top.kind.as_str(), using.namespace, top.name.as_str()))
+            })
+            .collect();
+        self.refusals.retain(|workload, _| {
+            tops.contains(&(workload.kind.as_str(), workload.namespace.as_str(), workload.name.as_str()))
+        });
+    }
+
     fn refuses(&self, candidate: &Candidate) -> bool {
         self.refusals.get(&candidate.workload).is_some_and(|refusal| {
             refusal.result == candidate.result
@@ -83,24 +94,30 @@ impl Memory {
     }
 }
 
-/// How far a result has reached its users in a namespace: what needs somebody's attention comes first.
-pub(super) fn reached(memory: &Memory, world: &World, namespace: &str, result: &str) -> Option<Finding> {
+/// How far each result has reached its users, by namespace and result: what needs somebody's attention comes
+/// first. Made once a round, as there are many reports and few rollouts.
+pub(super) fn reached(memory: &Memory, world: &World) -> HashMap<(String, String), Finding> {
     let rolled = world.owners.values().filter_map(|owner| owner.rollout.as_deref());
-    let stages = rolled
-        .filter(|rolled| rolled.workload.namespace == namespace && rolled.state.to == result)
-        .map(|rolled| rolled.state.state.finding());
+    let stages =
+        rolled.map(|rolled| (&rolled.workload.namespace, &rolled.state.to, rolled.state.state.finding()));
     let refused = memory
         .refusals
         .iter()
-        .filter(|(workload, refusal)| workload.namespace == namespace && refusal.result == result)
-        .map(|(_, refusal)| refusal.finding);
+        .map(|(workload, refusal)| (&workload.namespace, &refusal.result, refusal.finding));
     let weight = |finding: &Finding| match finding {
         Finding::RolledOut => 0,
         Finding::RollingOut => 2,
         Finding::RolloutReverted => 3,
         _ => 1,
     };
-    stages.chain(refused).max_by_key(weight)
+    let mut reached = HashMap::new();
+    for (namespace, result, finding) in stages.chain(refused) {
+        let known = reached.entry((namespace.clone(), result.clone())).or_insert(finding);
+        if weight(&finding) > weight(known) {
+            *known = finding;
+        }
+    }
+    reached
 }
 
 /// Does it.
@@ -132,10 +149,14 @@ impl Rollouts {
         }
         for Plan { mut free, candidates } in plans {
             for candidate in candidates {
+                // Nothing is read before its turn has come.
+                if free == 0 {
+                    break;
+                }
                 if self.state.with(|state| state.rollouts.refuses(&candidate)) {
                     continue;
                 }
-                match self.consider(&candidate, free > 0).await {
+                match self.consider(&candidate).await {
                     Ok(true) => free -= 1,
                     Ok(false) => {}
                     Err(error) => told(&error, &candidate.workload),
@@ -165,7 +186,7 @@ impl Rollouts {
     }
 
     /// Whether it was pointed at its result.
-    async fn consider(&self, candidate: &Candidate, has_place: bool) -> Result<bool, CallError> {
+    async fn consider(&self, candidate: &Candidate) -> Result<bool, CallError> {
         let Candidate { workload, result, written, deadline_seconds, .. } = candidate;
         let Some(object) = self.read(workload).await? else { return Ok(false) };
         let mut wanted =
@@ -183,9 +204,6 @@ impl Rollouts {
                 return Ok(false);
             }
         };
-        if !has_place {
-            return Ok(false);
-        }
         // A pod is never given an image that can't be pulled: it is there, and whoever pulls the original can
         // pull it.
         match self.inspectors.can_be_pulled(result, candidate.is_same_repository).await {
@@ -249,6 +267,8 @@ impl Rollouts {
         let written = self.calls.write("point a workload", ("patch", kind_of(workload)), call).await?;
         let written = serde_json::to_value(&written).unwrap_or_default();
         self.know(workload, &written);
+        // What was refused before isn't any more.
+        self.state.with(|state| state.rollouts.refusals.remove(workload));
         let Workload { kind, namespace, name } = workload;
         tracing::info!(kind, namespace, name, result, stage = ?stage, "a rollout");
         if stage != Stage::RollingOut {
@@ -319,7 +339,7 @@ impl Rollouts {
                     uid: Some(uid),
                     ..ObjectReference::default()
                 }),
-                reporting_controller: Some(CONTROLLER.to_owned()),
+                reporting_controller: Some(REPORTER.to_owned()),
                 reporting_instance: Some(bounded(&self.instance, 128)),
                 ..Event::default()
             })
@@ -393,8 +413,8 @@ mod tests {
     fn a_report_tells_what_needs_attention_first_and_of_its_own_namespace_alone() {
         let mut world = World::default();
         let mut memory = Memory::default();
-        let said = |memory: &Memory, world: &World, namespace| {
-            reached(memory, world, namespace, "a.example/b@sha256:00")
+        let said = |memory: &Memory, world: &World, namespace: &str| {
+            reached(memory, world).get(&(namespace.to_owned(), "a.example/b@sha256:00".to_owned())).copied()
         };
         assert_eq!(said(&memory, &world, "team"), None);
         world.owners.extend([owner("a", "1", "RolledOut", 1)]);
@@ -415,5 +435,8 @@ mod tests {
         world.owners.extend([owner("d", "1", "RolloutReverted", 1)]);
         assert_eq!(said(&memory, &world, "team"), Some(Finding::RolloutReverted));
         assert_eq!(said(&memory, &world, "other"), None);
+        // What nobody uses any more is no refusal.
+        memory.keep(&Uses::new());
+        assert!(memory.refusals.is_empty());
     }
 }

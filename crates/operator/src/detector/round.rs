@@ -137,10 +137,12 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
     });
     work.figures = Figures::of(&decision, &facts);
     inspections(&mut work, &decision, &facts, state, now);
+    state.rollouts.keep(&uses);
+    let reached = rollouts::reached(&state.rollouts, &state.world);
     let said = |namespace: &str, key: &ImageKey| -> Option<Finding> {
-        let result = facts.get(key)?.result.as_ref()?;
-        rollouts::reached(&state.rollouts, &state.world, namespace, &result.reference)
-            .or_else(|| decision.unrolled.get(&(key.clone(), namespace.to_owned())).copied())
+        let result = &facts.get(key)?.result.as_ref()?.reference;
+        let reached = reached.get(&(namespace.to_owned(), result.clone()));
+        reached.or_else(|| decision.unrolled.get(&(key.clone(), namespace.to_owned()))).copied()
     };
     report_work(&mut work, &uses, &reports, &facts, &decision, &said, now);
     work.rollouts = std::mem::take(&mut decision.rollouts);
@@ -302,14 +304,9 @@ fn report_work(
     said: &dyn Fn(&str, &ImageKey) -> Option<Finding>,
     now: Timestamp,
 ) {
-    // The same facts everywhere, but for how far the result has come in the report's own namespace.
     let status =
         |old: Option<&ImageReportStatus>, using: Option<&Use<'_>>, key: &ImageKey, namespace: &str| {
-            let mut facts = facts[key].clone();
-            if let Some(result) = &mut facts.result {
-                result.rollout = said(namespace, key).map(|finding| finding.as_str().to_owned());
-            }
-            report::status(old, using, &facts, decision.images.get(key), now)
+            report::status(old, using, &facts[key], decision.images.get(key), said(namespace, key), now)
         };
     let nothing = ImageOutcome::default();
     for ((key, namespace), using) in uses {

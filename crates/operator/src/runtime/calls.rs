@@ -16,6 +16,11 @@ use unbloat_api::labels;
 use super::lease::Leadership;
 use super::metrics::{RuntimeMetrics, WriteLabels};
 
+/// Longest note of an event that the API takes, in bytes.
+pub(crate) const NOTE_LIMIT: usize = 1024;
+/// Who reports events.
+pub(crate) const REPORTER: &str = "unbloat.dev/operator";
+
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -100,6 +100,13 @@ pub(super) fn rollouts(
                     namespace: using.namespace.to_owned(),
                     name: pod.top.name.clone(),
                 };
+                // It was pointed at this result already: it is watched, has it, had it taken back, or somebody
+                // put the original back by hand.
+                let is_it =
+                    |rolled: &Rolled| rolled.workload == workload && rolled.state.to == result.reference;
+                if rolled.iter().any(|rolled| is_it(rolled)) {
+                    continue;
+                }
                 let candidate = candidates.entry(workload.clone()).or_insert_with(|| Candidate {
                     image: image.key.clone(),
                     result: result.reference.clone(),

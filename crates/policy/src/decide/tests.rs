@@ -616,22 +616,27 @@ fn rollouts_need_a_policy_that_asks_for_them_and_acts_now() {
 fn what_is_on_its_way_takes_a_place_and_what_was_reverted_stops_its_namespace() {
     let mut case =
         repaired(&json!({"rollout": {"strategy": "Workload"}, "limits": {"maxConcurrentJobs": 1}}));
-    let rolled = |case: &mut Case, stage: &str| {
+    let rolled = |case: &mut Case, stage: &str, name: &str| {
         let state = json!({"to": format!("a.example/b:v1-unbloat@{OTHER}"), "from": {}, "state": stage,
             "since": at(NOW).as_second() - 5, "deadlineSeconds": 60});
-        let metadata = serde_json::from_value(json!({"name": "three", "namespace": "team",
+        let metadata = serde_json::from_value(json!({"name": name, "namespace": "team",
             "annotations": {"unbloat.dev/rollout": state.to_string()}}))
         .unwrap();
-        case.world.world.owners.insert("three".into(), Owner::of("Deployment", &metadata));
+        case.world.world.owners.insert(name.into(), Owner::of("Deployment", &metadata));
     };
     assert_eq!(case.decide(NOW).rollouts[0].free, 1);
-    rolled(&mut case, "RollingOut");
+    rolled(&mut case, "RolledOut", "one");
+    let names = |case: &Case| -> Vec<String> {
+        case.decide(NOW).rollouts[0].candidates.iter().map(|one| one.workload.name.clone()).collect()
+    };
+    assert_eq!(names(&case), ["two"], "one that was put back by hand is left");
+    rolled(&mut case, "RollingOut", "three");
     assert_eq!(case.decide(NOW).rollouts[0].free, 0);
     assert_eq!(
         case.decide("2026-05-10T13:00:00Z").rollouts[0].free,
         1,
         "one that nobody ends holds nothing up"
     );
-    rolled(&mut case, "RolloutReverted");
-    assert!(case.decide(NOW).rollouts[0].candidates.is_empty());
+    rolled(&mut case, "RolloutReverted", "three");
+    assert!(names(&case).is_empty());
 }

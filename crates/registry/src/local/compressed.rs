@@ -28,6 +28,12 @@ impl Compression {
         }
     }
 
+    fn of_file(file: &File) -> io::Result<Option<Self>> {
+        let mut magic = [0; 6];
+        let read = file.read_at(&mut magic, 0)?;
+        Ok(Self::of(&magic[..read]))
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
@@ -39,9 +45,7 @@ impl Compression {
 
 /// The archive itself, or what it unpacks to, in a file without a name.
 pub(super) fn plain(file: Arc<File>) -> io::Result<Arc<File>> {
-    let mut magic = [0; 6];
-    let read = file.read_at(&mut magic, 0)?;
-    let Some(compression) = Compression::of(&magic[..read]) else { return Ok(file) };
+    let Some(compression) = Compression::of_file(&file)? else { return Ok(file) };
     (&*file).seek(SeekFrom::Start(0))?;
     let input = io::BufReader::with_capacity(1 << 20, &*file);
     let mut decoder: Box<dyn Read + '_> = match compression {
@@ -56,6 +60,11 @@ pub(super) fn plain(file: Arc<File>) -> io::Result<Arc<File>> {
     copy(&mut decoder, &mut unpacked, compression)?;
     drop(decoder);
     Ok(Arc::new(unpacked))
+}
+
+/// Whether a file is compressed in a way that is known here.
+pub(super) fn is_compressed(file: &File) -> io::Result<bool> {
+    Ok(Compression::of_file(file)?.is_some())
 }
 
 fn unpack_first(name: &str, program: &str) -> io::Error {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::local::compressed::is_compressed;
 use crate::local::extents::Members;
 use crate::location::Location;
 
@@ -43,10 +44,9 @@ fn of(path: &Path) -> Option<String> {
     }
     // The headers of a plain archive are read without its content; a compressed one would have to be
     // unpacked.
-    let members = match is_compressed(path) {
-        true => None,
-        false => Members::scan(path).ok(),
-    };
+    let is_plain =
+        fs::File::open(path).and_then(|file| is_compressed(&file)).is_ok_and(|compressed| !compressed);
+    let members = if is_plain { Members::scan(path).ok() } else { None };
     let has = |name: &str| members.as_ref().is_some_and(|members| members.get(name).is_some());
     Some(match (has("manifest.json"), has("oci-layout")) {
         (true, _) => format!("{shown} is an archive as docker save writes it: write docker-archive:{shown}"),
@@ -55,13 +55,6 @@ fn of(path: &Path) -> Option<String> {
             "{shown} is a file: an archive is written docker-archive:{shown} or oci-archive:{shown}, by who made it"
         ),
     })
-}
-
-fn is_compressed(path: &Path) -> bool {
-    use std::io::Read as _;
-    let mut magic = [0; 2];
-    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
-    read.is_err() || matches!(magic, [0x1f, 0x8b] | [0x28, 0xb5])
 }
 
 #[cfg(test)]

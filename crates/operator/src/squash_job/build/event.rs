@@ -10,11 +10,7 @@ use unbloat_api::{ImageSquashJob, ImageSquashJobStatus, Reason, labels};
 use unbloat_text::bounded;
 
 use super::fingerprint;
-
-/// Longest note that the API takes.
-const NOTE_LIMIT: usize = 1024;
-/// Name of the reporter.
-const CONTROLLER: &str = "unbloat.dev/operator";
+use crate::runtime::calls::{NOTE_LIMIT, REPORTER};
 
 /// The event of a status change, if it is worth one. Its name is made of what happened, so that a repeated
 /// write is a 409.
@@ -70,7 +66,7 @@ pub(crate) fn event(
             uid: Some(uid),
             ..ObjectReference::default()
         }),
-        reporting_controller: Some(CONTROLLER.to_owned()),
+        reporting_controller: Some(REPORTER.to_owned()),
         reporting_instance: Some(bounded(instance, 128)),
         ..Event::default()
     })
