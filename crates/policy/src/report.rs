@@ -33,8 +33,8 @@ pub fn spec(image: &ImageKey, using: &Use<'_>) -> ImageReportSpec {
     }
 }
 
-/// The status of a report. `using` is the use in its own namespace alone, and `rollout` how far the result has
-/// come there: nothing of others is told.
+/// The status of a report. `using` is the use in its own namespace alone, and `rollout` how far the result
+/// has come there: nothing of others is told.
 pub fn status(
     old: Option<&ImageReportStatus>,
     using: Option<&Use<'_>>,

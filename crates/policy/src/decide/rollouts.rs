@@ -100,8 +100,8 @@ pub(super) fn rollouts(
                     namespace: using.namespace.to_owned(),
                     name: pod.top.name.clone(),
                 };
-                // It was pointed at this result already: it is watched, has it, had it taken back, or somebody
-                // put the original back by hand.
+                // It was pointed at this result already: it is watched, has it, had it taken back, or
+                // somebody put the original back by hand.
                 let is_it =
                     |rolled: &Rolled| rolled.workload == workload && rolled.state.to == result.reference;
                 if rolled.iter().any(|rolled| is_it(rolled)) {
