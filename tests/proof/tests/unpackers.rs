@@ -132,11 +132,7 @@ fn check(profile: Profile, stacks: u64) {
             .iter()
             .flat_map(|stack| ["", "-full", "-base"].map(|kind| (stack, format!("s{}{kind}", stack.seed))));
         for (stack, tag) in tags.filter(|(_, tag)| layout.resolve(tag).is_ok()) {
-            let one = fast_folder().expect("a folder");
-            let single = Layout::create(one.path().join("layout")).expect("a layout");
-            layout.copy(&tag, &single).expect("copied");
-            single.archive(&one.path().join("one.tar")).expect("an archive");
-            if let Err(error) = containerd.import(&one.path().join("one.tar"), "proof.invalid/squash") {
+            if let Err(error) = containerd.take(&layout, &tag, "proof.invalid/squash") {
                 wrong.push(format!("{}containerd refuses {tag}: {error}", stack.describe()));
                 refused.insert(stack.seed);
             }

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::walk;
 use crate::{
+    image::Layout,
     model::Tree,
     tools::{command, fast_folder, run},
 };
@@ -83,6 +84,16 @@ impl Containerd {
             .args(["images", "import", "--snapshotter", "overlayfs", "--base-name", name])
             .arg(archive))
         .map(drop)
+    }
+
+    /// Imports and unpacks one image of a layout, as `NAME:TAG`. An error is containerd's refusal of it.
+    pub fn take(&self, layout: &Layout, tag: &str, name: &str) -> Result<()> {
+        let folder = fast_folder()?;
+        let single = Layout::create(folder.path().join("layout"))?;
+        layout.copy(tag, &single)?;
+        let archive = folder.path().join("one.tar");
+        single.archive(&archive)?;
+        self.import(&archive, name)
     }
 
     /// Pulls and unpacks an image from a registry on loopback.
