@@ -1,5 +1,8 @@
 //! Copying an image as it is, from anywhere to anywhere.
 
+use std::collections::HashMap;
+
+use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use unbloat_oci::{AnyManifest, Descriptor, Digest, EntryKind, Index, Manifest, Platform};
 
@@ -42,7 +45,8 @@ struct Counts {
     manifests: Vec<Digest>,
 }
 
-/// Copies an image byte for byte, so that its digest stays.
+/// Copies an image byte for byte, so that its digest stays: but from a docker archive, whose plain layers are
+/// compressed for a registry.
 ///
 /// With `platforms`, only those of an index: one platform gives its image without an index, several a smaller
 /// index. The image of no index has to be for one of them.
@@ -86,15 +90,13 @@ async fn copy_all(
     let (media_type, bytes) = match (parsed, platforms) {
         (AnyManifest::Image(image), wanted) => {
             require_platform(source, &image, wanted).await?;
-            copy_image(source, destination, &image, &mut counts).await?;
-            counts.manifests.push(top.descriptor.digest().clone());
-            (image.media_type().clone(), top.bytes.clone())
+            let bytes = copy_image(source, destination, &image, &top, &mut counts).await?;
+            (image.media_type().clone(), bytes)
         }
         (AnyManifest::Index(index), []) => {
             require_room(destination, index.manifests())?;
-            copy_entries(source, destination, index.manifests(), &mut counts, 0).await?;
-            counts.manifests.push(top.descriptor.digest().clone());
-            (index.media_type().clone(), top.bytes.clone())
+            let media_type = index.media_type().clone();
+            (media_type, copy_index(source, destination, index, &top, &mut counts, 0).await?)
         }
         (AnyManifest::Index(index), [one]) => {
             let mut there = Vec::new();
@@ -102,9 +104,8 @@ async fn copy_all(
             let child = source.manifest(best(source, &there, one)?).await?;
             let image = Manifest::parse(Some(child.descriptor.media_type()), &child.bytes)
                 .map_err(|error| fault(error.into()))?;
-            copy_image(source, destination, &image, &mut counts).await?;
-            counts.manifests.push(child.descriptor.digest().clone());
-            (image.media_type().clone(), child.bytes)
+            let bytes = copy_image(source, destination, &image, &child, &mut counts).await?;
+            (image.media_type().clone(), bytes)
         }
         (AnyManifest::Index(mut index), several) => {
             let mut there = Vec::new();
@@ -117,8 +118,7 @@ async fn copy_all(
                 }
             }
             require_room(destination, &kept)?;
-            copy_entries(source, destination, &kept, &mut counts, 0).await?;
-            index.set_manifests(kept);
+            index.set_manifests(copy_entries(source, destination, &kept, &mut counts, 0).await?);
             (index.media_type().clone(), index.to_bytes().into())
         }
     };
@@ -218,36 +218,60 @@ async fn require_platform(source: &Source, image: &Manifest, wanted: &[Platform]
     Err(Error::new(source.place(), Operation::Choosing, first, ErrorKind::Unsupported(words)))
 }
 
+/// Copies what an index names; its own bytes as they are to be at the destination.
+async fn copy_index(
+    source: &Source,
+    destination: &Destination,
+    mut index: Index,
+    fetched: &Fetched,
+    counts: &mut Counts,
+    depth: usize,
+) -> Result<Bytes, Error> {
+    let entries = copy_entries(source, destination, index.manifests(), counts, depth).await?;
+    if entries == index.manifests() {
+        counts.manifests.push(fetched.descriptor.digest().clone());
+        return Ok(fetched.bytes.clone());
+    }
+    index.set_manifests(entries);
+    Ok(index.to_bytes().into())
+}
+
+/// The entries as they are at the destination.
 async fn copy_entries(
     source: &Source,
     destination: &Destination,
     entries: &[Descriptor],
     counts: &mut Counts,
     depth: usize,
-) -> Result<(), Error> {
+) -> Result<Vec<Descriptor>, Error> {
+    let mut there = Vec::new();
     for entry in entries {
         let child: Fetched = source.manifest(entry).await?;
         let fault = |kind: ErrorKind| Error::new(source.place(), Operation::Copying, entry.digest(), kind);
         let media_type = child.descriptor.media_type().clone();
-        match child.parse().map_err(|error| fault(error.into()))? {
-            AnyManifest::Image(image) => copy_image(source, destination, &image, counts).await?,
+        let bytes = match child.parse().map_err(|error| fault(error.into()))? {
+            AnyManifest::Image(image) => copy_image(source, destination, &image, &child, counts).await?,
             AnyManifest::Index(_) if depth >= MAX_DEPTH => return Err(fault(too_deep())),
             AnyManifest::Index(index) => {
-                Box::pin(copy_entries(source, destination, index.manifests(), counts, depth + 1)).await?;
+                Box::pin(copy_index(source, destination, index, &child, counts, depth + 1)).await?
             }
-        }
-        counts.manifests.push(entry.digest().clone());
-        destination.put_manifest(&media_type, child.bytes).await?;
+        };
+        let written = destination.put_manifest(&media_type, bytes).await?;
+        let mut entry = entry.clone();
+        entry.set_content(written.digest().clone(), written.size());
+        there.push(entry);
     }
-    Ok(())
+    Ok(there)
 }
 
+/// Copies the blobs of an image; its manifest's bytes as they are to be at the destination.
 async fn copy_image(
     source: &Source,
     destination: &Destination,
     image: &Manifest,
+    fetched: &Fetched,
     counts: &mut Counts,
-) -> Result<(), Error> {
+) -> Result<Bytes, Error> {
     let mut blobs: Vec<&Descriptor> = Vec::new();
     for blob in image.layers().iter().chain([image.config()]) {
         // Registries take a manifest without its foreign layers; clients fetch them from their URLs.
@@ -256,9 +280,13 @@ async fn copy_image(
             blobs.push(blob);
         }
     }
-    let mut copies =
-        stream::iter(blobs).map(|blob| destination.copy_blob(source, blob)).buffer_unordered(SIDE_BY_SIDE);
-    while let Some(copy) = copies.try_next().await? {
+    let copying = |blob| async move { destination.copy_layer(source, blob).await.map(|copy| (blob, copy)) };
+    let mut copies = stream::iter(blobs).map(copying).buffer_unordered(SIDE_BY_SIDE);
+    let mut packed = HashMap::new();
+    while let Some((blob, (copy, there))) = copies.try_next().await? {
+        if there.digest() != blob.digest() {
+            packed.insert(blob.digest(), there);
+        }
         match copy {
             BlobCopy::Present => counts.present += 1,
             BlobCopy::Mounted => counts.mounted += 1,
@@ -268,5 +296,12 @@ async fn copy_image(
             }
         }
     }
-    Ok(())
+    if packed.is_empty() {
+        counts.manifests.push(fetched.descriptor.digest().clone());
+        return Ok(fetched.bytes.clone());
+    }
+    let there = |layer: &Descriptor| packed.get(layer.digest()).unwrap_or(layer).clone();
+    let mut manifest = image.clone();
+    manifest.set_layers(image.layers().iter().map(there).collect());
+    Ok(manifest.to_bytes().into())
 }

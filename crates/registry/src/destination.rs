@@ -15,6 +15,7 @@ use crate::local::layout::LayoutWriter;
 use crate::location::Location;
 use crate::operation::Operation;
 use crate::origins::{self, Origin, Origins};
+use crate::packing::{pack, packed_type};
 use crate::remote::lists::{merged, referrers_tag};
 use crate::remote::reading::READINGS;
 use crate::remote::{Presence, Repository};
@@ -71,6 +72,10 @@ pub struct Unchanged<'a> {
 impl Destination {
     pub(crate) fn new(location: Location, backend: Backend) -> Self {
         Self { location: Arc::new(location), backend, written: Arc::default(), origins: Origins::default() }
+    }
+
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
     }
 
     /// Where it is.
@@ -161,6 +166,42 @@ impl Destination {
         Ok(BlobCopy::Copied(size))
     }
 
+    /// Makes a layer of the source be here too, as [`Destination::copy_blob`] does. What a docker archive has
+    /// plain is compressed on its way to a registry, and another blob then: the descriptor is that of the
+    /// layer here.
+    ///
+    /// # Errors
+    /// Those of reading and of writing.
+    pub async fn copy_layer(
+        &self,
+        from: &Source,
+        layer: &Descriptor,
+    ) -> Result<(BlobCopy, Descriptor), Error> {
+        let Some(media_type) = packed_type(from, self, layer) else {
+            return Ok((self.copy_blob(from, layer).await?, layer.clone()));
+        };
+        let mut remakes = self.remakes();
+        let (digest, size) = loop {
+            match self.send_packed(from, layer).await {
+                Err(error) if remakes.again(&error).await => {
+                    tracing::info!(%error, "the layer is compressed and sent once more");
+                }
+                outcome => break outcome?,
+            }
+        };
+        self.origins.remember(&digest, Origin::Packed(from.clone(), layer.clone(), size));
+        let mut packed = layer.clone();
+        packed.set_media_type(media_type);
+        packed.set_content(digest, size);
+        Ok((BlobCopy::Copied(size), packed))
+    }
+
+    async fn send_packed(&self, from: &Source, layer: &Descriptor) -> Result<(Digest, u64), Error> {
+        let mut upload = self.upload(UploadOptions::default()).await?;
+        write_packed(&mut upload, from, layer).await?;
+        upload.finish(None).await
+    }
+
     /// Sends a blob from where it comes from, as often as the registry makes it necessary.
     async fn send(&self, digest: &Digest, origin: &Origin) -> Result<u64, Error> {
         let mut remakes = self.remakes();
@@ -185,6 +226,7 @@ impl Destination {
     async fn send_once(&self, digest: &Digest, origin: &Origin) -> Result<u64, Error> {
         let mut upload = self.upload(UploadOptions { hash: false }).await?;
         match origin {
+            Origin::Packed(from, layer, _) => write_packed(&mut upload, from, layer).await?,
             Origin::Source(from, descriptor) => {
                 let mut stream = from.blob(descriptor);
                 while let Some(bytes) = stream.chunk().await? {
@@ -429,4 +471,12 @@ impl Destination {
             Backend::Layout(writer) => writer.current_digest(),
         }
     }
+}
+
+async fn write_packed(upload: &mut BlobUpload, from: &Source, layer: &Descriptor) -> Result<(), Error> {
+    let mut packed = pack(from, layer);
+    while let Some(bytes) = packed.chunk().await? {
+        upload.write(bytes).await?;
+    }
+    Ok(())
 }

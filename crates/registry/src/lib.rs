@@ -1,7 +1,8 @@
 //! Pull and push: registries, OCI layout folders, archives.
 //!
 //! What happens here: finding credentials, reading manifests and blobs from where they are, writing them
-//! where they go. What does not: merging, compressing, choosing platforms for a squash.
+//! where they go. What does not: merging, choosing platforms for a squash, compressing (but for what a docker
+//! archive has plain, `packing`).
 //!
 //! Invariants:
 //! - every byte of a blob that a caller gets is hashed; a stream that ended without error was the blob of its
@@ -62,6 +63,7 @@ mod names;
 mod operation;
 mod options;
 mod origins;
+mod packing;
 mod readings;
 mod referrers;
 mod remote;

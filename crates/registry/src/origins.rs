@@ -13,6 +13,8 @@ use crate::source::Source;
 pub(crate) enum Origin {
     /// In the source.
     Source(Source, Descriptor),
+    /// In the source, and compressed on its way to so many bytes.
+    Packed(Source, Descriptor, u64),
     /// Here.
     Bytes(Bytes),
     /// Here, and a manifest.
@@ -23,6 +25,7 @@ impl Origin {
     pub(crate) fn size(&self) -> u64 {
         match self {
             Self::Source(_, descriptor) => descriptor.size(),
+            Self::Packed(_, _, size) => *size,
             Self::Bytes(bytes) | Self::Manifest(_, bytes) => bytes.len() as u64,
         }
     }

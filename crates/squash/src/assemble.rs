@@ -127,19 +127,22 @@ fn renewed(entry: &Descriptor, media_type: &MediaType, bytes: &Bytes) -> Descrip
     entry
 }
 
-/// Makes layers that stay as they are be at the destination. What a registry leaves to the layer's own
-/// addresses (foreign layers) is carried by its descriptor alone, as registries take it.
+/// Makes layers that stay as they are be at the destination, and tells them as they are there: the plain ones
+/// of a docker archive are compressed for a registry. What a registry leaves to the layer's own addresses
+/// (foreign layers) is carried by its descriptor alone, as registries take it.
 pub(crate) async fn carry(
     destination: &Destination,
     layers: impl IntoIterator<Item = (&Source, &Descriptor)>,
-) -> Result<(), Error> {
-    let stored = layers.into_iter().filter(|(_, layer)| !is_elsewhere(layer));
-    stream::iter(stored)
-        .map(|(source, layer)| async move { destination.copy_blob(source, layer).await.map(drop) })
-        .buffer_unordered(SIDE_BY_SIDE)
-        .try_collect::<()>()
-        .await?;
-    Ok(())
+) -> Result<Vec<Descriptor>, Error> {
+    let carried = stream::iter(layers)
+        .map(|(source, layer)| async move {
+            match is_elsewhere(layer) {
+                true => Ok(layer.clone()),
+                false => destination.copy_layer(source, layer).await.map(|(_, there)| there),
+            }
+        })
+        .buffered(SIDE_BY_SIDE);
+    Ok(carried.try_collect().await?)
 }
 
 /// Whether a layer's bytes are where its descriptor says, and in no registry that has the image.

@@ -226,12 +226,14 @@ impl Run<'_> {
 
     async fn place(&self, destination: &Destination, image: &Image, plan: Plan) -> Result<Made, Error> {
         let Plan { mut manifest, config, base_layers, unpacked_bytes, warnings } = plan;
-        let layers = manifest.layers().to_vec();
-        let places = layers.iter().enumerate().map(|(at, layer)| match at < base_layers {
+        let places = manifest.layers().iter().enumerate().map(|(at, layer)| match at < base_layers {
             true => (self.new, layer),
             false => (self.source, layer),
         });
-        carry(destination, places).await?;
+        let layers = carry(destination, places).await?;
+        if layers != manifest.layers() {
+            manifest.set_layers(layers.clone());
+        }
         let config = Bytes::from(config.to_bytes());
         manifest.set_config(destination.put_blob(manifest.config().media_type().clone(), config).await?);
         let bytes = Bytes::from(manifest.to_bytes());

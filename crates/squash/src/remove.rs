@@ -229,8 +229,7 @@ async fn place(
     request: &RemoveRequest,
 ) -> Result<Made, Error> {
     let Removal { tar, unpacked_bytes, warnings, found } = removal;
-    let mut layers = image.manifest.layers().to_vec();
-    carry(destination, layers.iter().map(|layer| (source, layer))).await?;
+    let mut layers = carry(destination, image.manifest.layers().iter().map(|layer| (source, layer))).await?;
     let mut manifest = image.manifest.clone();
     let mut config = image.config.clone();
     if !tar.is_empty() {
@@ -246,6 +245,8 @@ async fn place(
             .layer(Codec::Gzip)
             .ok_or_else(|| Error::Internal("a family without gzip layers".into()))?;
         layers.push(destination.put_blob(media_type, gzip(&tar)?).await?);
+    }
+    if layers != manifest.layers() {
         manifest.set_layers(layers.clone());
     }
     let config = Bytes::from(config.to_bytes());

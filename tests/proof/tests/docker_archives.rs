@@ -9,6 +9,7 @@ use unbloat_proof::{
     image::{Layout, Packing, digest},
     model::{self, Mask, TarReader},
     oracle::{Containerd, Docker, trees_differ},
+    registry::{Flavour, Registry},
     stack::{Profile, generate},
     tools::{command as tool, fast_folder, run},
 };
@@ -150,6 +151,75 @@ fn docker_save_goes_through_a_squash_back_into_docker_load() {
     assert!(said.contains("Loaded image: team/app:1"), "{said}");
     assert_eq!(layers(), Some(1));
     assert_loaded(&daemon, "team/app:1", &layout, "cat");
+}
+
+/// What a docker archive has plain is no choice of the image's owner, and a registry that lists what it takes
+/// has no plain layers on its list.
+#[test]
+fn plain_layers_of_a_docker_archive_are_gzip_in_a_registry_whatever_takes_them_there() {
+    let folder = fast_folder().expect("a folder");
+    let layout = Layout::create(folder.path().join("layout")).expect("a layout");
+    let tars = tars(31_040);
+    layout.add("s", &tars, |_| Packing::Plain).expect("written");
+    layout.add("base", &tars[..1], |_| Packing::Plain).expect("written");
+    let registry = Registry::start(Flavour::Debian).expect("a registry");
+    let mut digests = BTreeSet::new();
+    for form in ["old", "layout"] {
+        let archive = |tag: &str| {
+            let file = folder.path().join(format!("{form}-{tag}.tar"));
+            let place = format!("docker-archive:{}:team/{tag}:1", file.display());
+            match form {
+                // With a layout beside the list, as Docker 25 writes it, and with the list alone.
+                "layout" => drop(unbloat(&["copy", &layout.reference(tag), &place])),
+                _ => run(tool("skopeo").args(["copy", "--quiet", &layout.reference(tag), &place]))
+                    .map(drop)
+                    .expect("written"),
+            }
+            format!("docker-archive:{}", file.display())
+        };
+        let (image, base) = (archive("s"), archive("base"));
+        let path = model::merge(&tars).expect("merges").paths.keys().next_back().cloned().expect("a path");
+        let path = format!("/{}", String::from_utf8(path).expect("a name"));
+        let kept = ["--base-layers", "1"];
+        let bases = ["--old-base", base.as_str(), "--new-base", base.as_str()];
+        for (command, more, layers) in [
+            ("copy", &[][..], tars.len()),
+            ("remove", &[path.as_str()][..], tars.len() + 1),
+            ("squash", &kept, 2),
+            ("rebase", &bases, tars.len()),
+        ] {
+            let target = registry.reference(&format!("{command}/{form}:1"));
+            let paths = if command == "remove" { more } else { &[] };
+            let options = if command == "remove" { &[] } else { more };
+            unbloat(&[&[command], paths, &[image.as_str(), target.as_str()], options].concat());
+            let there = format!("{command}-{form}");
+            unbloat(&["copy", &target, &layout.reference(&there)]);
+            let found = layout.image(&there).expect("sound");
+            assert_eq!(found.tars.len(), layers, "{there}");
+            assert_eq!(found.tars[0], tars[0], "{there}");
+            let types: Vec<&str> = found.manifest["layers"]
+                .as_array()
+                .expect("layers")
+                .iter()
+                .filter_map(|layer| layer["mediaType"].as_str())
+                .collect();
+            assert!(types.iter().all(|name| name.ends_with("gzip")), "{there}: {types:?}");
+            if command == "copy" {
+                assert_eq!(found.tars, tars, "{there}");
+                // The same bytes each time.
+                digests.insert((form, layout.resolve(&there).expect("there")));
+                unbloat(&["copy", &image, &target]);
+                unbloat(&["copy", &target, &layout.reference(&there)]);
+                digests.insert((form, layout.resolve(&there).expect("there")));
+            }
+        }
+        // Where nobody minds, nothing is made anew.
+        unbloat(&["copy", &image, &layout.reference("local")]);
+        let found = layout.image("local").expect("sound");
+        assert_eq!(found.tars, tars);
+        assert!(!found.manifest["layers"].to_string().contains("gzip"));
+    }
+    assert_eq!(digests.len(), 2, "{digests:?}");
 }
 
 #[test]

@@ -23,13 +23,18 @@ impl Squash<'_> {
     ) -> Result<(Manifest, Bytes), Error> {
         let config = self.config(image, plan, encoded)?;
         let config_bytes = Bytes::from(config.to_bytes());
-        let manifest = self.manifest(image, plan, encoded, &config_bytes).await?;
+        let kept = &image.manifest.layers()[..plan.kept];
+        let platform = image.platform();
+        let kept = match self.destination {
+            None => kept.to_vec(),
+            Some(destination) => {
+                self.progress.enter(Stage::CopyingBase, &platform);
+                carry(destination, kept.iter().map(|layer| (self.source, layer))).await?
+            }
+        };
+        let manifest = self.manifest(image, kept, plan, encoded, &config_bytes).await?;
         let bytes = Bytes::from(manifest.to_bytes());
         let Some(destination) = self.destination else { return Ok((manifest, bytes)) };
-        let platform = image.platform();
-        self.progress.enter(Stage::CopyingBase, &platform);
-        carry(destination, image.manifest.layers()[..plan.kept].iter().map(|layer| (self.source, layer)))
-            .await?;
         destination.put_blob(manifest.config().media_type().clone(), config_bytes).await?;
         // An archive is read back when it is complete.
         if self.request.verify && !destination.location().is_archive() {
@@ -57,13 +62,13 @@ impl Squash<'_> {
     async fn manifest(
         &self,
         image: &Image,
+        mut layers: Vec<Descriptor>,
         plan: &Plan,
         encoded: &Encoded,
         config: &[u8],
     ) -> Result<Manifest, Error> {
         let Plan { kept, family, codec } = *plan;
         let media_type = family.layer(codec).ok_or_else(no_zstd)?;
-        let mut layers = image.manifest.layers()[..kept].to_vec();
         layers.push(Descriptor::new(media_type, encoded.digest.clone(), encoded.size));
         let mut manifest = image.manifest.clone();
         manifest.set_layers(layers);
