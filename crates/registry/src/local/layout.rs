@@ -22,7 +22,7 @@ use crate::local::extents::blob_path;
 use crate::local::images::LocalImages;
 use crate::location::LayoutName;
 use crate::operation::Operation;
-use crate::scratch::{TemporaryFile, TemporaryFolder};
+use crate::scratch::{LayoutFolder, TemporaryFile, TemporaryFolder};
 
 /// What `docker load` reads.
 const DOCKER_LIST: &str = "manifest.json";
@@ -37,6 +37,8 @@ pub(crate) struct LayoutWriter {
     place: String,
     name: Option<LayoutName>,
     archive: Option<Staged>,
+    /// Of a layout that is no archive.
+    _folder: Option<LayoutFolder>,
     /// Manifests that were listed beside the image.
     listed: Mutex<HashSet<Digest>>,
 }
@@ -61,7 +63,10 @@ enum ArchiveKind {
 impl LayoutWriter {
     pub(crate) fn folder(path: &Path, name: Option<LayoutName>) -> Result<Self, Error> {
         let place = format!("oci:{}", path.display());
-        let writer = Self { root: path.to_owned(), place, name, archive: None, listed: Mutex::default() };
+        let fault = |error: io::Error| Error::new(place.clone(), Operation::Preparing, "", error);
+        let folder = Some(LayoutFolder::take(path).map_err(fault)?);
+        let root = path.to_owned();
+        let writer = Self { root, place, name, archive: None, _folder: folder, listed: Mutex::default() };
         writer.prepare().map_err(|error| writer.fault(Operation::Preparing, "", error))?;
         Ok(writer)
     }
@@ -86,7 +91,7 @@ impl LayoutWriter {
         let folder = TemporaryFolder::new(&target.folder(), ".unbloat-archive-").map_err(fault)?;
         let root = folder.path().to_owned();
         let archive = Some(Staged { folder, target, kind });
-        let writer = Self { root, place, name, archive, listed: Mutex::default() };
+        let writer = Self { root, place, name, archive, _folder: None, listed: Mutex::default() };
         writer.prepare().map_err(|error| writer.fault(Operation::Preparing, "", error))?;
         Ok(writer)
     }
