@@ -62,9 +62,15 @@ const DETECTOR: &[Rule] = &[
         "apps",
         &["replicasets", "deployments", "statefulsets", "daemonsets"],
         &["list", "watch"],
-        "metadata alone: who owns a pod",
+        "metadata alone: who owns a pod; templates where an original's time is over",
     ),
-    rule("batch", &["cronjobs"], &["list", "watch"], "metadata alone"),
+    rule("batch", &["cronjobs"], &["list", "watch"], "likewise"),
+    rule(
+        "devbox.sealos.io",
+        &["devboxes"],
+        &["list"],
+        "likewise: one that is stopped has an image and no pod",
+    ),
 ];
 
 /// What pointing workloads at results needs, where `detection.rollouts` allows it.

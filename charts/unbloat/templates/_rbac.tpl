@@ -75,12 +75,16 @@
   verbs: [list, watch]
 - apiGroups: [apps]
   resources: [replicasets, deployments, statefulsets, daemonsets]
-  # metadata alone: who owns a pod
+  # metadata alone: who owns a pod; templates where an original's time is over
   verbs: [list, watch]
 - apiGroups: [batch]
   resources: [cronjobs]
-  # metadata alone
+  # likewise
   verbs: [list, watch]
+- apiGroups: [devbox.sealos.io]
+  resources: [devboxes]
+  # likewise: one that is stopped has an image and no pod
+  verbs: [list]
 {{- end }}
 
 {{- define "unbloat.rolloutsRules" -}}

@@ -171,6 +171,20 @@ findings! {
         "Read the workload's event; `config.detection.rollouts` of the chart gives the operator the right.";
     NotAWorkload, "result.rollout", "Pods that were started by hand, or by something else than a Deployment, StatefulSet or DaemonSet, use the image.",
         "Use the result the next time that they are started.";
+    OriginalKept, "result.original", "The original stays until `retention.originalSeconds` after the squash and after its last user.",
+        "Nothing.";
+    OriginalInUse, "result.original", "A pod, a workload or another object still refers to the original, by its digest or by a tag of it; the event names one.",
+        "Nothing, or roll the result out there too.";
+    OriginalTagged, "result.original", "Another tag than the one that was squashed points at the original; the event names it.",
+        "Nothing, or delete or move that tag.";
+    OriginalDeleted, "result.original", "The original's manifest is deleted; the registry frees its bytes when it collects garbage.",
+        "Nothing.";
+    OriginalNotDeletable, "result.original", "The registry refuses to delete the original; it is asked again after a day at the earliest.",
+        "Read the event: it has the registry's words. Let the platform's credentials delete there, let the registry delete at all, or leave `retention` out.";
+    ResultNotProven, "result.original", "The result isn't in its registry any more, doesn't say that it was made of this original, or lacks one of its platforms: the original stays.",
+        "Nothing, or push the result again.";
+    OriginalUnknown, "result.original", "Whether something refers to the original can't be told now; it is tried again.",
+        "Read the event: it says who didn't answer.";
 }
 
 impl Finding {

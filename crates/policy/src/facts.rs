@@ -24,6 +24,10 @@ pub struct Facts {
     pub failures: ReportedFailures,
     /// The squashed image.
     pub result: Option<ReportedResult>,
+    /// When the last user went, where a namespace that used it has a report.
+    pub unused_since: Option<Timestamp>,
+    /// Whether a report says that it is used, or nothing yet.
+    pub is_reported_used: bool,
 }
 
 /// What manifest and config told.
@@ -107,6 +111,9 @@ impl Facts {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
+        let unused_since = report.status.as_ref().and_then(|status| status.unused_since.as_ref());
+        self.is_reported_used |= unused_since.is_none();
+        self.unused_since = self.unused_since.max(unused_since.map(|time| time.0));
         let Some(status) = &report.status else { return };
         let condition = |type_| {
             status.condition(type_).map(|condition| {
@@ -151,7 +158,11 @@ impl Facts {
                 self.failures = failures.clone();
             }
         }
-        if self.result.is_none() {
+        // What happened to the original counts for all reports, whichever of them could be written.
+        let when = |result: &Option<ReportedResult>| {
+            result.as_ref().and_then(|result| result.original_time.as_ref()).map(|time| time.0)
+        };
+        if self.result.is_none() || when(&status.result) > when(&self.result) {
             self.result.clone_from(&status.result);
         }
         if self.inspection.is_some() {

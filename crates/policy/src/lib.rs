@@ -26,6 +26,7 @@ pub mod job;
 pub mod pattern;
 pub mod quantity;
 pub mod report;
+pub mod retention;
 pub mod rollout;
 pub mod selector;
 pub mod target;

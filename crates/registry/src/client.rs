@@ -101,6 +101,20 @@ impl Client {
         Ok(Destination::new(location.clone(), backend))
     }
 
+    /// Deletes the manifest or index of a reference that has a digest, and with it every tag that points at
+    /// it. Tells whether it was there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthorized`], and [`ErrorKind::Status`] with 400, 405 or 501 where the registry deletes
+    /// nothing; [`ErrorKind::Unsupported`] for a reference without a digest; network failures.
+    pub async fn delete(&self, reference: &Reference) -> Result<bool, Error> {
+        let Some(digest) = reference.digest() else {
+            let kind = ErrorKind::Unsupported("what is deleted is named by its digest".to_owned());
+            return Err(Error::new(reference.registry(), Operation::DeletingManifest, reference, kind));
+        };
+        Repository::to_write(&self.transport, reference)?.delete_manifest(digest).await
+    }
+
     /// As [`Client::destination`], for what becomes of `source`: a docker archive whose image is given no
     /// name has those that the image has in another one.
     ///

@@ -69,6 +69,8 @@ pub enum Operation {
     WritingManifest,
     /// Making an image visible.
     Publishing,
+    /// Deleting a manifest or an index.
+    DeletingManifest,
 }
 
 impl Operation {
@@ -86,7 +88,8 @@ impl Operation {
             | Self::MakingScratchFile
             | Self::WritingScratchFile
             | Self::WritingManifest
-            | Self::Publishing => true,
+            | Self::Publishing
+            | Self::DeletingManifest => true,
             Self::Parsing
             | Self::Opening
             | Self::Connecting
@@ -143,6 +146,7 @@ impl Operation {
             Self::WritingBlob => "writing blob",
             Self::WritingManifest => "writing manifest",
             Self::Publishing => "publishing",
+            Self::DeletingManifest => "deleting manifest",
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct RegistryOptions {
     pub login: Option<(String, String)>,
     /// Refuse all writes: for content that is there already, or a target that says no.
     pub read_only: bool,
+    /// Refuse deletions, as the distribution project's registry does unless it is told otherwise.
+    pub keeps_all: bool,
     /// Run the distribution project's version 3 in place of Debian's 2.8.
     pub version_3: bool,
 }
@@ -113,7 +115,7 @@ pub(crate) fn program(
     let mut config = json!({
         "version": 0.1,
         "log": { "level": "info", "accesslog": { "disabled": false } },
-        "storage": { "filesystem": { "rootdirectory": own.join("data") }, "delete": { "enabled": true } },
+        "storage": { "filesystem": { "rootdirectory": own.join("data") }, "delete": { "enabled": !options.keeps_all } },
         "http": http,
     });
     if options.read_only {

@@ -9,77 +9,16 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use unbloat_api::image_report::{MOST_BYTES, Verdict};
 use unbloat_api::{ImageReport, ImageSquashJob, ImageSquashPolicy, condition, finding};
-use unbloat_cluster::fixture::container;
-use unbloat_cluster::{Cluster, Error, Look, Result};
-use unbloat_operator_tests::{Ground, Layered, reason};
+use unbloat_cluster::{Error, Look, Result};
+use unbloat_operator_tests::{
+    Ground, LONG, Layered, deployment, image_of, patch_policy, policy, ready, reason, report,
+};
 
-const LONG: Duration = Duration::from_secs(180);
 const SYSTEM: &str = "unbloat-system";
-
-fn policy(name: &str, spec: &Value) -> Value {
-    json!({"apiVersion": "unbloat.dev/v1alpha1", "kind": "ImageSquashPolicy", "metadata": {"name": name}, "spec": spec})
-}
-
-/// A Deployment whose pods wait for ever.
-fn deployment(namespace: &str, name: &str, image: &str, labels: &Value) -> Value {
-    let mut waits = container("cat");
-    waits["image"] = json!(image);
-    waits["stdin"] = json!(true);
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"namespace": namespace, "name": name, "labels": labels},
-        "spec": {
-            "replicas": 2,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"terminationGracePeriodSeconds": 1, "containers": [waits]},
-            },
-        },
-    })
-}
-
-async fn ready(cluster: &Cluster, namespace: &str, name: &str) -> Result<Deployment> {
-    let api: Api<Deployment> = Api::namespaced(cluster.client().await?, namespace);
-    cluster
-        .wait_until(&api, name, "ready", LONG, |deployment| {
-            deployment.status.as_ref().and_then(|status| status.ready_replicas) == Some(2)
-        })
-        .await
-}
-
-/// The one report of a namespace, once it is as wanted.
-async fn report(
-    cluster: &Cluster,
-    namespace: &str,
-    what: &str,
-    wanted: impl Fn(&ImageReport) -> bool,
-) -> Result<ImageReport> {
-    let api: Api<ImageReport> = Api::namespaced(cluster.client().await?, namespace);
-    cluster
-        .wait_for(namespace, what, LONG, async || {
-            let reports = api.list(&ListParams::default()).await.map_err(Error::kube("list reports"))?.items;
-            Ok(match reports.iter().find(|report| wanted(report)) {
-                Some(report) => Look::Done(report.clone()),
-                None => Look::NotYet(format!(
-                    "{:#?}",
-                    reports.iter().map(|r| (&r.spec, &r.status)).collect::<Vec<_>>()
-                )),
-            })
-        })
-        .await
-}
 
 async fn jobs(client: &Client) -> Result<Vec<ImageSquashJob>> {
     let api: Api<ImageSquashJob> = Api::all(client.clone());
     Ok(api.list(&ListParams::default()).await.map_err(Error::kube("list jobs"))?.items)
-}
-
-async fn patch_policy(client: &Client, name: &str, spec: &Value) -> Result<()> {
-    let api: Api<ImageSquashPolicy> = Api::all(client.clone());
-    let patch = json!({"spec": spec});
-    let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
-    patched.map(drop).map_err(Error::kube("patch the policy"))
 }
 
 #[tokio::test]
@@ -277,12 +216,6 @@ async fn a_policy_squashes_by_itself_and_says_what_is_wrong_with_it() -> Result<
     assert_eq!((spent.jobs_this_hour, spent.starting.len()), (1, 0));
     operator.terminate()?;
     cluster.check_parts()
-}
-
-/// The image of a workload's first container.
-fn image_of(deployment: &Deployment) -> String {
-    let pod = deployment.spec.template.spec.as_ref();
-    pod.and_then(|pod| pod.containers[0].image.clone()).unwrap_or_default()
 }
 
 #[tokio::test]

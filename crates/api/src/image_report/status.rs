@@ -213,6 +213,18 @@ pub struct ReportedResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub rollout: Option<String>,
+    /// The policy whose job made it: its `retention` decides about the original.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub policy: Option<String>,
+    /// What becomes of the original, where the policy has it deleted: one of the reasons in
+    /// docs/operator/findings.md.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub original: Option<String>,
+    /// When it was deleted, or when the registry refused that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_time: Option<Time>,
 }
 
 /// What failed.

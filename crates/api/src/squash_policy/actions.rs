@@ -60,7 +60,8 @@ pub enum RolloutStrategy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retention {
-    /// Seconds after the squash; then an original's manifest is deleted, once nothing refers to it.
+    /// Seconds after the squash, and after the last user went; then an original's manifest is deleted, once
+    /// no pod, workload, other tag or report refers to it.
     #[serde(default = "one_week")]
     #[schemars(range(min = 0, max = 315_360_000))]
     pub original_seconds: i64,

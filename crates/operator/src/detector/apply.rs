@@ -15,6 +15,7 @@ use unbloat_policy::job::{self, Order};
 
 use super::analysis::Analyzers;
 use super::inspect::Inspectors;
+use super::originals::Originals;
 use super::rollouts::Rollouts;
 use super::round::{PolicyWork, ReportWork, Work, report_labels};
 use super::state::{Reading, Shared as SharedState, key, put};
@@ -31,6 +32,7 @@ pub(super) struct Applier {
     inspectors: Inspectors,
     analyzers: Analyzers,
     rollouts: Rollouts,
+    originals: Originals,
     own_namespace: String,
     config: Arc<crate::config::Config>,
 }
@@ -42,6 +44,7 @@ impl Applier {
         inspectors: Inspectors,
         analyzers: Analyzers,
         rollouts: Rollouts,
+        originals: Originals,
     ) -> Self {
         Self {
             calls: shared.calls.clone(),
@@ -49,14 +52,26 @@ impl Applier {
             inspectors,
             analyzers,
             rollouts,
+            originals,
             own_namespace: shared.own_namespace.clone(),
             config: Arc::clone(&shared.config),
         }
     }
 
     pub(super) async fn apply(&self, work: Work) {
-        let Work { policies, reports, inspect, analyze, delete, following, rollouts, figures: _, next: _ } =
-            work;
+        let Work {
+            policies,
+            reports,
+            inspect,
+            analyze,
+            delete,
+            following,
+            rollouts,
+            originals,
+            figures: _,
+            next: _,
+        } = work;
+        self.originals.apply(originals);
         for image in analyze {
             self.analyzers.read(image);
         }

@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Longest patience that a registry may ask for.
 const MOST_PATIENCE: Duration = Duration::from_secs(3600);
 /// What our own results say in their manifest.
-const OUR_ANNOTATION: &str = "dev.unbloat.source.digest";
+pub(super) const OUR_ANNOTATION: &str = "dev.unbloat.source.digest";
 /// What their newest step begins with, where a manifest takes no annotation.
 const OUR_STEP: &str = "unbloat squash";
 
@@ -139,13 +139,18 @@ impl Inspectors {
     }
 
     /// A client with the credentials that there are now.
-    fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         let version = self.state.with(|state| state.secrets.version());
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let known = clients.take().filter(|(of, _)| *of == version).map(|(_, client)| client);
         let client = known.unwrap_or_else(|| self.build(self.state.with(|state| state.secrets.keyring())));
         *clients = Some((version, client.clone()));
         client
+    }
+
+    /// Waits for a host's next turn.
+    pub(super) async fn turn(&self, host: &str) {
+        self.pace.turn(host).await;
     }
 
     fn build(&self, keyring: Keyring) -> Client {

@@ -34,6 +34,7 @@ pub(crate) struct DetectorMetrics {
     budget: Family<BudgetLabels, Gauge>,
     analyses: Family<ResultLabel, Counter>,
     rollouts: Family<RolloutLabels, Counter>,
+    originals: Family<ResultLabel, Counter>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -139,6 +140,7 @@ impl DetectorMetrics {
             budget: Family::default(),
             analyses: Family::default(),
             rollouts: Family::default(),
+            originals: Family::default(),
         };
         let mut registry = registry.write().unwrap_or_else(PoisonError::into_inner);
         registry.register("unbloat_images", "Images in use by verdict", metrics.images.clone());
@@ -184,6 +186,11 @@ impl DetectorMetrics {
             metrics.rollouts.clone(),
         );
         registry.register(
+            "unbloat_originals",
+            "Originals whose time was over, by what became of them",
+            metrics.originals.clone(),
+        );
+        registry.register(
             "unbloat_policy_budget_used",
             "What is spent of a policy's hour (jobs) and day (bytes)",
             metrics.budget.clone(),
@@ -202,6 +209,7 @@ impl DetectorMetrics {
         self.inspected("");
         self.analyzed("");
         self.rolled_out("");
+        self.original("");
     }
 
     pub(super) fn inspected(&self, result: &'static str) {
@@ -214,6 +222,10 @@ impl DetectorMetrics {
 
     pub(super) fn rolled_out(&self, result: &'static str) {
         self.rollouts.get_or_create(&RolloutLabels { strategy: "Workload", result }).inc();
+    }
+
+    pub(super) fn original(&self, result: &'static str) {
+        self.originals.get_or_create(&ResultLabel { result }).inc();
     }
 
     pub(super) fn show(&self, figures: &Figures) {

@@ -3,8 +3,8 @@
 //! What happens here: [`feeds`] keep small records of pods, owners, namespaces, policies, reports and
 //! policies' jobs; [`round`] turns them into what is to be done, with the pure decision of `unbloat-policy`;
 //! [`apply`] does it; [`inspect`] reads manifests at a pace, [`analysis`] has layers read, [`rollouts`]
-//! points workloads at results. What does not: merging, and anything about one squash (`squash_job` follows
-//! those).
+//! points workloads at results, [`originals`] deletes what nothing refers to any more. What does not:
+//! merging, and anything about one squash (`squash_job` follows those).
 //!
 //! Invariants: what must survive a restart is in reports, statuses and names; a registry is asked once for a
 //! digest, and at most at the configured rate; nothing is written when nothing changed; secrets are read in
@@ -16,6 +16,7 @@ mod credentials;
 mod feeds;
 mod inspect;
 pub(crate) mod metrics;
+mod originals;
 mod pace;
 mod rollouts;
 mod round;
@@ -31,6 +32,7 @@ use self::analysis::Analyzers;
 use self::apply::Applier;
 use self::inspect::Inspectors;
 use self::metrics::DetectorMetrics;
+use self::originals::Originals;
 use self::rollouts::Rollouts;
 use self::state::Shared as SharedState;
 use crate::shared::Shared;
@@ -53,7 +55,8 @@ pub(crate) async fn run(shared: Shared) {
     let inspectors = Inspectors::new(&shared.config, Arc::clone(&state), metrics.clone());
     let analyzers = Analyzers::new(&shared, Arc::clone(&state), metrics.clone());
     let rollouts = Rollouts::new(&shared, Arc::clone(&state), inspectors.clone(), metrics.clone());
-    let applier = Applier::new(&shared, Arc::clone(&state), inspectors, analyzers, rollouts);
+    let originals = Originals::new(&shared, Arc::clone(&state), inspectors.clone(), metrics.clone());
+    let applier = Applier::new(&shared, Arc::clone(&state), inspectors, analyzers, rollouts, originals);
     let mut wake = Instant::now();
     loop {
         tokio::select! {

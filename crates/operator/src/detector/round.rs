@@ -16,11 +16,12 @@ use unbloat_policy::image::ImageKey;
 use unbloat_policy::inventory::{Use, Workload};
 use unbloat_policy::job::{JobState, PolicyJob};
 use unbloat_policy::report;
+use unbloat_policy::retention::Original;
 
 use super::analysis::Analyzed;
 use super::metrics::Figures;
-use super::rollouts;
 use super::state::{Reading, State};
+use super::{originals, rollouts};
 use crate::config::Config;
 
 /// A report lives for so long after its last user.
@@ -45,6 +46,8 @@ pub(super) struct Work {
     pub(super) following: Vec<Workload>,
     /// Workloads to point at results.
     pub(super) rollouts: Vec<Rollouts>,
+    /// Originals whose time is over.
+    pub(super) originals: Vec<Original>,
     /// Jobs to delete.
     pub(super) delete: Vec<(String, String)>,
     /// For the metrics.
@@ -112,6 +115,7 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
         facts.insert(key.clone(), one);
     }
     learn_from_jobs(&mut facts, &jobs, &state.policies);
+    state.originals.tell(&mut facts);
 
     let policies: Vec<_> = state.policies.values().cloned().collect();
     let only_jobs: Vec<PolicyJob> = jobs.iter().map(|(job, _)| job.clone()).collect();
@@ -137,6 +141,7 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
     });
     work.figures = Figures::of(&decision, &facts);
     inspections(&mut work, &decision, &facts, state, now);
+    originals::decided(&mut facts, &decision.originals);
     state.rollouts.keep(&uses);
     let reached = rollouts::reached(&state.rollouts, &state.world);
     let said = |namespace: &str, key: &ImageKey| -> Option<Finding> {
@@ -160,7 +165,9 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
     state.analyses = kept_analyses;
     let (following, next) = state.rollouts.due(&state.world, now);
     work.following = following;
-    work.next = [work.next, next].into_iter().flatten().min();
+    let (originals, look) = state.originals.due(std::mem::take(&mut decision.originals.due), now);
+    work.originals = originals;
+    work.next = [work.next, next, look].into_iter().flatten().min();
     work
 }
 
@@ -228,15 +235,14 @@ fn learn_from_jobs(
     let by_id: HashMap<String, ImageKey> = facts.keys().map(|key| (key.id(), key.clone())).collect();
     for (job, object) in jobs {
         // A label is no proof: the job has to be where the policy has its jobs.
-        let is_proven =
-            policies.get(&job.policy_uid).is_some_and(|policy| policy.spec.job_namespace == job.namespace);
-        let Some(facts) = by_id.get(&job.image).and_then(|key| facts.get_mut(key)).filter(|_| is_proven)
-        else {
+        let policy = policies.get(&job.policy_uid);
+        let Some(policy) = policy.filter(|policy| policy.spec.job_namespace == job.namespace) else {
             continue;
         };
+        let Some(facts) = by_id.get(&job.image).and_then(|key| facts.get_mut(key)) else { continue };
         match &job.state {
             JobState::Succeeded { at, has_result: true } if facts.result.is_none() => {
-                facts.result = result(object, *at);
+                facts.result = result(object, policy, *at);
             }
             JobState::Succeeded { has_result: false, .. } => {
                 if let Some(inspection) = &mut facts.inspection {
@@ -253,7 +259,7 @@ fn learn_from_jobs(
     }
 }
 
-fn result(job: &ImageSquashJob, at: Timestamp) -> Option<ReportedResult> {
+fn result(job: &ImageSquashJob, policy: &ImageSquashPolicy, at: Timestamp) -> Option<ReportedResult> {
     let status = job.status.as_ref()?;
     let target = status.target.as_ref()?;
     let digest = target.digest.clone()?;
@@ -265,7 +271,8 @@ fn result(job: &ImageSquashJob, at: Timestamp) -> Option<ReportedResult> {
         job: job.metadata.name.clone().unwrap_or_default(),
         time: Some(Time(at)),
         pull_bytes_saved: status.reclaimed_bytes,
-        rollout: None,
+        policy: policy.metadata.name.clone(),
+        ..ReportedResult::default()
     })
 }
 
@@ -334,10 +341,13 @@ fn report_work(
                 .get(&(key.clone(), namespace))
                 .filter(|_| outcome.is_some_and(|outcome| !outcome.policies.is_empty()));
             let status = status(report.status.as_ref(), using, key, namespace);
-            let is_over = status
-                .unused_since
-                .as_ref()
-                .is_some_and(|since| now.as_second() - since.0.as_second() >= KEPT_SECONDS);
+            // What the original waits for is written nowhere else.
+            let is_waited_for = decision.originals.until.get(key).is_some_and(|until| now < *until);
+            let is_over = !is_waited_for
+                && status
+                    .unused_since
+                    .as_ref()
+                    .is_some_and(|since| now.as_second() - since.0.as_second() >= KEPT_SECONDS);
             if is_over {
                 work.reports.push(ReportWork::Delete { report: Arc::clone(report) });
             } else if report.status.as_ref() != Some(&status) {

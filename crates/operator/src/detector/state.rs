@@ -12,6 +12,7 @@ use unbloat_policy::inventory::World;
 
 use super::analysis::Analyzed;
 use super::credentials::PlatformSecrets;
+use super::originals::Memory as Originals;
 use super::rollouts::Memory;
 
 /// Namespace and name.
@@ -40,6 +41,8 @@ pub(super) struct State {
     pub(super) analyzing: HashSet<ImageKey>,
     /// What is known of rollouts.
     pub(super) rollouts: Memory,
+    /// What is known of originals.
+    pub(super) originals: Originals,
     /// The platform's credentials.
     pub(super) secrets: PlatformSecrets,
     /// Feeds that haven't listed yet.

@@ -149,6 +149,11 @@ impl Calls {
         }
     }
 
+    /// Whether something may be written now, here or elsewhere: the lease is ours.
+    pub(crate) fn may_write(&self, operation: &'static str) -> Result<(), CallError> {
+        if self.leadership.is_valid() { Ok(()) } else { Err(CallError::NotLeading { operation }) }
+    }
+
     /// A call that writes.
     pub(crate) async fn write<T>(
         &self,
@@ -156,9 +161,7 @@ impl Calls {
         (verb, kind): Write,
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, CallError> {
-        if !self.leadership.is_valid() {
-            return Err(CallError::NotLeading { operation });
-        }
+        self.may_write(operation)?;
         self.metrics.api_writes.get_or_create(&WriteLabels { verb, kind }).inc();
         self.read(operation, call).await
     }

@@ -9,6 +9,7 @@ mod actor;
 mod housekeeping;
 mod judge;
 mod limits;
+mod originals;
 mod parsed;
 mod rollouts;
 mod status;
@@ -30,6 +31,7 @@ use crate::inventory::{Uses, World};
 use crate::job::PolicyJob;
 use crate::target::Places;
 
+pub use originals::Originals;
 pub use rollouts::{Candidate, Rollouts};
 
 /// Everything that a decision depends on.
@@ -79,6 +81,8 @@ pub struct Decision {
     pub rollouts: Vec<Rollouts>,
     /// Why nothing in a namespace that uses an image can be pointed at its result.
     pub unrolled: BTreeMap<(ImageKey, String), Finding>,
+    /// What becomes of originals.
+    pub originals: Originals,
     /// Jobs to delete: history, plans that are no more, policies that are gone.
     pub delete: Vec<(String, String)>,
     /// When to look again though nothing changed.
@@ -159,7 +163,10 @@ pub fn decide(picture: &Picture<'_>) -> Decision {
         .collect();
     next.at(actor::next_time(picture, &policies, &judged));
     let (rollouts, unrolled) = rollouts::rollouts(picture, &policies, &judged);
-    Decision { policies: outcomes, images, rollouts, unrolled, delete, next: next.after(picture.now) }
+    let originals = originals::originals(picture, &policies);
+    next.at(originals.next);
+    let next = next.after(picture.now);
+    Decision { policies: outcomes, images, rollouts, unrolled, originals, delete, next }
 }
 
 /// Older policies come first; names decide between twins.

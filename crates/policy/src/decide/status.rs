@@ -29,10 +29,9 @@ fn not_carried_out(policy: &Parsed<'_>, settings: &Settings) -> Option<String> {
         }
         RolloutStrategy::Devbox => Some("rollout.strategy: Devbox"),
     };
-    let retention = spec.retention.is_some().then_some("retention");
     let pods =
         (spec.credentials == CredentialSource::PodPullSecrets).then_some("credentials: PodPullSecrets");
-    let fields: Vec<&str> = [rollout, retention, pods].into_iter().flatten().collect();
+    let fields: Vec<&str> = [rollout, pods].into_iter().flatten().collect();
     (!fields.is_empty()).then(|| {
         format!(
             "It is followed, but for {}, which this version doesn't carry out: results stand in the reports",

@@ -582,7 +582,7 @@ fn repaired(change: &Value) -> Case {
         job: "j".into(),
         time: Some(Time(at(NOW))),
         pull_bytes_saved: Some(1),
-        rollout: None,
+        ..ReportedResult::default()
     });
     case.known(facts)
 }
@@ -639,4 +639,86 @@ fn what_is_on_its_way_takes_a_place_and_what_was_reverted_stops_its_namespace() 
     );
     rolled(&mut case, "RolloutReverted", "three");
     assert!(names(&case).is_empty());
+}
+
+/// The image was squashed on the first of May and its last user went at noon of that day.
+fn squashed_and_left() -> Case {
+    let mut case = case().with(&json!({"retention": {"originalSeconds": 3600}}));
+    case.world = world();
+    let mut facts = bloated();
+    facts.unused_since = Some(at("2026-05-01T12:00:00Z"));
+    facts.result = Some(ReportedResult {
+        reference: format!("a.example/b:v1-unbloat@{OTHER}"),
+        digest: OTHER.into(),
+        time: Some(Time(at("2026-05-01T10:00:00Z"))),
+        policy: Some("main".into()),
+        ..ReportedResult::default()
+    });
+    case.known(facts)
+}
+
+#[test]
+fn originals_are_deleted_only_where_their_policy_asks_for_it_now() {
+    let due = |case: &Case, now: &str| case.decide(now).originals.due.len();
+    assert_eq!(due(&squashed_and_left(), "2026-05-01T12:59:59Z"), 0);
+    assert_eq!(due(&squashed_and_left(), NOW), 1);
+    let asleep = squashed_and_left().decide("2026-05-01T12:30:00Z");
+    assert_eq!(asleep.next, Some(at("2026-05-01T13:00:00Z")));
+    assert_eq!(asleep.originals.told[&key()], Finding::OriginalKept);
+    assert_eq!(asleep.originals.until[&key()], at("2026-05-02T13:00:00Z"));
+    for change in [
+        json!({}),
+        json!({"retention": {"originalSeconds": 3600}, "suspend": true}),
+        json!({"retention": {"originalSeconds": 3600}, "mode": "Report"}),
+        json!({"retention": {"originalSeconds": 3600}, "limits": {"maxBytesPerDay": "many"}}),
+    ] {
+        let decision = squashed_and_left().with(&change).decide(NOW);
+        assert!(decision.originals.due.is_empty() && decision.originals.told.is_empty(), "{change}");
+    }
+    // Another policy's wish is none of this one's.
+    let mut other = squashed_and_left();
+    other.policies = vec![
+        squash("main", 1, &json!({})),
+        squash("other", 2, &json!({"retention": {"originalSeconds": 0}})),
+    ];
+    assert_eq!(due(&other, NOW), 0);
+    // Made before policies were written down, or by hand.
+    let mut old = squashed_and_left();
+    old.facts.get_mut(&key()).unwrap().result.as_mut().unwrap().policy = None;
+    assert_eq!(due(&old, NOW), 0);
+}
+
+#[test]
+fn an_original_stays_while_a_pod_or_a_report_has_it() {
+    let mut used = squashed_and_left();
+    used.world.add(&pod("elsewhere", "p", "a.example/b:v1"));
+    assert_eq!(used.decide(NOW).originals.told[&key()], Finding::OriginalInUse);
+    let mut reported = squashed_and_left();
+    reported.facts.get_mut(&key()).unwrap().is_reported_used = true;
+    assert!(reported.decide(NOW).originals.due.is_empty());
+    // It is what another image was squashed to.
+    let mut result = squashed_and_left();
+    let mut first = bloated();
+    first.result = Some(ReportedResult {
+        reference: format!("a.example/b:v0-unbloat@{DIGEST}"),
+        digest: DIGEST.into(),
+        ..ReportedResult::default()
+    });
+    result.facts.insert(ImageKey { repository: "a.example/b".into(), digest: "sha256:first".into() }, first);
+    assert!(result.decide(NOW).originals.due.is_empty());
+}
+
+#[test]
+fn a_registry_that_refuses_to_delete_is_left_alone_for_all_its_images() {
+    let mut case = squashed_and_left();
+    let mut refused = case.facts[&key()].clone();
+    let told = refused.result.as_mut().unwrap();
+    told.original = Some("OriginalNotDeletable".into());
+    told.original_time = Some(Time(at("2026-05-10T11:00:00Z")));
+    let id = |host: &str| ImageKey { repository: format!("{host}/c"), digest: OTHER.into() };
+    case.facts.insert(id("b.example"), refused.clone());
+    assert_eq!(case.decide(NOW).originals.due.len(), 1, "another registry");
+    case.facts.insert(id("a.example"), refused);
+    assert!(case.decide(NOW).originals.due.is_empty());
+    assert_eq!(case.decide("2026-05-11T11:00:00Z").originals.due.len(), 3);
 }

@@ -57,7 +57,8 @@ impl Scope {
             let own = texts.iter().position(|own| own.rsplit_once(':').is_some_and(|(own, _)| own == name));
             match own {
                 Some(at) if covers(text, &texts[at]) => texts[at].clone_from(text),
-                Some(_) => {}
+                // What the request turns out to need besides: a deletion is no push everywhere.
+                Some(at) => texts[at] = with_actions(&texts[at], text),
                 // Another name for what we ask of: theirs instead of ours.
                 None if !texts.is_empty() && asked.len() == 1 => texts[0].clone_from(text),
                 None => texts.push(text.clone()),
@@ -65,6 +66,19 @@ impl Scope {
         }
         texts
     }
+}
+
+/// A scope text with the actions of another besides its own.
+fn with_actions(have: &str, asked: &str) -> String {
+    let mut text = have.to_owned();
+    let (_, actions) = asked.rsplit_once(':').unwrap_or_default();
+    for action in actions.split(',').filter(|action| !action.is_empty()) {
+        let known = text.rsplit_once(':').is_some_and(|(_, own)| own.split(',').any(|one| one == action));
+        if !known {
+            text = format!("{text},{action}");
+        }
+    }
+    text
 }
 
 /// Whether one scope text already asks for another's actions on the same thing.
@@ -421,6 +435,11 @@ mod tests {
         assert_eq!(
             scope(true, Some("c")).after_challenge("repository:a/b:pull,push repository:c:pull"),
             ["repository:a/b:pull,push", "repository:c:pull"]
+        );
+        // The distribution project's registry asks for this alone where something is deleted.
+        assert_eq!(
+            scope(true, None).after_challenge("repository:a/b:delete"),
+            ["repository:a/b:pull,push,delete"]
         );
     }
 }

@@ -4,6 +4,7 @@
 //! (`upload`).
 
 mod blobs;
+mod deletion;
 mod fetching;
 pub(crate) mod lists;
 mod manifests;
