@@ -115,8 +115,12 @@ impl Access {
             return reply::status(StatusCode::NOT_FOUND);
         };
         let refresh = parameters.iter().any(|(key, value)| key == "refresh_token" && value == password);
-        let known = refresh || is_basic(headers, username, password);
-        let wrong = !known && headers.contains_key("authorization");
+        let says =
+            |name: &str, value: &str| parameters.iter().any(|(key, said)| key == name && said == value);
+        let posted =
+            says("grant_type", "password") && says("username", username) && says("password", password);
+        let known = refresh || posted || is_basic(headers, username, password);
+        let wrong = !known && (headers.contains_key("authorization") || says("grant_type", "password"));
         if wrong || !(known || *anonymous_pull) {
             return reply::error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "wrong user or password");
         }

@@ -20,6 +20,14 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
+/// A body that does not tell how long it is.
+#[cfg(feature = "faults")]
+pub(crate) fn unsized_body(bytes: &[u8]) -> Body {
+    let pieces: Vec<io::Result<Frame<Bytes>>> =
+        bytes.chunks(PIECE).map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece)))).collect();
+    StreamBody::new(stream::iter(pieces)).boxed_unsync()
+}
+
 pub(crate) fn status(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(full(Bytes::new()));
     *response.status_mut() = status;

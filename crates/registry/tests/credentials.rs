@@ -85,6 +85,20 @@ async fn odd_answers_of_token_servers_are_read() {
 }
 
 #[tokio::test]
+async fn a_token_server_that_takes_post_alone_gets_that_with_the_password() {
+    let (plain, layer, _) = image().await;
+    for (status, more) in [(404, None), (405, None), (501, None), (405, Some(Quirk::Compresses))] {
+        let quirks = [Some(Quirk::PostedTokens(status)), more].into_iter().flatten().collect();
+        let server = with(&plain, token(false), quirks).await;
+        let source = known_on(&[&server]).source(&location(&server, "a/b:t")).await.unwrap();
+        assert_eq!(source.blob(&descriptor(&layer)).collect(u64::MAX).await.unwrap(), layer, "{status}");
+        // Who has no password has nothing to post, and is told what GET said.
+        let unknown = client().source(&location(&server, "a/b:t")).await.unwrap();
+        assert!(unknown.resolve().await.is_err(), "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_asked_for_with_the_scope_of_the_request_and_no_other() {
     let (plain, layer, _) = image().await;
     // Who may only pull is refused a scope with push; who reads asks for none.

@@ -292,6 +292,29 @@ async fn a_foreign_layer_is_followed_where_its_place_has_moved_and_without_crede
 }
 
 #[tokio::test]
+async fn what_comes_compressed_unasked_is_undone_and_a_wrong_label_is_not_believed() {
+    // Content that compresses well, and content that is compressed already.
+    let plain = server().await;
+    let layers = [noise(3, LARGE), Bytes::from(vec![7; LARGE]), noise(4, 1000), Bytes::from(vec![8; 1000])];
+    let digest = publish(&destination(&client(), &plain, "a/b:t").await, &layers).await;
+    for quirks in [vec![Quirk::Compresses], vec![Quirk::LabelsBlobs]] {
+        let server = beside(&plain, quirks.clone()).await;
+        let source = source(&client(), &server, "a/b:t").await;
+        assert_eq!(source.resolve().await.unwrap().descriptor.digest(), &digest, "{quirks:?}");
+        assert_eq!(source.tags().await.unwrap(), ["t"], "{quirks:?}");
+        for layer in &layers {
+            let blob = descriptor(layer);
+            assert_eq!(source.blob(&blob).collect(u64::MAX).await.unwrap(), layer, "{quirks:?}");
+            assert_eq!(source.checked_blob(&blob).collect(u64::MAX).await.unwrap(), layer, "{quirks:?}");
+        }
+        // Nothing of that was asked for.
+        assert!(
+            server.requests().iter().all(|request| request.header("accept-encoding") == Some("identity"))
+        );
+    }
+}
+
+#[tokio::test]
 async fn servers_of_the_old_protocol_are_read() {
     let (plain, layer, blob, digest) = published(LARGE).await;
     for quirks in [vec![Quirk::OldProtocol], vec![Quirk::OldProtocol, Quirk::NoRanges]] {

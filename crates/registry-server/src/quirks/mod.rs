@@ -54,6 +54,10 @@ pub enum Quirk {
     LaterRanges(u64),
     /// A range is answered without saying which one.
     UnsaidRanges,
+    /// Documents and blobs come compressed with gzip, said by `Content-Encoding`, whatever was asked for.
+    Compresses,
+    /// Blobs come as they are, and `Content-Encoding` says that they are compressed with gzip.
+    LabelsBlobs,
     /// No `Docker-Content-Digest`.
     NoDigestHeader,
     /// HEAD tells a stale `Docker-Content-Digest`.
@@ -68,6 +72,8 @@ pub enum Quirk {
     ReferrerPages(usize),
     /// The token server refuses (400) a request with more than one scope.
     OneScope,
+    /// The token server answers GET with this status: it takes POST (OAuth 2) alone.
+    PostedTokens(u16),
     /// The token server refuses (403) scopes that hold this text.
     RefuseScope(String),
     /// Credentials that are not (or no longer) good are refused with 403 instead of 401.

@@ -1,10 +1,12 @@
 //! Quirks of reading: HEAD, redirects, wrong bytes, limits of rate.
 
-use std::io;
+use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http_body_util::BodyExt;
-use hyper::header::CONTENT_RANGE;
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 
 use super::{Quirk, Quirks};
@@ -123,6 +125,19 @@ pub(super) async fn after(
             let (parts, body) = response.into_parts();
             let bytes = body.collect().await?.to_bytes();
             Ok(Response::from_parts(parts, reply::broken(bytes.slice(..bytes.len() / 2))))
+        }
+        Quirk::Compresses if is_get && (document || head.reads("/blobs/sha") || path == "/token") => {
+            let (mut parts, body) = response.into_parts();
+            let bytes = body.collect().await?.to_bytes();
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+            gzip.write_all(&bytes)?;
+            parts.headers.remove(CONTENT_LENGTH);
+            parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            Ok(Response::from_parts(parts, reply::unsized_body(&gzip.finish()?)))
+        }
+        Quirk::LabelsBlobs if is_get && head.reads("/blobs/sha") => {
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            Ok(response)
         }
         Quirk::UnsaidRanges => {
             response.headers_mut().remove(CONTENT_RANGE);

@@ -4,7 +4,7 @@ use std::io;
 
 use http_body_util::BodyExt;
 use hyper::header::WWW_AUTHENTICATE;
-use hyper::{Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::Quirk;
@@ -27,6 +27,10 @@ pub(super) fn before(quirk: &Quirk, head: &Head) -> Option<Response<Body>> {
         .flat_map(|(_, value)| value.split(' ').map(str::to_owned).collect::<Vec<_>>())
         .collect();
     match quirk {
+        Quirk::PostedTokens(status) if head.method == Method::GET => {
+            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::METHOD_NOT_ALLOWED);
+            Some(reply::error(status, "UNSUPPORTED", "tokens are posted for"))
+        }
         Quirk::MovedTokens(status) if !query.contains("moved=1") => {
             let joint = if query.is_empty() { "" } else { "&" };
             let location = format!("/token?{query}{joint}moved=1");

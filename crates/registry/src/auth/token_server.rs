@@ -73,13 +73,38 @@ fn address(registry: &Registry<'_>, realm: &str) -> Option<Url> {
     Some(secured(&base, url.clone()).unwrap_or(url))
 }
 
-/// Asks for a token: GET with basic credentials or none, POST with an identity token. Gives it with its
-/// lifetime.
+/// Asks for a token: GET with basic credentials or none, POST with an identity token, and with a password
+/// where GET is not taken. Gives it with its lifetime.
 pub(crate) async fn fetch(
     clients: &Clients,
     registry: &Registry<'_>,
     realm: &Realm<'_>,
     credential: Option<&Credential>,
+) -> Result<(Secret, Duration), Error> {
+    let by_get = match credential {
+        Some(Credential::IdentityToken(_)) => return ask(clients, registry, realm, credential, true).await,
+        _ => ask(clients, registry, realm, credential, false).await,
+    };
+    match by_get {
+        // Docker's second way of asking (OAuth 2), which some servers have alone.
+        Err(error) if matches!(credential, Some(Credential::Basic { .. })) && is_no_way(error.kind()) => {
+            ask(clients, registry, realm, credential, true).await.map_err(|_| error)
+        }
+        answer => answer,
+    }
+}
+
+/// Whether a server knows no GET of tokens.
+fn is_no_way(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound { .. } | ErrorKind::Status { status: 405 | 501, .. })
+}
+
+async fn ask(
+    clients: &Clients,
+    registry: &Registry<'_>,
+    realm: &Realm<'_>,
+    credential: Option<&Credential>,
+    by_post: bool,
 ) -> Result<(Secret, Duration), Error> {
     let operation = Operation::AskingForToken { push: realm.push };
     let fault = |kind: ErrorKind| Error::new(registry.name, operation, realm.repository, kind);
@@ -90,10 +115,7 @@ pub(crate) async fn fetch(
         let reason = format!("it sends credentials to {} in the clear", redact(&url));
         return Err(fault(ErrorKind::Protocol(reason)));
     }
-    let method = match credential {
-        Some(Credential::IdentityToken(_)) => Method::POST,
-        _ => Method::GET,
-    };
+    let method = if by_post { Method::POST } else { Method::GET };
     if method == Method::GET {
         let mut query = url.query_pairs_mut();
         if let Some(service) = realm.service {
@@ -110,17 +132,11 @@ pub(crate) async fn fetch(
     let request = |http: &reqwest::Client, url: &Url| {
         let own = url.origin() == origin;
         Ok(match credential {
-            Some(Credential::IdentityToken(token)) if own => {
-                let mut form = url::form_urlencoded::Serializer::new(String::new());
-                form.append_pair("grant_type", "refresh_token").append_pair("client_id", "unbloat");
-                form.append_pair("service", realm.service.unwrap_or_default());
-                form.append_pair("scope", &realm.scopes.join(" "));
-                form.append_pair("refresh_token", token.expose());
-                http.post(url.clone())
-                    .header("content-type", "application/x-www-form-urlencoded")
-                    .body(form.finish())
-            }
-            Some(Credential::IdentityToken(_)) => {
+            Some(credential) if by_post && own => http
+                .post(url.clone())
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(form(realm, credential)),
+            Some(_) if by_post => {
                 let reason = format!("it leads to {} with what is for itself alone", redact(url));
                 return Err(ErrorKind::Protocol(reason));
             }
@@ -148,6 +164,23 @@ pub(crate) async fn fetch(
         .token()
         .ok_or_else(|| fault(ErrorKind::Protocol("the token server gave no token".to_owned())))?;
     Ok((Secret::new(token), answer.lifetime()))
+}
+
+fn form(realm: &Realm<'_>, credential: &Credential) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("client_id", "unbloat").append_pair("service", realm.service.unwrap_or_default());
+    form.append_pair("scope", &realm.scopes.join(" "));
+    match credential {
+        Credential::IdentityToken(token) => {
+            form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", token.expose())
+        }
+        Credential::Basic { username, password } => form
+            .append_pair("grant_type", "password")
+            .append_pair("username", username)
+            .append_pair("password", password.expose()),
+        Credential::RegistryToken(_) => &mut form,
+    };
+    form.finish()
 }
 
 #[cfg(test)]

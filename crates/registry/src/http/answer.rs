@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use rustls::{CertificateError, Error as TlsError};
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use unbloat_oci::Digest;
 
 use crate::error::{Answer, CertificateFault, Error, ErrorKind, sanitize};
+use crate::http::coding::Coding;
 use crate::operation::Operation;
 
 /// Most bytes of an error's body that are read.
@@ -134,17 +136,25 @@ pub(crate) async fn read_bounded(
     limit: usize,
     stall: Duration,
 ) -> Result<Vec<u8>, ErrorKind> {
+    let mut coding = Coding::of(&response, None)?;
     let mut out = Vec::new();
-    loop {
-        let next =
-            tokio::time::timeout(stall, response.chunk()).await.map_err(|_| ErrorKind::Timeout(stall))?;
-        let Some(bytes) = next.map_err(|error| failure(&error))? else {
-            return Ok(out);
-        };
+    let mut take = |bytes: Bytes| {
         if out.len() + bytes.len() > limit {
             return Err(ErrorKind::LimitExceeded { what: "the answer", limit: limit as u64 });
         }
         out.extend_from_slice(&bytes);
+        Ok(())
+    };
+    loop {
+        let next =
+            tokio::time::timeout(stall, response.chunk()).await.map_err(|_| ErrorKind::Timeout(stall))?;
+        let Some(mut bytes) = next.map_err(|error| failure(&error))? else {
+            take(coding.finish()?)?;
+            return Ok(out);
+        };
+        while !bytes.is_empty() {
+            take(coding.decode(&mut bytes)?)?;
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod answer;
 pub(crate) mod attempts;
 pub(crate) mod body;
 pub(crate) mod clients;
+pub(crate) mod coding;
 pub(crate) mod guard;
 pub(crate) mod link;
 pub(crate) mod redirect;

@@ -13,6 +13,7 @@ use url::Url;
 use crate::error::{Error, ErrorKind};
 use crate::http::answer::{failure, status_error};
 use crate::http::attempts::Attempts;
+use crate::http::coding::Coding;
 use crate::operation::Operation;
 use crate::remote::Repository;
 
@@ -25,6 +26,11 @@ pub(super) struct Fetching {
     /// The next byte to give.
     position: u64,
     response: Option<Response>,
+    coding: Coding,
+    /// Came, and is not decoded.
+    came: Bytes,
+    /// The server compresses what it answers: from the middle is nothing to be had.
+    only_whole: bool,
     /// Bytes to drop of an answer that began before the position.
     skip: u64,
     /// Given back.
@@ -42,6 +48,9 @@ impl Fetching {
             descriptor: descriptor.clone(),
             position: 0,
             response: None,
+            coding: Coding::Identity,
+            came: Bytes::new(),
+            only_whole: false,
             skip: 0,
             pending: None,
             attempts: repository.transport.attempts(),
@@ -68,10 +77,20 @@ impl Fetching {
             }
             let stall = self.repository.transport.options().timeouts.stall;
             let response = self.response.as_mut().expect("it was just opened");
-            let failed = match tokio::time::timeout(stall, response.chunk()).await {
-                Ok(Ok(Some(bytes))) => match self.take(bytes) {
-                    Some(bytes) => return Ok(Some(bytes)),
-                    None => continue,
+            let next = match self.came.is_empty() {
+                true => tokio::time::timeout(stall, response.chunk()).await,
+                false => Ok(Ok(Some(std::mem::take(&mut self.came)))),
+            };
+            let failed = match next {
+                Ok(Ok(Some(bytes))) => match self.decode(bytes) {
+                    Ok(Some(bytes)) => return Ok(Some(bytes)),
+                    Ok(None) => continue,
+                    Err(failed) => failed,
+                },
+                Ok(Ok(None)) if !self.coding.is_identity() => match self.decode_end() {
+                    Ok(Some(bytes)) => return Ok(Some(bytes)),
+                    Ok(None) => continue,
+                    Err(failed) => failed,
                 },
                 Ok(Ok(None)) if self.position >= self.descriptor.size() => {
                     self.response = None;
@@ -105,10 +124,24 @@ impl Fetching {
     /// Goes on from this byte, with a new request.
     pub(super) fn restart(&mut self, position: u64) {
         (self.position, self.response, self.pending, self.ended) = (position, None, None, false);
+        self.came = Bytes::new();
     }
 
     pub(super) fn fault(&self, kind: impl Into<ErrorKind>) -> Error {
         self.repository.fault(READING, self.descriptor.digest(), kind)
+    }
+
+    /// What came of the body, as the blob's bytes; `None` for nothing yet.
+    fn decode(&mut self, mut bytes: Bytes) -> Result<Option<Bytes>, ErrorKind> {
+        let decoded = self.coding.decode(&mut bytes)?;
+        self.came = bytes;
+        Ok(self.take(decoded))
+    }
+
+    fn decode_end(&mut self) -> Result<Option<Bytes>, ErrorKind> {
+        let decoded = self.coding.finish()?;
+        self.coding = Coding::Identity;
+        Ok(self.take(decoded))
     }
 
     fn take(&mut self, mut bytes: Bytes) -> Option<Bytes> {
@@ -135,7 +168,7 @@ impl Fetching {
             .call(Method::GET, &format!("blobs/{digest}"), READING)
             .subject(&digest)
             .accept(&[StatusCode::OK, StatusCode::PARTIAL_CONTENT, StatusCode::RANGE_NOT_SATISFIABLE]);
-        if offset > 0 {
+        if offset > 0 && !self.only_whole {
             call = call.header(RANGE, &format!("bytes={offset}-"));
         }
         let mut answer = match self.ask_mirrors(offset).await {
@@ -166,6 +199,11 @@ impl Fetching {
             }
             _ => offset,
         };
+        let size = self.descriptor.size();
+        self.coding =
+            Coding::of(&response, Some(size - self.skip.min(size))).map_err(|kind| self.fault(kind))?;
+        self.only_whole |= !self.coding.is_identity();
+        self.came = Bytes::new();
         self.response = Some(response);
         Ok(())
     }
