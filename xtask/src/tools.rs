@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result};
 
 use crate::shell::{program, quiet, run, which, workspace};
 
-/// Debian packages: unpackers, registries, packers, what a Kubernetes node calls, a terminal and a browser to
-/// look at what is shown, and what reads alerts.
-const PACKAGES: [&str; 30] = [
+/// Debian packages: unpackers, registries, packers, what a Kubernetes node calls, what prepares a disk, a
+/// terminal and a browser to look at what is shown, and what reads alerts.
+const PACKAGES: [&str; 36] = [
     "buildah",
     "busybox-static",
     "ca-certificates",
@@ -21,21 +21,27 @@ const PACKAGES: [&str; 30] = [
     "docker-registry",
     "docker.io",
     "ethtool",
+    "fdisk",
+    "fio",
     "git",
     "iproute2",
     "iptables",
     "jq",
+    "lvm2",
     "nginx-light",
     "pigz",
     "prometheus",
     "python3",
     "runc",
+    "shellcheck",
     "skopeo",
     "socat",
+    "systemd",
     "time",
     "tmux",
     "umoci",
     "util-linux",
+    "xfsprogs",
     "xz-utils",
     "zopfli",
     "zstd",
