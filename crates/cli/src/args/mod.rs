@@ -123,7 +123,10 @@ impl Command {
     pub(crate) fn images(&self) -> Vec<String> {
         let words: Vec<&String> = match self {
             Self::Analyze(args) => [&args.image].into_iter().chain(&args.other).collect(),
-            Self::Squash(args) => args.images().to_vec(),
+            Self::Squash(args) => {
+                let (source, destination) = args.images();
+                [Some(source), destination].into_iter().flatten().collect()
+            }
             Self::Remove(args) => args.arguments.iter().rev().take(2).rev().collect(),
             Self::Rebase(args) => {
                 vec![&args.source, &args.destination, &args.old_base, &args.new_base]

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use unbloat_contract::{Base, Compression, Condition, Format, Limits, Shape, SquashRequest};
+use unbloat_registry::{LayoutName, Location};
 
 use super::limits::LimitArgs;
 use super::values;
 use crate::connection::{ConnectionArgs, TwoPlacesArgs};
+use crate::error::Usage;
 
 /// Headings of options.
 const CONTENT: &str = "What goes and what stays";
@@ -22,8 +24,11 @@ pub(crate) struct SquashArgs {
     #[arg(value_name = "SRC")]
     source: String,
     /// Where the result goes; may be SRC, whose tag is then moved if it still is what was read
-    #[arg(value_name = "DST", required_unless_present = "dry_run", default_value = "")]
-    destination: String,
+    #[arg(value_name = "DST", required_unless_present_any = ["dry_run", "move_tag"])]
+    destination: Option<String>,
+    /// Move SRC's tag to the result, if nobody moved it meanwhile; the same as naming SRC once more
+    #[arg(help_heading = RESULT, long, conflicts_with = "destination")]
+    move_tag: bool,
     /// Drop this path from the result, with all below it (repeatable; globs: * and ? in a component, **
     /// across)
     #[arg(help_heading = CONTENT, long, value_name = "PATH")]
@@ -86,14 +91,22 @@ pub(crate) struct SquashArgs {
 }
 
 impl SquashArgs {
-    pub(crate) fn images(&self) -> [&String; 2] {
-        [&self.source, &self.destination]
+    /// The image, and where its result goes; nothing for a dry run that names no place.
+    pub(crate) fn images(&self) -> (&String, Option<&String>) {
+        (&self.source, self.destination.as_ref())
     }
 
-    pub(crate) fn request(self) -> SquashRequest {
-        SquashRequest {
+    /// # Errors
+    /// [`Usage`] for `--move-tag` of an image that has none.
+    pub(crate) fn request(self) -> Result<SquashRequest, Usage> {
+        let destination = match self.destination {
+            Some(destination) => destination,
+            None if self.move_tag => tagged(&self.source)?,
+            None => String::new(),
+        };
+        Ok(SquashRequest {
             source: self.source,
-            destination: self.destination,
+            destination,
             remove: self.remove,
             truncate: self.truncate,
             strict: self.strict,
@@ -111,6 +124,46 @@ impl SquashArgs {
             follow_symlinked_parents: self.follow_symlinked_parents,
             allow_foreign: self.allow_foreign,
             limits: Limits { cache: self.cache.clone(), ..self.limits.limits() },
+        })
+    }
+}
+
+/// Where the tag of an image is.
+fn tagged(source: &str) -> Result<String, Usage> {
+    let none = |why: &str| Usage(format!("--move-tag: {source} has no tag to move: {why}"));
+    match source.parse::<Location>().map_err(|error| Usage(error.to_string()))? {
+        Location::Registry(reference) if reference.tag().is_none() && reference.digest().is_some() => {
+            Err(none("name it by a tag, or name DST"))
+        }
+        Location::Registry(reference) => match reference.with_tag(reference.tag().unwrap_or("latest")) {
+            Ok(tagged) => Ok(tagged.to_string()),
+            Err(error) => Err(none(&error.to_string())),
+        },
+        location @ Location::OciDir { name: Some(LayoutName::Tag(_)), .. } => Ok(location.to_string()),
+        _ => Err(none("only registries and layouts have tags")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tagged;
+
+    #[test]
+    fn the_tag_that_moves_is_the_one_that_was_read() {
+        let at = |source: &str| tagged(source).map_err(|error| error.to_string());
+        assert_eq!(at("reg.example/a/b:c").as_deref(), Ok("reg.example/a/b:c"));
+        assert_eq!(at("reg.example/a/b").as_deref(), Ok("reg.example/a/b:latest"));
+        let digest = format!("sha256:{}", "0".repeat(64));
+        // What is read is pinned, what is written is the tag.
+        assert_eq!(at(&format!("reg.example/a/b:c@{digest}")).as_deref(), Ok("reg.example/a/b:c"));
+        assert_eq!(at("oci:layout:c").as_deref(), Ok("oci:layout:c"));
+        for none in [
+            &format!("reg.example/a/b@{digest}"),
+            "oci:layout",
+            "oci-archive:x.tar:c",
+            "docker-archive:x.tar",
+        ] {
+            assert!(at(none).unwrap_err().contains("--move-tag"), "{none}");
         }
     }
 }

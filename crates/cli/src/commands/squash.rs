@@ -22,7 +22,7 @@ fn print(settings: &Settings, result: &SquashResult, dry_run: bool) -> anyhow::R
 
 pub(crate) async fn squash(settings: &Settings, args: SquashArgs) -> anyhow::Result<()> {
     let (connection, places) = (args.connection.clone(), args.places.clone());
-    let request = args.request();
+    let request = args.request()?;
     commands::reserve_output(&request.destination);
     let needs = Needs::of(&request.limits, request.allow_foreign);
     let base = match &request.base {
