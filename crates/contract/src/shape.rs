@@ -28,6 +28,21 @@ impl Shape {
     pub fn is_flat(&self) -> bool {
         self.max_layers <= 1
     }
+
+    /// What of it no engine carries out yet: the field, and what to do about it.
+    #[must_use]
+    pub fn not_carried_out(&self) -> Option<&'static str> {
+        let Self { max_layers: _, max_waste_bytes, max_layer_size } = self;
+        if !self.is_flat() {
+            Some("shape.maxLayers: results are flat; leave it out or set it to 1")
+        } else if *max_waste_bytes != 0 {
+            Some("shape.maxWasteBytes: a flat result hides nothing above its base; leave it out")
+        } else if *max_layer_size != Self::MAX_LAYER_SIZE {
+            Some("shape.maxLayerSize: layers aren't cut; leave it out")
+        } else {
+            None
+        }
+    }
 }
 
 impl Default for Shape {
@@ -57,5 +72,23 @@ impl Condition {
     #[must_use]
     pub fn has_too_few_layers(&self, layers: usize) -> bool {
         self.min_layers.is_some_and(|least| layers < least as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_carried_out_is_named() {
+        let flat = Shape::default();
+        assert_eq!(flat.not_carried_out(), None);
+        for (shape, field) in [
+            (Shape { max_layers: 16, ..flat }, "shape.maxLayers"),
+            (Shape { max_waste_bytes: 1, ..flat }, "shape.maxWasteBytes"),
+            (Shape { max_layer_size: 1 << 30, ..flat }, "shape.maxLayerSize"),
+        ] {
+            assert!(shape.not_carried_out().is_some_and(|words| words.starts_with(field)), "{field}");
+        }
     }
 }

@@ -258,3 +258,16 @@ async fn a_registry_that_loses_a_new_layer_gets_it_once_more_and_no_third_time()
         }
     }
 }
+
+#[tokio::test]
+async fn a_shape_that_is_not_carried_out_is_refused_before_anything_is_read() {
+    let server = Server::start(Options::default()).await.unwrap();
+    let client = Client::new(ClientOptions::default());
+    let name = format!("{}/a/b:t", server.host());
+    let mut request = SquashRequest::new(&name, &name);
+    request.shape.max_layers = 16;
+    let error = unbloat_squash::squash(&client, &request, &Arc::new(Progress::default())).await.unwrap_err();
+    assert!(matches!(error, unbloat_squash::Error::Request(_)), "{error}");
+    assert!(error.to_string().contains("shape.maxLayers"), "{error}");
+    assert!(server.requests().is_empty());
+}

@@ -74,10 +74,18 @@ async fn invalid_specs_are_refused_by_the_server() -> Result<()> {
             "spec.backoffLimit",
         ),
         (json!({"source": {"image": "a"}, "target": {"moveTag": true}, "remvoe": ["x"]}), "remvoe"),
+        (
+            json!({"source": {"image": "a"}, "target": {"moveTag": true}, "shape": {"maxLayers": 16}}),
+            "shape.maxLayers: this version makes flat results alone",
+        ),
     ] {
         let refused = jobs.apply("refused", &spec).await.expect_err("a rule is broken").to_string();
         assert!(refused.contains(words), "{words}: {refused}");
     }
+    let shaped = json!({"apiVersion": "unbloat.dev/v1alpha1", "kind": "ImageSquashPolicy", "metadata": {"name": "shaped"},
+        "spec": {"jobTemplate": {"spec": {"shape": {"maxLayers": 16}}}}});
+    let refused = ground.cluster.apply(&shaped.to_string()).await.expect_err("a rule is broken").to_string();
+    assert!(refused.contains("shape.maxLayers"), "{refused}");
     let long = "a".repeat(53);
     let spec = json!({"source": {"image": "a"}, "target": {"moveTag": true}, "suspend": true});
     let refused = jobs.apply(&long, &spec).await.expect_err("the name is too long").to_string();

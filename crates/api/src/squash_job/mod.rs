@@ -1,5 +1,6 @@
 //! `ImageSquashJob`: one squash of one image, shaped like a `batch/v1` Job.
 
+mod shape;
 mod source;
 mod spec;
 mod status;
@@ -9,6 +10,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use shape::Shape;
 pub use source::{Base, Source};
 pub use spec::{ImageSquashJob, ImageSquashJobSpec};
 pub use status::{Failure, ImageFigures, ImageSquashJobStatus, Progress, WorkerRef};

@@ -11,7 +11,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 use unbloat_contract::{Compression, Format};
 
-use super::{Base, ImageSquashJobStatus, Source, Target, WorkerOverrides, list_atomic};
+use super::{Base, ImageSquashJobStatus, Shape, Source, Target, WorkerOverrides, list_atomic};
 
 /// One squash of one image.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -66,6 +66,7 @@ use super::{Base, ImageSquashJobStatus, Source, Target, WorkerOverrides, list_at
     validation = immutable_optional("truncate"),
     validation = immutable("strict"),
     validation = immutable_optional("base"),
+    validation = immutable_optional("shape"),
     validation = immutable_optional("platforms"),
     validation = immutable("compression"),
     validation = immutable_optional("level"),
@@ -113,6 +114,9 @@ pub struct ImageSquashJobSpec {
     /// The lowest layers, that stay as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
+    /// What the result looks like: flat, where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
     /// Platforms (`os/arch[/variant]`) of an index to squash; all of them when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(

@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::squash_job::{
-    Base, Compression, Format, SecretRef, WorkerOverrides, list_atomic, list_map_by_name,
+    Base, Compression, Format, SecretRef, Shape, WorkerOverrides, list_atomic, list_map_by_name,
 };
 
 /// A policy's job.
@@ -76,6 +76,9 @@ pub struct JobTemplateSpec {
     /// The lowest layers, that stay as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
+    /// What results look like: flat, where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
     /// Platforms of an index to squash; all of them when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(

@@ -87,6 +87,7 @@ fn a_rule_that_is_broken_names_the_field_and_says_what_to_do() {
             "rollout.strategy Devbox needs Devboxes",
         ),
         (json!({"retention": {}, "target": {"moveTag": true}}), "needs a rollout.strategy"),
+        (json!({"jobTemplate": {"spec": {"shape": {"maxLayers": 16}}}}), "shape.maxLayers: this version"),
         (
             json!({"selector": {"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}),
             "values is required for operators In and NotIn",

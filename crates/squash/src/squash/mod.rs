@@ -44,6 +44,9 @@ pub async fn squash(
 ) -> Result<SquashResult, Error> {
     let started = Instant::now();
     progress.enter(Stage::Resolving, "");
+    if let Some(words) = request.shape.not_carried_out() {
+        return Err(Error::Request(words.into()));
+    }
     let source_at: Location = request.source.parse()?;
     let destination_at: Option<Location> =
         if request.dry_run { None } else { Some(request.destination.parse()?) };

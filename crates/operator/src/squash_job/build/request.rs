@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use unbloat_api::ImageSquashJobSpec;
 use unbloat_api::squash_job::Base;
 use unbloat_contract::worker::SCRATCH_PATH;
@@ -41,6 +42,7 @@ pub(crate) fn asked(spec: &ImageSquashJobSpec) -> SquashRequest {
         truncate,
         strict,
         base,
+        shape,
         platforms,
         compression,
         level,
@@ -59,7 +61,7 @@ pub(crate) fn asked(spec: &ImageSquashJobSpec) -> SquashRequest {
         truncate: truncate.clone(),
         strict: *strict,
         base: base.as_ref().and_then(kept_layers),
-        shape: Shape::default(),
+        shape: shape.as_ref().map(shaped).unwrap_or_default(),
         condition: Condition::default(),
         force: false,
         copy_flat: false,
@@ -91,6 +93,18 @@ fn kept_layers(base: &Base) -> Option<unbloat_contract::Base> {
     }
 }
 
+/// What the schema's rules refuse arrives at the worker as it is written, and is refused there.
+fn shaped(shape: &unbloat_api::squash_job::Shape) -> Shape {
+    let unbloat_api::squash_job::Shape { max_layers, max_waste_bytes, max_layer_size } = shape;
+    let flat = Shape::default();
+    let size = max_layer_size.as_deref().map(|size| quantity::bytes(&Quantity(size.to_owned())).unwrap_or(0));
+    Shape {
+        max_layers: u32::try_from(*max_layers).unwrap_or(0).max(1),
+        max_waste_bytes: u64::try_from(*max_waste_bytes).unwrap_or(0),
+        max_layer_size: size.unwrap_or(flat.max_layer_size),
+    }
+}
+
 fn limits(worker: &WorkerSettings) -> Limits {
     let memory = quantity::bytes(&worker.memory).unwrap_or_default();
     let cores = quantity::thousandths(&worker.cpu).unwrap_or_default().div_euclid(1000).max(1);
@@ -99,5 +113,33 @@ fn limits(worker: &WorkerSettings) -> Limits {
         jobs: usize::try_from(cores).unwrap_or(1),
         scratch: Some(PathBuf::from(SCRATCH_PATH)),
         ..Limits::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::squash_job::fixtures::job_with;
+
+    #[test]
+    fn a_shape_arrives_at_the_worker_as_it_is_written() {
+        let of = |shape: &serde_json::Value| {
+            asked(
+                &job_with(&json!({"source": {"image": "a"}, "target": {"image": "b"}, "shape": shape})).spec,
+            )
+            .shape
+        };
+        assert_eq!(of(&json!(null)), Shape::default());
+        assert_eq!(of(&json!({"maxLayers": 1})), Shape::default());
+        for shape in [
+            json!({"maxLayers": 16}),
+            json!({"maxWasteBytes": 5}),
+            json!({"maxLayerSize": "1Gi"}),
+            json!({"maxLayerSize": "x"}),
+        ] {
+            assert!(of(&shape).not_carried_out().is_some(), "{shape}");
+        }
     }
 }
