@@ -80,7 +80,7 @@ reasons! {
         "Nothing.";
     Squashed, Success, "The result is in the registry and, where asked for, verified.",
         "Use `status.target.reference`.";
-    AlreadyFlat, Success, "The source has no layer to merge and nothing was to be removed: the target is the same image.",
+    AlreadyFlat, Success, "The source has no layer to merge and nothing was to be removed, or it is below `spec.condition`: it stays as it is.",
         "Use `status.target.reference`.";
     InvalidReference, Final, "An image reference can't be parsed; the message has the field and the position.",
         "Create the job anew with a valid reference.";

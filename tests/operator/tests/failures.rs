@@ -303,6 +303,34 @@ async fn a_flat_image_is_left_alone_and_copied_where_it_was_asked_for() -> Resul
 }
 
 #[tokio::test]
+async fn an_image_below_its_condition_stays_as_it_is_and_one_that_reaches_it_is_squashed() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
+    let image = Layered { layers: 4, step: 100, seed: 10, programs: true }
+        .write(&ground.cluster.folder().join("commits"));
+    let source = ground.cluster.push(&ground.registry, &image, "team/commits:v1").await?;
+    let digest = async || ground.cluster.crane(&ground.registry, &["digest", &source]).await;
+    let before = digest().await?;
+    let with = |condition: serde_json::Value| json!({"source": {"image": source, "plainHTTP": true}, "target": {"moveTag": true}, "condition": condition});
+    for (name, condition) in [
+        ("few-layers", json!({"minLayers": 5})),
+        ("little-waste", json!({"minWastedBytes": 1_073_741_824})),
+        ("not-both", json!({"minLayers": 4, "minWastedBytes": 1_073_741_824})),
+    ] {
+        ends(ground, name, &with(condition), "AlreadyFlat", 1).await?;
+        let jobs = Jobs::of(&ground.cluster, "team").await?;
+        let job = jobs.wait_for_end(name, LONG).await?;
+        let message = job.status.as_ref().and_then(|status| Some(status.succeeded()?.message.clone()));
+        let message = message.unwrap_or_default();
+        assert!(message.contains("4 layers and is below spec.condition"), "{name}: {message}");
+        assert_eq!(digest().await?, before, "{name}");
+    }
+    ends(ground, "enough", &with(json!({"minLayers": 4})), "Squashed", 1).await?;
+    assert_ne!(digest().await?, before);
+    scene.end().await
+}
+
+#[tokio::test]
 async fn a_deadline_ends_a_job() -> Result<()> {
     let scene = Scene::begin().await?;
     let ground = &*scene.ground;

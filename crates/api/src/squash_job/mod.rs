@@ -6,6 +6,7 @@ mod spec;
 mod status;
 mod target;
 mod worker;
+mod worth;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub use worker::{
     AwsIdentity, AzureIdentity, ClaimScratch, CloudIdentity, EmptyDirScratch, EphemeralScratch, Scratch,
     WorkerOverrides, WorkerResources,
 };
+pub use worth::Condition;
 
 use schemars::Schema;
 use serde::{Deserialize, Serialize};

@@ -11,7 +11,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 use unbloat_contract::{Compression, Format};
 
-use super::{Base, ImageSquashJobStatus, Shape, Source, Target, WorkerOverrides, list_atomic};
+use super::{Base, Condition, ImageSquashJobStatus, Shape, Source, Target, WorkerOverrides, list_atomic};
 
 /// One squash of one image.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -67,6 +67,7 @@ use super::{Base, ImageSquashJobStatus, Shape, Source, Target, WorkerOverrides, 
     validation = immutable("strict"),
     validation = immutable_optional("base"),
     validation = immutable_optional("shape"),
+    validation = immutable_optional("condition"),
     validation = immutable_optional("platforms"),
     validation = immutable("compression"),
     validation = immutable_optional("level"),
@@ -117,6 +118,9 @@ pub struct ImageSquashJobSpec {
     /// What the result looks like: flat, where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Shape>,
+    /// When it is worth it. Below it the job ends as `AlreadyFlat` and nothing is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
     /// Platforms (`os/arch[/variant]`) of an index to squash; all of them when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(

@@ -58,6 +58,7 @@ pub(crate) struct ClusterArgs {
 const CONTENT: &str = "What goes and what stays";
 const LAYERS: &str = "Which layers and images";
 const RESULT: &str = "The result";
+const WHEN: &str = "Only when it is worth it";
 const JOB: &str = "The job";
 const FOLLOW: &str = "What this command does";
 
@@ -102,6 +103,12 @@ pub(crate) struct RunArgs {
     /// Don't read the result back
     #[arg(help_heading = RESULT, long)]
     pub(crate) no_verify: bool,
+    /// Leave an image alone that has fewer layers than this
+    #[arg(help_heading = WHEN, long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1000))]
+    pub(crate) if_layers: Option<i32>,
+    /// Leave an image alone whose upper layers hide fewer bytes than this, as 100MiB
+    #[arg(help_heading = WHEN, long, value_name = "SIZE", value_parser = crate::report::parse_size)]
+    pub(crate) if_wasted: Option<u64>,
     /// Secret with the credentials to pull (repeatable)
     #[arg(help_heading = JOB, long, value_name = "SECRET")]
     pub(crate) pull_secret: Vec<String>,

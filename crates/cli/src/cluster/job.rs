@@ -1,7 +1,7 @@
 //! Flags as an ImageSquashJob.
 
 use kube::api::ObjectMeta;
-use unbloat_api::squash_job::{Base, SecretRef, Source, Target};
+use unbloat_api::squash_job::{Base, Condition, SecretRef, Source, Target};
 use unbloat_api::{ImageSquashJob, ImageSquashJobSpec};
 
 use super::error::Error;
@@ -34,6 +34,7 @@ pub(crate) fn job(args: &RunArgs) -> Result<ImageSquashJob, Error> {
         truncate: args.truncate.clone(),
         strict: args.strict,
         base: base(args),
+        condition: condition(args),
         platforms: args.platform.clone(),
         compression: args.compression,
         format: args.format,
@@ -51,6 +52,12 @@ pub(crate) fn job(args: &RunArgs) -> Result<ImageSquashJob, Error> {
         }
     };
     Ok(job)
+}
+
+fn condition(args: &RunArgs) -> Option<Condition> {
+    let min_wasted_bytes = args.if_wasted.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    (args.if_layers.is_some() || min_wasted_bytes.is_some())
+        .then_some(Condition { min_layers: args.if_layers, min_wasted_bytes })
 }
 
 /// The defaults of the schema, which the type has where it is read.
@@ -114,6 +121,17 @@ mod tests {
         assert_eq!(job.spec.remove, ["/a"]);
         assert_eq!(job.spec.base.unwrap().layers, Some(3));
         assert!(job.spec.verify && !job.spec.target.move_tag);
+    }
+
+    #[test]
+    fn bounds_become_the_jobs_condition_and_none_is_no_condition() {
+        let condition = |more: &[&str]| {
+            let words = [&["reg.example/a:b", "--move-tag"], more].concat();
+            job(&parsed(&words).unwrap()).unwrap().spec.condition
+        };
+        assert_eq!(condition(&[]), None);
+        let both = Condition { min_layers: Some(25), min_wasted_bytes: Some(1 << 30) };
+        assert_eq!(condition(&["--if-layers", "25", "--if-wasted", "1GiB"]), Some(both));
     }
 
     #[test]

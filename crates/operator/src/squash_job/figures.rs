@@ -109,6 +109,14 @@ pub(crate) fn flat_message(status: &ImageSquashJobStatus) -> String {
     format!("the source has {count} {noun} and nothing to merge or remove; the target is the same image")
 }
 
+/// The message of a success that left an image below `spec.condition` as it is.
+pub(crate) fn below_message(status: &ImageSquashJobStatus) -> String {
+    let source = status.source.as_ref().and_then(|source| source.layers).unwrap_or(1);
+    let count = u64::try_from(source).unwrap_or_default();
+    let has = layers(count, "and is", "and is");
+    format!("the source has {has} below spec.condition; nothing was written")
+}
+
 fn layers(count: u64, one: &str, more: &str) -> String {
     if count == 1 { format!("1 layer {one}") } else { format!("{count} layers {more}") }
 }

@@ -43,6 +43,7 @@ pub(crate) fn asked(spec: &ImageSquashJobSpec) -> SquashRequest {
         strict,
         base,
         shape,
+        condition,
         platforms,
         compression,
         level,
@@ -62,7 +63,7 @@ pub(crate) fn asked(spec: &ImageSquashJobSpec) -> SquashRequest {
         strict: *strict,
         base: base.as_ref().and_then(kept_layers),
         shape: shape.as_ref().map(shaped).unwrap_or_default(),
-        condition: Condition::default(),
+        condition: condition.as_ref().map(worth_it).unwrap_or_default(),
         force: false,
         copy_flat: false,
         platforms: platforms.clone(),
@@ -90,6 +91,14 @@ fn kept_layers(base: &Base) -> Option<unbloat_contract::Base> {
         (Some(layers), _) => usize::try_from(layers).ok().map(unbloat_contract::Base::Layers),
         (None, Some(image)) => Some(unbloat_contract::Base::Image(image.clone())),
         (None, None) => None,
+    }
+}
+
+fn worth_it(condition: &unbloat_api::squash_job::Condition) -> Condition {
+    let unbloat_api::squash_job::Condition { min_layers, min_wasted_bytes } = condition;
+    Condition {
+        min_layers: min_layers.and_then(|least| u32::try_from(least).ok()),
+        min_wasted_bytes: min_wasted_bytes.and_then(|least| u64::try_from(least).ok()),
     }
 }
 
@@ -122,6 +131,14 @@ mod tests {
 
     use super::*;
     use crate::squash_job::fixtures::job_with;
+
+    #[test]
+    fn a_condition_arrives_at_the_worker() {
+        let spec = json!({"source": {"image": "a"}, "target": {"moveTag": true},
+            "condition": {"minLayers": 25, "minWastedBytes": 1024}});
+        let condition = asked(&job_with(&spec).spec).condition;
+        assert_eq!(condition, Condition { min_layers: Some(25), min_wasted_bytes: Some(1024) });
+    }
 
     #[test]
     fn a_shape_arrives_at_the_worker_as_it_is_written() {

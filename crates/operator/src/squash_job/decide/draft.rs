@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use unbloat_api::condition::{self, SOURCE_RESOLVED, SUCCEEDED, State, Statement};
 use unbloat_api::squash_job::{Failure, ImageFigures, WorkerRef};
 use unbloat_api::{ImageSquashJob, ImageSquashJobStatus, Reason};
+use unbloat_contract::NothingToDo;
 use unbloat_oci::Reference;
 use unbloat_text::bounded;
 
@@ -104,6 +105,9 @@ impl<'a> Draft<'a> {
         };
         figures::result(&mut self.status, &self.job.spec.source.image, result);
         let message = match reason {
+            Reason::AlreadyFlat if result.nothing_to_do == Some(NothingToDo::BelowCondition) => {
+                figures::below_message(&self.status)
+            }
             Reason::AlreadyFlat => figures::flat_message(&self.status),
             _ => figures::squashed_message(result),
         };
