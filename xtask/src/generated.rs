@@ -15,11 +15,13 @@ pub(crate) type Generated = (PathBuf, String);
 pub(crate) type Generator = fn() -> Result<Vec<Generated>>;
 
 /// Every kind, by name.
-pub(crate) const GENERATORS: [(&str, Generator); 6] = [
+pub(crate) const GENERATORS: [(&str, Generator); 7] = [
     ("api", crate::definitions::generate),
     ("admission", crate::admission::generate),
     ("analysis", crate::analysis::generate),
     ("dashboard", crate::dashboard::generate),
+    ("values", crate::values::generate),
+    // Builds the command.
     ("man", crate::man::generate),
     ("rbac", crate::rbac::generate),
 ];

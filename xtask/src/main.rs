@@ -19,6 +19,7 @@ mod side_by_side;
 mod steps;
 mod test;
 mod tools;
+mod values;
 
 use std::process::ExitCode;
 

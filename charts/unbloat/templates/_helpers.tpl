@@ -17,6 +17,12 @@ app.kubernetes.io/name: {{ include "unbloat.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- /* Of the pod of `helm test`: not those of the operator, which the Service selects by. */ -}}
+{{- define "unbloat.testLabels" -}}
+app.kubernetes.io/name: {{ include "unbloat.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "unbloat.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "unbloat.selectorLabels" . }}
@@ -33,10 +39,11 @@ app.kubernetes.io/component: operator
 {{- end }}
 {{- end }}
 
-{{- /* Reference of an image; a repository on no registry is left as it is. */ -}}
+{{- /* Reference of an image, by digest where one is given; a repository on no registry is left as it is. */ -}}
 {{- define "unbloat.image" -}}
 {{- $tag := default .appVersion .image.tag -}}
 {{- if .image.registry }}{{ .image.registry }}/{{ end }}{{ .image.repository }}:{{ $tag }}
+{{- with .image.digest }}@{{ . }}{{ end }}
 {{- end }}
 
 {{- define "unbloat.config" -}}
@@ -45,6 +52,13 @@ app.kubernetes.io/component: operator
 {{- $_ := set $worker "image" (include "unbloat.image" (dict "image" .Values.workerImage "appVersion" .Chart.AppVersion)) }}
 {{- if not (hasKey $worker "imagePullPolicy") }}
 {{- $_ := set $worker "imagePullPolicy" .Values.workerImage.pullPolicy }}
+{{- end }}
+{{- with include "unbloat.workerPriority" . }}
+{{- $_ := set $worker "priorityClassName" . }}
+{{- end }}
+{{- with include "unbloat.proxyEnv" . | fromYaml }}
+{{- /* What is named itself goes before. */}}
+{{- $_ := set $worker "env" (merge (deepCopy ($worker.env | default dict)) .) }}
 {{- end }}
 {{- /* One kind of scratch: the default gives way to what was asked for. */}}
 {{- if or $worker.scratch.ephemeral $worker.scratch.persistentVolumeClaim }}

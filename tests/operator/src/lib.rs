@@ -3,10 +3,12 @@
 
 mod binaries;
 mod gates;
+pub mod helm;
 mod image;
 mod jobs;
 mod operator;
 mod policies;
+pub mod reach;
 
 pub use binaries::{are_quick, command, product_image};
 pub use gates::{Gates, Stage};

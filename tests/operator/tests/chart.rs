@@ -25,6 +25,7 @@ async fn the_chart_is_installed_and_upgraded_with_a_running_job() -> Result<()> 
 
     helm(&cluster, "install", &[]).await?;
     rolled_out(&cluster, "unbloat").await?;
+    tested(&cluster).await?;
 
     let image = Layered { layers: 60, step: 100_000, seed: 41, programs: true }
         .write(&cluster.folder().join("image"));
@@ -39,7 +40,8 @@ async fn the_chart_is_installed_and_upgraded_with_a_running_job() -> Result<()> 
         "target": {"image": target, "plainHTTP": true}});
     jobs.apply("upgraded", &spec).await?;
     jobs.wait_for_reason("upgraded", "Running", LONG).await?;
-    helm(&cluster, "upgrade", &["--set", "config.concurrency.global=3"]).await?;
+    let more = "config.concurrency.global=3,networkPolicy.enabled=true,networkPolicy.workerNamespaces={team},priorityClasses.create=true";
+    helm(&cluster, "upgrade", &["--set", more]).await?;
     rolled_out(&cluster, "unbloat").await?;
     way.set(Flow::Open);
     let done = jobs.wait_for_end("upgraded", LONG).await?;
@@ -55,6 +57,17 @@ async fn the_chart_is_installed_and_upgraded_with_a_running_job() -> Result<()> 
     assert!(jobs.list().await?.iter().any(|job| job.metadata.name.as_deref() == Some("upgraded")));
     without_helm(&cluster, &source, &target).await?;
     cluster.check_parts()
+}
+
+/// `helm test`, with what its pod says when it fails.
+async fn tested(cluster: &Cluster) -> Result<()> {
+    let mut test = helm_command(cluster)?;
+    test.args(["test", "unbloat", "--namespace=unbloat-system", "--timeout=2m"]);
+    if let Err(error) = run(test).await {
+        let logs = cluster.kubectl(&["logs", "unbloat-test", "--namespace=unbloat-system"]).await?;
+        panic!("{error}: {logs}");
+    }
+    Ok(())
 }
 
 /// Waits until all replicas of a deployment are its newest ones and available; as `kubectl rollout status`,
@@ -86,6 +99,9 @@ async fn without_helm(cluster: &Cluster, source: &str, target: &str) -> Result<(
         text.replace(&shipped, &format!("unbloat.local/{name}:test"))
     };
     cluster.apply(&local(&local(&manifests, "operator"), "worker")).await?;
+    cluster
+        .kubectl(&["apply", "--server-side", "--kustomize", &folder.replace("default", "network")])
+        .await?;
     rolled_out(cluster, "unbloat-operator").await?;
     let jobs = Jobs::of(cluster, "team").await?;
     let spec = json!({"source": {"image": source, "plainHTTP": true}, "target": {"image": target},
@@ -135,6 +151,8 @@ async fn helm(cluster: &Cluster, verb: &str, more: &[&str]) -> Result<()> {
     };
     command.args([verb, "unbloat", &chart, "--namespace=unbloat-system"]);
     command.args(["--set", &image("image", "operator"), "--set", &image("workerImage", "worker")]);
+    let toolbox = "testImage.registry=,testImage.repository=unbloat.local/toolbox,testImage.pullPolicy=Never";
+    command.args(["--set", toolbox, "--set-string", "testImage.tag=1"]);
     command.args(["--set", "config.worker.cpu=200m", "--set", "config.worker.memory=128Mi"]);
     command.args(["--set", "resources.requests.cpu=10m"]).args(more);
     run(command).await.map(drop)
