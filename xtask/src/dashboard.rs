@@ -51,32 +51,33 @@ const fn panel(
 }
 
 /// Rows with their panels. `SEL` stands for the namespace of the release that is looked at.
-const ROWS: &[(&str, &[Panel])] = &[("Reclaimed", RECLAIMED), ("Work", WORK), ("Health", HEALTH)];
+const ROWS: &[(&str, &[Panel])] =
+    &[("Reclaimed", RECLAIMED), ("What it is worth", WORTH), ("Work", WORK), ("Health", HEALTH)];
 
 const RECLAIMED: &[Panel] = &[
     panel(
         "Pull bytes given back",
-        "Compressed bytes that a node no longer pulls for the squashed images, since the leader started.",
+        "Compressed bytes that a node no longer pulls for the images that were squashed in the time that is shown.",
         Shape::Stat,
-        "bytes",
+        "decbytes",
         5,
         NONE,
-        &[(r#"sum(unbloat_reclaimed_bytes_total{SEL, kind="pull"})"#, "")],
+        &[(r#"sum(increase(unbloat_reclaimed_bytes_total{SEL, kind="pull"}[$__range]))"#, "")],
     ),
     panel(
         "Node disk given back",
-        "Unpacked bytes that each node's disk no longer holds for the squashed images, since the leader started.",
+        "Unpacked bytes that each node's disk no longer holds for the images that were squashed in the time that is shown.",
         Shape::Stat,
-        "bytes",
+        "decbytes",
         5,
         NONE,
-        &[(r#"sum(unbloat_reclaimed_bytes_total{SEL, kind="unpacked"})"#, "")],
+        &[(r#"sum(increase(unbloat_reclaimed_bytes_total{SEL, kind="unpacked"}[$__range]))"#, "")],
     ),
     panel(
         "Could be given back",
         "Compressed bytes that squashing the analysed images in use would save.",
         Shape::Stat,
-        "bytes",
+        "decbytes",
         5,
         NONE,
         &[(r#"max(unbloat_reclaimable_bytes{SEL, kind="pull"})"#, "")],
@@ -85,7 +86,7 @@ const RECLAIMED: &[Panel] = &[
         "Largest image",
         "Compressed bytes of the largest image in use; red above 10 GB.",
         Shape::Stat,
-        "bytes",
+        "decbytes",
         5,
         &[5e9, 1e10],
         &[("max(unbloat_images_max_size_bytes{SEL})", "")],
@@ -101,9 +102,9 @@ const RECLAIMED: &[Panel] = &[
     ),
     panel(
         "Given back in an hour",
-        "What squashes of the last hour saved: pulled bytes, and bytes on each node's disk.",
-        Shape::Stack,
-        "bytes",
+        "What squashes of the last hour saved: pulled bytes, and bytes on each node's disk, which are two figures of the same.",
+        Shape::Lines,
+        "decbytes",
         12,
         NONE,
         &[("sum by (kind) (increase(unbloat_reclaimed_bytes_total{SEL}[1h]))", "{{kind}}")],
@@ -131,7 +132,7 @@ const RECLAIMED: &[Panel] = &[
     ),
     panel(
         "Layers of the images in use",
-        "How many images have at most so many layers.",
+        "How many images have so many layers: more than the line before says, and at most these.",
         Shape::Bars,
         "short",
         8,
@@ -140,12 +141,61 @@ const RECLAIMED: &[Panel] = &[
     ),
     panel(
         "Sizes of the images in use",
-        "How many images have at most so many compressed bytes.",
+        "How many images have so many compressed bytes: more than the line before says, and at most these.",
         Shape::Bars,
         "short",
         8,
         NONE,
         &[("max by (le) (unbloat_image_size_bytes_bucket{SEL})", "{{le}}")],
+    ),
+];
+
+/// The rows of the incident's own table that are not above: before and after stand in one picture.
+const WORTH: &[Panel] = &[
+    panel(
+        "Alerts that fire",
+        "Of Unbloat's own, by name.",
+        Shape::Stack,
+        "short",
+        6,
+        NONE,
+        &[(
+            r#"count by (alertname) (ALERTS{SEL, alertname=~"Unbloat.*", alertstate="firing"})"#,
+            "{{alertname}}",
+        )],
+    ),
+    panel(
+        "Disks of the nodes",
+        "What is read from and written to them, on average; from node_exporter.",
+        Shape::Lines,
+        "Bps",
+        6,
+        NONE,
+        &[
+            ("avg(sum by (instance) (rate(node_disk_read_bytes_total[$__rate_interval])))", "read"),
+            ("avg(sum by (instance) (rate(node_disk_written_bytes_total[$__rate_interval])))", "written"),
+        ],
+    ),
+    panel(
+        "Pulls on the nodes",
+        "From kubelet: nine of ten pulls of the last hour took at most so long.",
+        Shape::Lines,
+        "s",
+        6,
+        NONE,
+        &[(
+            "histogram_quantile(0.9, sum by (le) (rate(kubelet_image_pull_duration_seconds_bucket[1h])))",
+            "90 %",
+        )],
+    ),
+    panel(
+        "Storage of the images in use",
+        "Dollars a month for their compressed bytes, each image counted whole, at the price that is chosen above.",
+        Shape::Lines,
+        "currencyUSD",
+        6,
+        NONE,
+        &[("max(unbloat_image_size_bytes_sum{SEL}) / 1e9 * $price", "a month")],
     ),
 ];
 
@@ -244,16 +294,13 @@ const WORK: &[Panel] = &[
         &[("sum by (result) (increase(unbloat_rollouts_total{SEL}[1d]))", "{{result}}")],
     ),
     panel(
-        "Pulls on the nodes",
-        "From kubelet: nine of ten pulls of the last day took at most so long.",
-        Shape::Lines,
-        "s",
+        "Originals",
+        "Whose time was over in the last day: deleted, or what keeps them.",
+        Shape::Stack,
+        "short",
         8,
         NONE,
-        &[(
-            "histogram_quantile(0.9, sum by (le) (rate(kubelet_image_pull_duration_seconds_bucket[1d])))",
-            "90 %",
-        )],
+        &[("sum by (result) (increase(unbloat_originals_total{SEL}[1d]))", "{{result}}")],
     ),
 ];
 
@@ -319,7 +366,7 @@ const HEALTH: &[Panel] = &[
         "Memory",
         "What each replica has in use.",
         Shape::Lines,
-        "bytes",
+        "decbytes",
         8,
         &[1e8, 1.2e8],
         &[("process_resident_memory_bytes{SEL} and on (namespace, pod) unbloat_leader", "{{pod}}")],
@@ -375,9 +422,11 @@ fn dashboard() -> Value {
         "links": [],
         "annotations": {"list": []},
         "templating": {"list": [
-            {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "current": {}, "hide": 0},
+            {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "hide": 0},
             variable("namespace", "Namespace of the release", "label_values(unbloat_leader, namespace)"),
             variable("policy", "Policy", "label_values(unbloat_policy_budget_used, policy)"),
+            {"name": "price", "label": "Dollars for a GB a month", "type": "textbox", "query": "0.10",
+                "current": {"text": "0.10", "value": "0.10"}, "hide": 0},
         ]},
         "panels": panels,
     })
@@ -387,7 +436,7 @@ fn variable(name: &str, label: &str, query: &str) -> Value {
     json!({
         "name": name, "label": label, "type": "query", "hide": 0,
         "datasource": {"type": "prometheus", "uid": "${datasource}"},
-        "definition": query, "query": {"query": query, "refId": name},
+        "query": {"query": query, "refId": name},
         "includeAll": true, "multi": true, "allValue": ".*", "current": {"text": ["All"], "value": ["$__all"]},
         "refresh": 2, "sort": 1,
     })
@@ -405,6 +454,8 @@ fn one(panel: &Panel, id: u64, [x, y, w, h]: [u64; 4]) -> Value {
                 "refId": letter.to_string(), "datasource": source,
                 "expr": query.replace("SEL", r#"namespace=~"$namespace""#),
                 "legendFormat": legend, "instant": is_newest, "range": !is_newest,
+                // Buckets in their order, and each for itself.
+                "format": if matches!(shape, Shape::Bars) { "heatmap" } else { "time_series" },
             })
         })
         .collect();
@@ -438,7 +489,7 @@ fn one(panel: &Panel, id: u64, [x, y, w, h]: [u64; 4]) -> Value {
         ),
         Shape::Lines | Shape::Stack => (
             "timeseries",
-            json!({"legend": {"displayMode": "list", "placement": "bottom", "showLegend": true},
+            json!({"legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": true},
                 "tooltip": {"mode": "multi", "sort": "desc"}}),
         ),
     };

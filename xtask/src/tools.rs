@@ -56,6 +56,10 @@ const GO_PROGRAMS: [(&str, &str, &str); 4] = [
     ("registry", "github.com/distribution/distribution/v3/cmd/registry", "v3.1.2"),
 ];
 
+/// Node packages: Grafana's published types, what reads them, and what draws panels.
+const NODE_PACKAGES: [(&str, &str); 3] =
+    [("@grafana/schema", "13.2.3"), ("typescript", "5.9.3"), ("uplot", "1.6.32")];
+
 /// Cargo programs: (name, crate, version).
 pub(crate) const CARGO_DENY: (&str, &str, &str) = ("cargo-deny", "cargo-deny", "0.20.2");
 /// As above.
@@ -72,7 +76,7 @@ pub(crate) fn install() -> Result<()> {
     for (name, module, version) in GO_PROGRAMS {
         go_program(name, module, version)?;
     }
-    Ok(())
+    node_packages()
 }
 
 /// Installs Debian packages that are not installed.
@@ -112,6 +116,29 @@ fn go_program(name: &str, module: &str, version: &str) -> Result<()> {
             .args(["install", &format!("{module}@{version}")]),
     )?;
     Ok(fs::write(mark, "")?)
+}
+
+/// Installs node packages of the versions that we chose, below `target/tools/node`.
+fn node_packages() -> Result<()> {
+    let folder = workspace().join("target/tools/node");
+    let is_there = |(name, version): &(&str, &str)| {
+        let file = folder.join("node_modules").join(name).join("package.json");
+        fs::read_to_string(file).is_ok_and(|text| text.contains(&format!("\"version\": \"{version}\"")))
+    };
+    if NODE_PACKAGES.iter().all(is_there) {
+        println!("node packages: all there");
+        return Ok(());
+    }
+    if which("npm").is_none() {
+        packages(&["nodejs", "npm"])?;
+    }
+    println!("node packages: installing");
+    fs::create_dir_all(&folder)?;
+    let mut npm = program("npm");
+    npm.args(["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"])
+        .arg(&folder);
+    npm.args(NODE_PACKAGES.map(|(name, version)| format!("{name}@{version}")));
+    quiet(&mut npm).map(drop)
 }
 
 /// A cargo subcommand of one version, built when it is not there.
