@@ -1,5 +1,5 @@
-//! Temporary files and folders, each of which is known until it is gone or has its last name; and folders that
-//! were made for an image, until it is published there.
+//! Temporary files and folders, each of which is known until it is gone or has its last name; and folders
+//! that were made for an image, until it is published there.
 //!
 //! Guarantees:
 //! - dropping one removes it, as long as the process ends by itself;

@@ -127,7 +127,7 @@ mod tests {
     fn bounds_become_the_jobs_condition_and_none_is_no_condition() {
         let condition = |more: &[&str]| {
             let words = [&["reg.example/a:b", "--move-tag"], more].concat();
-            job(&parsed(&words).unwrap()).unwrap().spec.condition
+            parsed(&words).unwrap().spec.condition
         };
         assert_eq!(condition(&[]), None);
         let both = Condition { min_layers: Some(25), min_wasted_bytes: Some(1 << 30) };
