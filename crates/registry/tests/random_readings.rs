@@ -22,7 +22,7 @@ const BOUND: Duration = Duration::from_secs(90);
 impl Dice {
     fn quirk(&mut self, store: &str) -> Quirk {
         let status = self.of(&[400, 401, 403, 404, 405, 500, 501, 503]);
-        match self.roll(25) {
+        match self.roll(28) {
             0 => Quirk::HeadOfManifests(status),
             1 => Quirk::HeadOfBlobs(status),
             2 => Quirk::SignedBlobs(store.to_owned()),
@@ -70,6 +70,9 @@ impl Dice {
             21 => Quirk::Unchallenged(self.of(&[401, 403, 404])),
             22 => Quirk::RelativeRealm,
             23 => Quirk::MovedTokens(self.of(&[301, 302, 303, 307, 308])),
+            24 => Quirk::Compresses,
+            25 => Quirk::LabelsBlobs,
+            26 => Quirk::PostedTokens(self.of(&[404, 405, 501])),
             _ => Quirk::OldProtocol,
         }
     }

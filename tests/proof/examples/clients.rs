@@ -129,6 +129,8 @@ fn tables(store: &str) -> Vec<(&'static str, Vec<Case>)> {
             vec![
                 pull("nothing", vec![]),
                 pull("HEAD of manifests 404", vec![Quirk::HeadOfManifests(404)]),
+                pull("everything compressed unasked", vec![Quirk::Compresses]),
+                pull("blobs labelled as compressed", vec![Quirk::LabelsBlobs]),
                 pull("HEAD of manifests 405", vec![Quirk::HeadOfManifests(405)]),
                 pull("HEAD of manifests with a stale digest", vec![Quirk::StaleDigestOnHead]),
                 pull("no digest beside manifests", vec![Quirk::NoDigestHeader]),
