@@ -75,6 +75,9 @@ pub struct ProgressReport {
     pub percent: u8,
     /// Seconds since the start.
     pub elapsed_seconds: u64,
+    /// What is being tried again now, in the words of its error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// The counters.
     #[serde(flatten)]
     pub snapshot: Snapshot,

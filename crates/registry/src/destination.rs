@@ -393,7 +393,7 @@ impl Destination {
             if waited && self.send_missing(repository, &error, &bytes, &mut mended).await? {
                 continue;
             }
-            if !attempts.again(error.retry_after()).await {
+            if !attempts.again_for(&error).await {
                 return Err(error);
             }
             waited = true;

@@ -86,6 +86,7 @@ pub use http::attempts::Retry;
 pub use http::clients::install_tls_provider;
 pub use http::guard::{Guard, Network, NetworkError};
 pub use http::timeouts::Timeouts;
+pub use http::troubles::Troubles;
 pub use location::{LayoutName, Location, LocationError, local_spelling};
 pub use login::{LoginStore, remove_login, store_login};
 pub use operation::Operation;

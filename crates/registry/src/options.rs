@@ -7,6 +7,7 @@ use crate::auth::keyring::Keyring;
 use crate::http::attempts::Retry;
 use crate::http::guard::Guard;
 use crate::http::timeouts::Timeouts;
+use crate::http::troubles::Troubles;
 use crate::settings::Registries;
 use crate::upload_policy::UploadPolicy;
 
@@ -27,6 +28,8 @@ pub struct ClientOptions {
     pub allow_foreign: bool,
     /// Retries of one request or one blob.
     pub retry: Retry,
+    /// Where it is told what is being tried again.
+    pub troubles: Troubles,
     /// How long to wait.
     pub timeouts: Timeouts,
     /// How blobs are sent.
@@ -49,6 +52,7 @@ impl Default for ClientOptions {
             insecure_skip_tls_verify: false,
             allow_foreign: false,
             retry: Retry::default(),
+            troubles: Troubles::default(),
             timeouts: Timeouts::default(),
             upload: UploadPolicy::default(),
             tell_tags: false,

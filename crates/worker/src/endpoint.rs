@@ -8,7 +8,12 @@ use std::time::Instant;
 use unbloat_contract::worker::CONTRACT_VERSION;
 use unbloat_contract::{ProgressReport, Snapshot};
 use unbloat_endpoint::Answer;
+use unbloat_registry::Troubles;
 use unbloat_squash::Progress;
+use unbloat_text::{bounded, sanitize};
+
+/// Bytes of what is told of a trouble.
+const MOST_OF_A_TROUBLE: usize = 512;
 
 /// What the endpoint shows.
 #[derive(Clone)]
@@ -16,6 +21,8 @@ pub(crate) struct Shown {
     pub(crate) progress: Arc<Progress>,
     pub(crate) source_digest: Arc<OnceLock<String>>,
     pub(crate) start: Instant,
+    /// What is being tried again.
+    pub(crate) troubles: Troubles,
     /// The greatest percentage that was shown: another platform, or reading back, must not look like going
     /// backwards.
     pub(crate) percent: Arc<AtomicU8>,
@@ -44,6 +51,7 @@ impl Shown {
             source_digest: self.source_digest.get().cloned(),
             percent: self.percent.fetch_max(percent, Ordering::Relaxed).max(percent),
             elapsed_seconds: self.start.elapsed().as_secs(),
+            trouble: self.troubles.longest().map(|words| bounded(&sanitize(&words), MOST_OF_A_TROUBLE)),
             snapshot,
         }
     }
@@ -78,6 +86,7 @@ mod tests {
             progress: Arc::default(),
             source_digest: Arc::default(),
             start: Instant::now(),
+            troubles: Troubles::default(),
             percent: Arc::default(),
         };
         let report: ProgressReport = serde_json::from_str(&shown.answer("/progress").body).unwrap();

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use unbloat_contract::worker::{Outcome, Task, WorkerSpec};
 use unbloat_contract::{AnalyzeRequest, Failure, FailureKind, Limits, SquashRequest, exit};
-use unbloat_registry::{Client, ClientOptions, Cloud, Guard, Registries};
+use unbloat_registry::{Client, ClientOptions, Cloud, Guard, Registries, Troubles};
 use unbloat_squash::{Progress, squash};
 
 use crate::args::Args;
@@ -31,14 +31,20 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { spec, address, termination, ca_dir, refused_networks, cloud_identity, allowed_hosts } = args;
     let words = refused_networks.iter().map(String::as_str).filter(|word| !word.is_empty());
     let guard = Guard::of_words(words)?.but_for(allowed_hosts);
-    let ways =
-        Ways { ca_dir, cloud_identity, guard: (!refused_networks.is_empty()).then(|| Arc::new(guard)) };
+    let troubles = Troubles::default();
+    let ways = Ways {
+        ca_dir,
+        cloud_identity,
+        guard: (!refused_networks.is_empty()).then(|| Arc::new(guard)),
+        troubles: troubles.clone(),
+    };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let shown = Shown {
         progress: Arc::default(),
         source_digest: Arc::default(),
         start: Instant::now(),
+        troubles,
         percent: Arc::default(),
     };
     let asked = shown.clone();
@@ -93,6 +99,7 @@ struct Ways {
     ca_dir: Option<PathBuf>,
     cloud_identity: Option<Cloud>,
     guard: Option<Arc<Guard>>,
+    troubles: Troubles,
 }
 
 async fn work(
@@ -115,6 +122,7 @@ async fn work(
             registries: Registries::default().with_plain_http(plain_http_hosts.iter().map(String::as_str)),
             ca_files: ways.ca_dir.map(|folder| pem_files(&folder)).unwrap_or_default(),
             guard: ways.guard,
+            troubles: ways.troubles,
             allow_foreign,
             scratch: limits.scratch.clone(),
             ..ClientOptions::default()

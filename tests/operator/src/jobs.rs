@@ -49,6 +49,20 @@ impl<'a> Jobs<'a> {
         self.cluster.apply(&job(&self.namespace, name, spec).to_string()).await.map(drop)
     }
 
+    /// Waits until a job is as wanted.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`].
+    pub async fn wait_for(
+        &self,
+        name: &str,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&ImageSquashJob) -> bool,
+    ) -> Result<ImageSquashJob> {
+        self.cluster.wait_until(&self.api, name, what, limit, wanted).await
+    }
+
     /// Waits until a job has this reason.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{MutexGuard, OnceCell};
 use unbloat_cluster::{Look, Program, Registry, RegistryOptions, Result, Signal};
 use unbloat_operator_tests::{Ground, Jobs, Layered, Operator, fresh, reason};
@@ -416,4 +417,68 @@ async fn nothing_leaked(ground: &Ground, operator: &Operator, spy: &Program) -> 
         assert!(!text.contains(PASSWORD) && !text.contains(&encoded), "the password is in {place}");
     }
     Ok(())
+}
+
+/// A registry that takes no upload: it asks for patience, again and again.
+async fn busy_registry(ground: &Ground) -> String {
+    let listener = ground.cluster.listen().expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = Vec::new();
+                let mut buffer = [0; 4096];
+                while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                    match stream.read(&mut buffer).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(count) => request.extend_from_slice(&buffer[..count]),
+                    }
+                }
+                let body = r#"{"errors": [{"code": "UNAVAILABLE", "message": "the storage is full"}]}"#;
+                let status = match request.starts_with(b"POST") {
+                    true => "503 Service Unavailable\r\nRetry-After: 60",
+                    false => "404 Not Found",
+                };
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    address.to_string()
+}
+
+#[tokio::test]
+async fn what_a_worker_tries_again_is_named_while_it_runs_and_at_the_deadline() -> Result<()> {
+    let scene = Scene::begin().await?;
+    let ground = &*scene.ground;
+    let busy = busy_registry(ground).await;
+    let spec = json!({
+        "source": {"image": scene.images.open, "plainHTTP": true},
+        "target": {"image": format!("{busy}/team/app:flat"), "plainHTTP": true},
+        "activeDeadlineSeconds": 40,
+    });
+    let jobs = Jobs::of(&ground.cluster, "team").await?;
+    jobs.apply("busy", &spec).await?;
+    let words = |job: &unbloat_api::ImageSquashJob| {
+        let summary = job.status.as_ref().and_then(|status| status.succeeded());
+        summary.map(|summary| summary.message.clone()).unwrap_or_default()
+    };
+    let running = jobs
+        .wait_for("busy", "told what it tries again", LONG, |job| {
+            reason(job).1 == "Running" && words(job).contains("503")
+        })
+        .await?;
+    assert!(words(&running).contains("the storage is full"), "{}", words(&running));
+    assert!(words(&running).contains(&busy), "{}", words(&running));
+    let ended = jobs.wait_for_end("busy", LONG).await?;
+    assert_eq!(reason(&ended).1, "DeadlineExceeded", "{:#?}", ended.status);
+    assert!(
+        words(&ended).contains("503") && words(&ended).contains("the storage is full"),
+        "{}",
+        words(&ended)
+    );
+    scene.end().await
 }

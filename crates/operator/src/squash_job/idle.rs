@@ -40,9 +40,10 @@ impl Idle {
     }
 }
 
-/// All but the time, which always changes.
+/// All but the time, which always changes, and what is being tried again, which is no progress.
 fn figures(report: &ProgressReport) -> u64 {
-    let ProgressReport { version: _, source_digest, percent, elapsed_seconds: _, snapshot } = report;
+    let ProgressReport { version: _, source_digest, percent, elapsed_seconds: _, trouble: _, snapshot } =
+        report;
     let mut hasher = DefaultHasher::new();
     (source_digest, percent, format!("{snapshot:?}")).hash(&mut hasher);
     hasher.finish()

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::http::troubles::Troubles;
 
 /// Backoff between attempts: `base * 2^n`, at most `cap`, a random half of it taken off.
 #[derive(Clone, Copy, Debug)]
@@ -48,15 +49,24 @@ impl Retry {
 }
 
 /// The attempts at one thing: a request, a chunk, the next bytes of a blob.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Attempts {
     retry: Retry,
     failures: u32,
+    troubles: Troubles,
+    /// The number of the trouble that was told.
+    told: Option<u64>,
 }
 
 impl Attempts {
+    /// Attempts that nobody watches.
     pub(crate) fn new(retry: Retry) -> Self {
-        Self { retry, failures: 0 }
+        Self::telling(retry, &Troubles::default())
+    }
+
+    /// Attempts that tell what they wait for to pass.
+    pub(crate) fn telling(retry: Retry, troubles: &Troubles) -> Self {
+        Self { retry, failures: 0, troubles: troubles.clone(), told: None }
     }
 
     /// No more than so many.
@@ -68,6 +78,13 @@ impl Attempts {
     /// Something came of it: what follows is counted anew.
     pub(crate) fn progressed(&mut self) {
         self.failures = 0;
+        self.is_over();
+    }
+
+    fn is_over(&mut self) {
+        if let Some(number) = self.told.take() {
+            self.troubles.over(number);
+        }
     }
 
     /// Counts a failure that cannot be waited out. `false` when the attempts are used up.
@@ -97,7 +114,19 @@ impl Attempts {
             return false;
         }
         tracing::debug!(%error, "a failure that may pass");
+        self.again_for(error).await
+    }
+
+    /// As [`Attempts::again`], for as long as this error's server asked, whatever the error is.
+    pub(crate) async fn again_for(&mut self, error: &Error) -> bool {
+        self.told = Some(self.troubles.put(self.told, error.to_string()));
         self.again(error.retry_after()).await
+    }
+}
+
+impl Drop for Attempts {
+    fn drop(&mut self) {
+        self.is_over();
     }
 }
 

@@ -86,7 +86,7 @@ impl Transport {
 
     /// Attempts as the options have them.
     pub(crate) fn attempts(&self) -> Attempts {
-        Attempts::new(self.options().retry)
+        Attempts::telling(self.options().retry, &self.options().troubles)
     }
 
     /// What is known of blobs from reading them.

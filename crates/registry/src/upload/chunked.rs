@@ -251,7 +251,7 @@ impl<'a> ChunkInFlight<'a> {
             return Ok(());
         }
         self.repeats += 1;
-        if self.repeats > OFFSET_REPEATS || !self.attempts.again(error.retry_after()).await {
+        if self.repeats > OFFSET_REPEATS || !self.attempts.again_for(&error).await {
             return Err(Failure::Refused(error));
         }
         Ok(())

@@ -86,7 +86,7 @@ pub(crate) async fn put_whole(
         let Err(error) = current.put(digest, body.clone()).await else {
             return confirm(repository, digest, size).await;
         };
-        if is_too_soon(&error) && attempts.again(error.retry_after()).await {
+        if is_too_soon(&error) && attempts.again_for(&error).await {
             session = Some(current);
             continue;
         }
@@ -103,7 +103,7 @@ pub(crate) async fn put_whole(
             Cause::Other => return Err(Failure::Final(error)),
             _ => return Err(Failure::Refused(error)),
         };
-        if gone > 1 || !attempts.again(error.retry_after()).await {
+        if gone > 1 || !attempts.again_for(&error).await {
             let mut waits = Waits::new(patience);
             while waits.wait(None).await {
                 if is_there(repository, digest, size).await {

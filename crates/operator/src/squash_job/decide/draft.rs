@@ -11,6 +11,7 @@ use unbloat_contract::NothingToDo;
 use unbloat_oci::Reference;
 use unbloat_text::bounded;
 
+use super::follow::TROUBLE;
 use super::{Action, Attempt, POLL, QUEUE_POLL, Refused, Report, Start, Started, stop};
 use crate::config::Config;
 use crate::squash_job::plan::{Plan, Refusal, plan, references};
@@ -122,6 +123,12 @@ impl<'a> Draft<'a> {
     pub(super) fn failed(mut self, failure: &AttemptFailure) -> Report {
         let limit = self.job.spec.backoff_limit;
         self.status.failures = self.status.failures.saturating_add(1);
+        // Its Job's own deadline says no more than that it is over.
+        let last = match failure.reason {
+            Reason::DeadlineExceeded => self.last(),
+            _ => String::new(),
+        };
+        let failure = &AttemptFailure { message: format!("{}{last}", failure.message), ..failure.clone() };
         self.note(failure);
         if let Some(digest) = failure.source_digest.clone().filter(|_| self.pinned_digest().is_none()) {
             self.pin(&SourceFacts { digest, ..SourceFacts::default() });
@@ -187,13 +194,20 @@ impl<'a> Draft<'a> {
 
     pub(super) fn give_up(self, current: Option<&WorkerJob>) -> Action {
         let (limit, whose) = self.deadline();
-        let last = match (&self.status.last_failure, self.status.succeeded()) {
-            (Some(failure), _) => format!("; the last failure: {}", failure.message),
-            (None, Some(summary)) => format!("; last: {}: {}", summary.reason, summary.message),
-            (None, None) => String::new(),
-        };
-        let message = format!("not done {limit} s after it started ({whose}){last}");
+        let message = format!("not done {limit} s after it started ({whose}){}", self.last());
         stop(current, self.end(State::False, Reason::DeadlineExceeded, &message))
+    }
+
+    /// What went wrong last, as a message goes on: a worker's last trouble, else the last failure, else how
+    /// far it was.
+    fn last(&self) -> String {
+        let running = self.message_of(Reason::Running).filter(|message| message.contains(TROUBLE));
+        match (running, &self.status.last_failure, self.status.succeeded()) {
+            (Some(running), _, _) => format!("; last: {running}"),
+            (None, Some(failure), _) => format!("; the last failure: {}", failure.message),
+            (None, None, Some(summary)) => format!("; last: {}: {}", summary.reason, summary.message),
+            (None, None, None) => String::new(),
+        }
     }
 
     pub(super) fn start_or_wait(

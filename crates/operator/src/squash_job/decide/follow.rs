@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use unbloat_api::Reason;
 use unbloat_api::squash_job::Progress;
 use unbloat_contract::ProgressReport;
-use unbloat_text::sanitize;
+use unbloat_text::{bounded, sanitize};
 
 use super::draft::Draft;
 use super::{Action, POLL, PROGRESS_STEP, SCHEDULING_SECONDS, stop};
@@ -88,7 +88,8 @@ impl Draft<'_> {
     ) -> Action {
         let limit = self.config.deadlines.idle_seconds;
         if idle_seconds.is_some_and(|idle| idle >= limit) {
-            let message = format!("the worker made no progress for {limit} s");
+            let trouble = progress.and_then(trouble).unwrap_or_default();
+            let message = format!("the worker made no progress for {limit} s{trouble}");
             let report = self.failed(&AttemptFailure::new(Reason::WorkerStalled, message));
             return stop(Some(worker), report);
         }
@@ -97,10 +98,19 @@ impl Draft<'_> {
             current.pod = Some(pod.name.clone());
             current.node = pod.node.clone();
         }
+        let before = self.status.progress.clone();
         if let Some(report) = progress {
             self.progressed(report, begins);
         }
-        let message = format!("attempt {}: a worker reads, merges and pushes", worker.attempt);
+        let plain = format!("attempt {}: a worker reads, merges and pushes", worker.attempt);
+        let said = self.message_of(Reason::Running).filter(|said| said.starts_with(&plain));
+        // What passes by is said once: its words are followed only where the worker gets on, or nowhere.
+        let is_new = self.status.progress != before || idle_seconds.is_some_and(|idle| idle >= STUCK_SECONDS);
+        let message = match (said, progress.and_then(trouble)) {
+            (Some(said), Some(_)) if said.contains(TROUBLE) && !is_new => said,
+            (_, Some(words)) => format!("{plain}{words}"),
+            (said, None) => said.unwrap_or(plain),
+        };
         self.wait(Reason::Running, &message, POLL)
     }
 
@@ -127,6 +137,18 @@ impl Draft<'_> {
     }
 }
 
+/// What a worker is trying again, as a message goes on; it stays said until the attempt is over.
+fn trouble(report: &ProgressReport) -> Option<String> {
+    let words = report.trouble.as_deref().map(sanitize).filter(|words| !words.is_empty())?;
+    Some(format!("{TROUBLE}{}", bounded(&words, MOST_OF_A_TROUBLE)))
+}
+
+/// What comes before the words of a trouble.
+pub(super) const TROUBLE: &str = "; last trouble: ";
+/// Without progress for so long a worker is stuck, and its newest trouble is why.
+const STUCK_SECONDS: i64 = 30;
+/// Bytes of those.
+const MOST_OF_A_TROUBLE: usize = 512;
 const MARK: &str = "doesn't start: ";
 /// The largest number that the schema takes: what JSON holds exactly.
 const MOST: i64 = (1 << 53) - 1;

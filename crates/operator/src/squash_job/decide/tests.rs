@@ -293,6 +293,86 @@ fn a_running_worker_is_reported_coarsely() {
     assert_eq!(world.job.status.unwrap().progress.unwrap().summary, "80%");
 }
 
+/// A report of a worker that tries something again.
+fn tries(words: &str) -> Option<ProgressReport> {
+    let trouble = (!words.is_empty()).then(|| words.to_owned());
+    Some(ProgressReport { trouble, ..ProgressReport::default() })
+}
+
+fn said(world: &World) -> String {
+    world.job.status.as_ref().unwrap().succeeded().unwrap().message.clone()
+}
+
+#[test]
+fn what_a_worker_tries_again_is_said_while_it_does_and_at_the_deadline() {
+    let mut world = started_world();
+    world.job.spec.active_deadline_seconds = 60;
+    world.pod = Some(running_pod());
+    world.progress = tries("");
+    assert_eq!(summary(world.turn().status()), ("Unknown", "Running"));
+    let plain = said(&world);
+    let mut writes = 0;
+    for second in 1..30 {
+        world.now = second;
+        world.progress = match second % 3 {
+            0 => None,
+            1 => tries("uploading blob: status 503\u{1b}[2J"),
+            _ => tries(""),
+        };
+        let before = world.job.status.clone();
+        writes += usize::from(Some(world.turn().status()) != before.as_ref());
+    }
+    assert_eq!(
+        (writes, said(&world)),
+        (1, format!("{plain}; last trouble: uploading blob: status 503")),
+        "one that comes and goes is written once"
+    );
+    // Other words count where the worker gets on, or is stuck.
+    world.progress = tries("reading blob: status 500");
+    world.turn();
+    assert!(said(&world).ends_with("status 503"), "{}", said(&world));
+    world.idle_seconds = Some(30);
+    world.progress = tries(&"ü".repeat(5000));
+    world.turn();
+    assert!(said(&world).contains("ü") && said(&world).len() < 700, "{}", said(&world));
+    world.progress = tries("uploading blob: status 503");
+    world.turn();
+    world.now = 60;
+    let decision = world.turn();
+    assert_eq!(summary(decision.status()), ("False", "DeadlineExceeded"));
+    assert!(said(&world).contains("status 503"), "{}", said(&world));
+}
+
+#[test]
+fn the_deadline_of_the_workers_job_names_what_it_tried_again_too() {
+    let mut world = started_world();
+    world.pod = Some(running_pod());
+    world.progress = tries("uploading blob: status 503");
+    world.turn();
+    world.worker.as_mut().unwrap().end = Some(JobEnd::Failed {
+        reason: "DeadlineExceeded".into(),
+        message: "Job was active longer than specified deadline".into(),
+    });
+    let decision = world.turn();
+    assert_eq!(summary(decision.status()), ("False", "DeadlineExceeded"));
+    assert!(said(&world).contains("specified deadline; last: attempt 1"), "{}", said(&world));
+    assert!(said(&world).contains("status 503"), "{}", said(&world));
+}
+
+#[test]
+fn a_worker_that_stalls_says_what_it_tries_again() {
+    let mut world = started_world();
+    world.pod = Some(running_pod());
+    world.progress = tries("reading blob: no answer");
+    world.idle_seconds = Some(world.config.deadlines.idle_seconds);
+    world.turn();
+    assert!(
+        said(&world).contains("made no progress") && said(&world).contains("no answer"),
+        "{}",
+        said(&world)
+    );
+}
+
 #[test]
 fn a_pod_that_does_not_start_says_why_and_does_not_flap() {
     let mut world = started_world();
