@@ -80,7 +80,12 @@ impl Access {
             Self::Basic { username, password } if is_basic(headers, username, password) => None,
             Self::Basic { .. } => refused("Basic realm=\"unbloat\""),
             Self::Token { .. } => {
-                let action = if matches!(*method, Method::GET | Method::HEAD) { "pull" } else { "push" };
+                // As the distribution project's registry has it.
+                let action = match *method {
+                    Method::GET | Method::HEAD => "pull",
+                    Method::DELETE => "delete",
+                    _ => "push",
+                };
                 let token = headers
                     .get("authorization")
                     .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
@@ -95,7 +100,7 @@ impl Access {
                     return None;
                 }
                 let scope = repository.map(|name| {
-                    let actions = if action == "pull" { "pull" } else { "pull,push" };
+                    let actions = if action == "push" { "pull,push" } else { action };
                     format!(",scope=\"repository:{name}:{actions}\"")
                 });
                 let scope = scope.unwrap_or_default();

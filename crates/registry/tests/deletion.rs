@@ -2,11 +2,13 @@
 
 mod common;
 
-use common::{client, destination, noise, publish, server, source};
+use std::time::Duration;
+
+use common::{client, destination, location, noise, options, publish, server, source};
 use reqwest::Method;
 use unbloat_oci::Reference;
-use unbloat_registry::ErrorKind;
-use unbloat_registry_server::{Fault, Rule, Server};
+use unbloat_registry::{Client, ClientOptions, Credential, ErrorKind, Keyring, Secret};
+use unbloat_registry_server::{Access, Fault, Options, Rule, Server};
 
 fn at(server: &Server, name: &str) -> Reference {
     format!("{}/{name}", server.host()).parse().unwrap()
@@ -49,4 +51,23 @@ async fn a_registry_that_deletes_nothing_says_so_whatever_its_status() {
         assert!(error.to_string().contains("deleting manifest"), "{error}");
         assert!(server.manifest("a/b", &digest).is_some());
     }
+}
+
+#[tokio::test]
+async fn the_right_to_delete_is_asked_for_where_it_is_one_of_its_own() {
+    let access = Access::Token {
+        username: "u".to_owned(),
+        password: "p".to_owned(),
+        lifetime: Duration::from_secs(60),
+        anonymous_pull: true,
+    };
+    let server = Server::start(Options { access, ..Options::default() }).await.unwrap();
+    let mut keyring = Keyring::anonymous();
+    keyring
+        .insert(&server.host(), Credential::Basic { username: "u".to_owned(), password: Secret::new("p") });
+    let client = Client::new(ClientOptions { keyring, ..options() });
+    let to = client.destination(&location(&server, "a/b:t")).await.unwrap();
+    let digest = publish(&to, &[noise(1, 5_000)]).await;
+    assert!(client.delete(&at(&server, &format!("a/b@{digest}"))).await.unwrap());
+    assert!(server.manifest("a/b", &digest).is_none());
 }
