@@ -407,8 +407,11 @@ impl ConnectionArgs {
     ) -> anyhow::Result<Registries> {
         let mut registries =
             Registries::from_environment()?.with_plain_http(self.plain_http.iter().map(String::as_str));
-        for reference in [source, destination].into_iter().flatten() {
-            registries.host(reference.registry()).cert_dirs.extend(self.cert_dir.iter().cloned());
+        // With the name of no registry, so that a folder that is not there is told of even where none is
+        // spoken to.
+        let hosts = [source, destination].into_iter().flatten().map(Reference::registry);
+        for host in hosts.chain([""]) {
+            registries.host(host).cert_dirs.extend(self.cert_dir.iter().cloned());
         }
         let TwoPlacesArgs {
             src_plain_http,

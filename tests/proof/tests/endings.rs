@@ -288,7 +288,7 @@ fn errors_have_their_code_say_each_thing_once_and_name_what_to_do() {
     let (into_nothing, no_layout) = (format!("oci-archive:{missing}/x.tar"), format!("oci:{missing}"));
     let below = format!("oci:{below_a_file}");
     let page = format!("{missing}/page.html");
-    let cases: [(&[&str], i32, &str); 14] = [
+    let cases: [(&[&str], i32, &str); 15] = [
         // A target that cannot be written.
         (&["copy", &source, &below], 9, "junk/x"),
         (&["squash", &source, &below], 9, "junk/x"),
@@ -297,6 +297,7 @@ fn errors_have_their_code_say_each_thing_once_and_name_what_to_do() {
         // Files that an option names.
         (&["squash", &source, &out, "--ca-file", &missing], 9, "missing"),
         (&["squash", &source, &out, "--ca-file", &junk], 9, "it holds no PEM certificate"),
+        (&["squash", &source, &out, "--cert-dir", &missing], 9, "missing"),
         (&["squash", &source, &out, "--authfile", &missing], 9, "does not exist"),
         (&["squash", &source, &out, "--authfile", &junk], 9, "not a valid list of credentials"),
         (&["analyze", &source, "--lint", &missing], 9, "missing"),
