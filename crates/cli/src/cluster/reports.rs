@@ -160,9 +160,9 @@ fn details(report: &ImageReport) -> String {
     line("Reclaimable", reclaimable_bytes.map(human));
     for platform in platforms.iter().filter(|_| platforms.len() > 1) {
         let words = format!(
-            "{}: {} layers, {}",
+            "{}: {}, {}",
             platform.platform,
-            platform.layers,
+            count(usize::try_from(platform.layers).unwrap_or(0), "layer"),
             human(platform.compressed_bytes)
         );
         line("Platform", Some(words));

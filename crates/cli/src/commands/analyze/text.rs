@@ -4,7 +4,7 @@ use unbloat_analysis::{Analysis, CauseReport, LayerReport, PathReport};
 
 use super::gate::Check;
 use crate::report::bytes;
-use unbloat_text::{SquashCommand, fit, fit_end, terminal, wrap};
+use unbloat_text::{SquashCommand, count, fit, fit_end, terminal, wrap};
 
 /// Columns of a layer's bar.
 const BAR: usize = 24;
@@ -80,13 +80,13 @@ impl Page {
         let Analysis { reference, digest, platform, totals, estimate, warnings, .. } = analysis;
         let mut lines = vec![self.rest(0, reference, false), self.rest(2, &format!("  {digest}"), false)];
         let mut says = format!(
-            "{}, {} layers, {} compressed; {} unpacked, of which {} are shown in {} paths and {} wasted: efficiency {:.1} %.",
+            "{}, {}, {} compressed; {} unpacked, of which {} are shown in {} and {} wasted: efficiency {:.1} %.",
             terminal(platform),
-            totals.layers,
+            count(totals.layers as usize, "layer"),
             bytes(totals.compressed_bytes),
             bytes(totals.unpacked_bytes),
             bytes(totals.merged_bytes),
-            totals.merged_paths,
+            count(totals.merged_paths as usize, "path"),
             bytes(totals.wasted_bytes),
             100.0 * totals.efficiency
         );
