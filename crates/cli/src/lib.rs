@@ -61,12 +61,42 @@ pub fn main() -> ExitCode {
     signals::code(&ended).unwrap_or_else(|| exit::code(ended))
 }
 
-/// A panic of a command is an error like others: what is temporary goes, and the exit code says whose fault
-/// it was.
 async fn run(cli: Cli) -> anyhow::Result<()> {
     signals::start()?;
     let images = cli.command.images();
+    guarded(commands::run(cli)).await.map_err(|error| spelling::explained(error, &images))
+}
+
+/// A panic of a command is an error like others: what is temporary goes, and the exit code says whose fault
+/// it was.
+async fn guarded(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let panicked = |_| Err(error::Internal.into());
-    let ended = AssertUnwindSafe(commands::run(cli)).catch_unwind().await.unwrap_or_else(panicked);
-    ended.map_err(|error| spelling::explained(error, &images))
+    AssertUnwindSafe(command).catch_unwind().await.unwrap_or_else(panicked)
+}
+
+#[cfg(test)]
+mod tests {
+    use unbloat_registry::scratch::{TemporaryFile, TemporaryFolder};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error_and_takes_what_is_temporary_with_it() {
+        let ground = tempfile::tempdir().unwrap();
+        let path = ground.path().to_owned();
+        let ended = guarded(async move {
+            let _file = TemporaryFile::new(&path, ".unbloat-").unwrap();
+            let _folder = TemporaryFolder::new(&path, ".unbloat-archive-").unwrap();
+            assert_eq!(std::fs::read_dir(&path).unwrap().count(), 2);
+            tokio::task::yield_now().await;
+            panic!("a fault of this program");
+        })
+        .await;
+        let error = ended.expect_err("it panicked");
+        assert!(error.is::<error::Internal>(), "{error}");
+        assert_eq!(std::fs::read_dir(ground.path()).unwrap().count(), 0);
+        // And as the process ends.
+        let code = format!("{:?}", exit::code(Err(error)));
+        assert_eq!(code, format!("{:?}", ExitCode::from(unbloat_contract::exit::INTERNAL)));
+    }
 }
