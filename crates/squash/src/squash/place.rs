@@ -117,6 +117,8 @@ impl Squash<'_> {
         if to != self.source.location() || to.is_standard_stream() {
             self.progress.enter(Stage::Publishing, "");
             let report = unbloat_registry::copy(self.source, destination, &[]).await?;
+            // Another one where plain layers of a docker archive were compressed on their way.
+            result.figures.digest = report.published.descriptor.digest().to_string();
             result.reference = report.published.reference;
         }
         Ok(())
