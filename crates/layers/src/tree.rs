@@ -28,8 +28,8 @@ const REMOVED: u16 = 1;
 const TRUNCATED: u16 = 2;
 /// AUFS bookkeeping.
 const INVISIBLE: u16 = 4;
-/// Some layer of the kept base has something here that is no directory.
-const FILE_IN_BASE: u16 = 8;
+/// Some layer of the kept base has a whiteout here, or something that is no directory.
+const REPLACED_IN_BASE: u16 = 8;
 /// Some layer has a whiteout below the path.
 const MARKED: u16 = 16;
 /// Some layer makes the path a directory by a path below it, or names it as one.
@@ -238,8 +238,10 @@ impl Tree {
         self.node(id).flags & TRUNCATED != 0
     }
 
-    pub(crate) fn is_file_in_base(&self, id: NodeId) -> bool {
-        self.node(id).flags & FILE_IN_BASE != 0
+    /// Whether a layer of the kept base has a whiteout here or something that is no directory, whatever
+    /// other layers make of it.
+    pub(crate) fn is_replaced_in_base(&self, id: NodeId) -> bool {
+        self.node(id).flags & REPLACED_IN_BASE != 0
     }
 
     pub fn events(&self, id: NodeId) -> &Events {
@@ -249,8 +251,8 @@ impl Tree {
     /// Notes an event. `in_base` keeps it also for the view of the base alone.
     pub fn raise(&mut self, id: NodeId, in_base: bool, event: Event, moment: Moment) {
         event.raise(&mut self.node_mut(id).events, moment);
-        if in_base && event == Event::Replace && moment.is_entry() {
-            self.node_mut(id).flags |= FILE_IN_BASE;
+        if in_base && event == Event::Replace {
+            self.node_mut(id).flags |= REPLACED_IN_BASE;
         }
         if matches!(event, Event::Directory | Event::Imply) {
             self.node_mut(id).flags |= DIRECTORY;

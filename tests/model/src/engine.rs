@@ -159,6 +159,7 @@ pub fn wrong(stack: &Stack) -> Option<String> {
         Ok(_) => return Some("other bytes with two jobs, no memory and small chunks".to_owned()),
         Err(error) => return Some(format!("refused with two jobs, no memory and small chunks: {error}")),
     }
+    let is_taken = model::refused_parent(&tars).ok()?.is_none();
     for base_layers in 1..tars.len() {
         let options = Options { base_layers, ..Options::default() };
         let layer = match flatten(&tars, &options, 1 << 20) {
@@ -176,6 +177,11 @@ pub fn wrong(stack: &Stack) -> Option<String> {
         let rebuilt: Vec<Vec<u8>> = base.iter().cloned().chain([layer]).collect();
         if let Some(differs) = differs(&expected, &rebuilt, &mask) {
             return Some(format!("{base_layers} kept: {differs}"));
+        }
+        if is_taken && let Some(refused) = model::refused_parent(&rebuilt).expect("just merged") {
+            return Some(format!(
+                "{base_layers} kept: containerd takes the original and not this: {refused}"
+            ));
         }
     }
     None

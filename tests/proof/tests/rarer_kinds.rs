@@ -106,6 +106,21 @@ fn a_directory_named_twice_has_the_attributes_of_both_entries() {
     assert_eq!(attributes(&tree, "d"), ["user.one", "user.two"]);
 }
 
+/// containerd takes the attributes of a missing parent from the layers below and fails where one of them has
+/// a whiteout or a file above it.
+#[test]
+fn above_a_base_that_had_something_else_a_directory_stands_before_what_is_below_it() {
+    for gone in [file(".wh.d"), file("d")] {
+        let removed = vec![vec![directory("d"), directory("d/e")], vec![gone]];
+        let named_last = vec![directory("d"), directory("d/e"), file("d/e/f"), directory("d/e")];
+        let (tree, _) = merged([removed.clone(), vec![named_last]].concat());
+        assert!(tree.get(b"d/e/f").is_some());
+        let in_two = vec![vec![directory("d"), directory("d/e")], vec![file("d/e/f")]];
+        let (tree, _) = merged([removed, in_two].concat());
+        assert!(tree.get(b"d/e/f").is_some());
+    }
+}
+
 #[test]
 fn an_opaque_mark_makes_an_empty_directory_of_a_file_a_symlink_or_nothing() {
     let below = |lower: Vec<Record>| merged(vec![lower, vec![file("p/.wh..wh..opq")]]);

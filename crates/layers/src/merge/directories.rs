@@ -81,9 +81,9 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Directories at and below the places where the kept base has a file, or at those of directories with
-    /// attributes, if one of them has its entry behind what is below it: unpackers then look below the base's
-    /// file, or through its symlink, or bring its attributes back.
+    /// Directories at and below the places where a layer of the kept base has a file or a whiteout, or at
+    /// those of directories with attributes, if one of them has its entry behind what is below it: unpackers
+    /// then look below the base's file, or through its symlink, or bring its attributes back.
     pub(super) fn too_late(&self, tree: &Tree, base_layers: u32) -> BTreeSet<Vec<u8>> {
         let DirectoryOrder { parents: Some(parents), wanted, first, .. } = &self.directories else {
             return BTreeSet::new();
@@ -91,10 +91,10 @@ impl Writer<'_> {
         let mut replaced = BTreeSet::new();
         let mut late = false;
         for (node, before) in parents {
-            // containerd makes a missing parent as the base has it, and stops where the base has no directory
-            // on the way. It also gives a missing parent the attributes that it has there, which an entry
-            // adds to.
-            let differs = tree.has_attributes_in_base(*node) || meets_a_file_of_the_base(tree, *node);
+            // containerd makes a missing parent as the base has it, and stops where a layer of the base has
+            // no directory on the way: a whiteout is a device in that layer's folder. It also gives a missing
+            // parent the attributes that it has there, which an entry adds to.
+            let differs = tree.has_attributes_in_base(*node) || is_below_a_replacement(tree, *node);
             if is_written_above_base(tree, *node, base_layers) && differs {
                 let path = tree.path(*node);
                 if !first.contains(&path) {
@@ -177,11 +177,11 @@ fn is_made_above_base(tree: &Tree, node: NodeId, base_layers: u32) -> bool {
     above && tree.base_standing(node) != Standing::ImpliedDirectory
 }
 
-fn meets_a_file_of_the_base(tree: &Tree, node: NodeId) -> bool {
+fn is_below_a_replacement(tree: &Tree, node: NodeId) -> bool {
     let mut at = node;
     while at != ROOT {
         // containerd looks through every layer of the base, not at what they merge to.
-        if tree.is_file_in_base(at) {
+        if tree.is_replaced_in_base(at) {
             return true;
         }
         at = tree.parent(at);

@@ -1,5 +1,6 @@
 //! The kinds on which naive unpackers go wrong: capabilities on hard links, directories named late or twice,
-//! marks where no directory is, global headers, AUFS's names, negative owners.
+//! or made again where lower layers had something else, marks where no directory is, global headers, AUFS's
+//! names, negative owners.
 
 use std::collections::BTreeMap;
 
@@ -16,15 +17,16 @@ const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 impl Layer<'_> {
     pub(super) fn widen(&mut self) {
         let wide = self.profile == Profile::Wide;
-        match self.random.below(if wide { 12 } else { 7 }) {
+        match self.random.below(if wide { 14 } else { 9 }) {
             0 | 1 => self.privileged_links(),
             2 | 3 => self.directory_named_late(),
             4 => self.directory_named_twice(),
             5 => self.opaque_where_no_directory_is(),
             6 => self.global_header(),
-            7 => self.whiteout_below_a_file(),
-            8 => self.content_below_bookkeeping(),
-            9 => self.negative_owner(),
+            7 | 8 => self.directory_made_again(),
+            9 => self.whiteout_below_a_file(),
+            10 => self.content_below_bookkeeping(),
+            11 => self.negative_owner(),
             _ => self.unusual(),
         }
     }
@@ -146,6 +148,40 @@ impl Layer<'_> {
         let Some(path) = self.directory_for_widening() else { return };
         self.directory_entry(&path);
         self.directory_entry(&path);
+    }
+
+    /// Directories where lower layers had something else or removed what was there, named before what is in
+    /// them and, some, once more behind it: who writes the last entry alone names them late.
+    fn directory_made_again(&mut self) {
+        let gone = self.ever.iter().filter(|(path, other)| {
+            **other && !path.is_empty() && path.len() < 200 && !self.lower.is_directory(path)
+        });
+        let gone: Vec<Vec<u8>> = gone.map(|(path, _)| path.clone()).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let top = self.random.pick(&gone).clone();
+        if self.whited.contains(&top) || self.held.contains_key(&top) || !self.reach(&top) {
+            return;
+        }
+        let mut made = vec![top];
+        for _ in 0..self.random.between(0, 2) {
+            let above = made.last().expect("not empty");
+            made.push([above.as_slice(), b"/", &draw::name(self.random)].concat());
+        }
+        for directory in &made {
+            self.directory_entry(directory);
+        }
+        let file = [made.last().expect("not empty").as_slice(), b"/below"].concat();
+        let body = self.file();
+        let record = self.record(&file, body);
+        self.records.push(record.clone());
+        self.hold(&file, record);
+        for directory in made {
+            if self.random.chance(50) {
+                self.directory_entry(&directory);
+            }
+        }
     }
 
     /// A path that lower layers hold as something else than a directory, or not at all, and that this layer
