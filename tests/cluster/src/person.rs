@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::enclosure::Enclosure;
 use crate::error::{Error, Result};
 use crate::place::{self, Record};
+use crate::tools::{Extra, extra};
 
 /// A cluster that some other process started.
 pub struct Attached {
@@ -39,19 +40,29 @@ impl Attached {
         &self.folder
     }
 
-    /// A command inside its namespaces, with kubectl, `ctr` and etcd at hand and set up; it may use the
-    /// terminal.
-    pub fn shell(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = self.enclosure().foreground_command(program);
+    /// A command inside its namespaces, in this process' folder, with kubectl, helm, crane, `ctr` and etcd at
+    /// hand and set up; it may use the terminal.
+    ///
+    /// # Errors
+    /// When helm or crane has to be built first and can't be.
+    pub fn shell(&self, program: impl AsRef<std::ffi::OsStr>) -> Result<Command> {
+        let mut command = self.enclosure().foreground_command("sh");
+        let here = std::env::current_dir().map_err(Error::io("look where this is"))?;
+        // In another mount namespace a process starts at the root.
+        command.args(["-c", r#"cd -- "$0" && exec "$@""#]).arg(here).arg(program);
+        let mut folders = vec![self.record.tools.clone()];
+        for tool in [Extra::Helm, Extra::Crane] {
+            folders.extend(extra(tool)?.parent().map(Path::to_path_buf));
+        }
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::iter::once(self.record.tools.clone()).chain(std::env::split_paths(&path));
+        folders.extend(std::env::split_paths(&path));
         // A folder whose name has a colon cannot be in a PATH; then kubectl is not at hand, and all else is.
         command.env("PATH", std::env::join_paths(folders).unwrap_or(path));
         command.env("KUBECONFIG", self.folder.join("kubeconfigs/admin"));
         command
             .env("CONTAINERD_ADDRESS", "/run/containerd-0/containerd.sock")
             .env("CONTAINERD_NAMESPACE", "k8s.io");
-        command
+        Ok(command)
     }
 
     /// Ends it.

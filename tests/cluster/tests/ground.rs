@@ -8,8 +8,8 @@ use kube::api::{ListParams, PostParams};
 use serde_json::json;
 use unbloat_cluster::fixture::{container, job, pod};
 use unbloat_cluster::{
-    Cluster, Entrance, Error, ImageBuilder, KWOK_LABEL, Look, RegistryOptions, Result, TOOLBOX, run,
-    termination,
+    Attached, Cluster, Entrance, Error, ImageBuilder, KWOK_LABEL, Look, RegistryOptions, Result, TOOLBOX,
+    run, termination,
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -284,5 +284,18 @@ async fn every_node_has_the_toolbox() -> Result<()> {
     images.args(["images", "ls", "--quiet"]);
     let images = run(images).await?;
     assert!(images.lines().any(|line| line == TOOLBOX), "{images}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_persons_shell_is_where_they_are_with_all_tools_at_hand() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let mut shell = Attached::find(cluster.name())?.shell("sh")?;
+    let tools = "pwd && kubectl get nodes --output name && helm version --short && command -v crane ctr";
+    let output = shell.args(["-c", tools]).output().expect("sh starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let here = std::env::current_dir().expect("a folder");
+    assert!(said.starts_with(&format!("{}\nnode/", here.display())), "{said}");
     Ok(())
 }
