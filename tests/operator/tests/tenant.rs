@@ -22,9 +22,13 @@ struct Scene {
 
 impl Scene {
     async fn begin() -> Result<Self> {
+        Self::with_limits(8, 4).await
+    }
+
+    async fn with_limits(global: u32, in_a_namespace: u32) -> Result<Self> {
         static SOURCE: OnceCell<String> = OnceCell::const_new();
         let ground = Ground::shared().await?;
-        let limits = json!({"concurrency": {"global": 8, "perNamespace": 4}});
+        let limits = json!({"concurrency": {"global": global, "perNamespace": in_a_namespace}});
         let operator = ground.operator(&fresh("operator"), &limits).await?;
         let source = SOURCE.get_or_try_init(async || {
             for namespace in ["victim", "evil", "evil-b"] {
@@ -230,6 +234,33 @@ async fn registries_that_never_answer_leave_a_place() -> Result<()> {
         ground.cluster.kubectl(&["delete", "isj", "--all", &namespace]).await?;
     }
     drop(dead);
+    scene.end().await
+}
+
+/// Workers that no quota lets start, as many as may run at all.
+#[tokio::test]
+async fn jobs_that_never_run_hold_no_place() -> Result<()> {
+    let scene = Scene::with_limits(2, 2).await?;
+    let ground = &*scene.ground;
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": "evil"},
+        "spec": {"hard": {"pods": "0"}}});
+    ground.cluster.apply(&quota.to_string()).await?;
+    let jobs = Jobs::of(&ground.cluster, "evil").await?;
+    let names = ["refused-0", "refused-1"];
+    for name in names {
+        jobs.apply(name, &spec(ground, scene.source, name)).await?;
+    }
+    for name in names {
+        jobs.wait_for_reason(name, "WorkerPodRefused", LONG).await?;
+    }
+    scene.victim_ends("beside-refused").await?;
+    // With room they run: nothing was given up.
+    ground.cluster.delete(&quota.to_string()).await?;
+    for name in names {
+        let done = jobs.wait_for_end(name, LONG).await?;
+        assert_eq!(reason(&done).1, "Squashed", "{name}: {:#?}", done.status);
+        assert_eq!(done.status.as_ref().map(|status| status.attempts), Some(1), "{name}");
+    }
     scene.end().await
 }
 

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use unbloat_api::{ImageSquashJob, ImageSquashJobStatus};
+use unbloat_api::{ImageSquashJob, ImageSquashJobStatus, Reason};
 
 use crate::config::Concurrency;
 
@@ -19,6 +19,44 @@ pub(crate) fn holds_place(job: &ImageSquashJob) -> bool {
     let Some(worker) = &status.worker else { return false };
     let counted = status.last_failure.as_ref().is_some_and(|failure| failure.attempt >= worker.attempt);
     !status.is_finished() && !counted
+}
+
+/// Whether the place that a job holds counts: its worker runs, or nothing is known to keep it from that.
+///
+/// One that finds no node, no quota or no image may be started at any time and so is kept track of, but it
+/// keeps nobody else waiting: whoever makes such jobs would stop everybody.
+pub(crate) fn holds_up_others(job: &ImageSquashJob) -> bool {
+    holds_place(job) && !is_kept_from_starting(job)
+}
+
+fn is_kept_from_starting(job: &ImageSquashJob) -> bool {
+    let waits_for = [Reason::WorkerUnschedulable, Reason::WorkerPodRefused, Reason::WorkerImageUnavailable];
+    let reason = job.status.as_ref().and_then(|status| status.succeeded()).map(|condition| &condition.reason);
+    reason.is_some_and(|reason| waits_for.iter().any(|known| known.as_str() == reason))
+}
+
+/// Places that are taken, in the cluster or in a namespace.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    counted: usize,
+    /// Held by workers that are kept from starting.
+    kept: usize,
+}
+
+impl Taken {
+    fn add(&mut self, job: &ImageSquashJob) {
+        if holds_place(job) && is_kept_from_starting(job) {
+            self.kept += 1;
+        } else {
+            self.counted += 1;
+        }
+    }
+
+    /// As many as the limit may wait for a node beside those that run; the others count, so that no more than
+    /// twice the limit run should they all start at once.
+    fn of(self, limit: usize) -> usize {
+        self.counted + self.kept.saturating_sub(limit)
+    }
 }
 
 /// Whether a job would start if it had a place.
@@ -43,16 +81,16 @@ pub(crate) fn grants<'a>(
     limits: Concurrency,
     now: Timestamp,
 ) -> Vec<&'a ImageSquashJob> {
-    let mut taken = lingering.len();
-    let mut taken_in: HashMap<String, usize> = HashMap::new();
+    let mut taken = Taken { counted: lingering.len(), kept: 0 };
+    let mut taken_in: HashMap<String, Taken> = HashMap::new();
     for namespace in lingering {
-        *taken_in.entry(namespace.clone()).or_default() += 1;
+        taken_in.entry(namespace.clone()).or_default().counted += 1;
     }
     let mut waiting = Vec::new();
     for job in jobs {
         if holds_place(job) || job.metadata.uid.as_ref().is_some_and(|uid| reserved.contains(uid)) {
-            taken += 1;
-            *taken_in.entry(job.namespace().unwrap_or_default()).or_default() += 1;
+            taken.add(job);
+            taken_in.entry(job.namespace().unwrap_or_default()).or_default().add(job);
         } else if wants_place(job, now) {
             waiting.push(job);
         }
@@ -63,9 +101,10 @@ pub(crate) fn grants<'a>(
         Reverse((started_in_vain(job), age, job.namespace(), job.name_any()))
     });
     let mut granted = Vec::new();
-    while let Some(free) = limits.global.checked_sub(taken).filter(|free| *free > 0) {
+    while let Some(free) = limits.global.checked_sub(taken.of(limits.global)).filter(|free| *free > 0) {
         let holds = |job: &ImageSquashJob| {
-            job.namespace().and_then(|namespace| taken_in.get(&namespace).copied()).unwrap_or(0)
+            let taken = job.namespace().and_then(|namespace| taken_in.get(&namespace).copied());
+            taken.unwrap_or_default().of(limits.per_namespace)
         };
         let next = waiting
             .iter()
@@ -76,8 +115,8 @@ pub(crate) fn grants<'a>(
             .map(|(at, _)| at);
         let Some(at) = next else { break };
         let job = waiting.remove(at);
-        *taken_in.entry(job.namespace().unwrap_or_default()).or_default() += 1;
-        taken += 1;
+        taken_in.entry(job.namespace().unwrap_or_default()).or_default().counted += 1;
+        taken.counted += 1;
         granted.push(job);
     }
     granted
@@ -207,6 +246,32 @@ mod tests {
                 "lastFailure": {"attempt": 1, "reason": "WorkerUnschedulable", "message": ""}}),
         );
         assert_eq!(names(&[in_vain, job("a", "young", 5)], &[], 1, 1), ["young"]);
+    }
+
+    #[test]
+    fn workers_that_are_kept_from_starting_hold_nobody_up_and_are_no_more_than_the_limit() {
+        let kept = |namespace: &str, number: usize, reason: &str| {
+            let name = format!("kept{number}");
+            with_status(
+                job(namespace, &name, 0),
+                json!({"worker": {"attempt": 1, "job": "j"}, "conditions": [{"type": "Succeeded", "status": "Unknown",
+                    "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}),
+            )
+        };
+        let reasons = ["WorkerUnschedulable", "WorkerPodRefused", "WorkerImageUnavailable"];
+        let mut jobs: Vec<_> = (0..4).map(|number| kept("a", number, reasons[number % 3])).collect();
+        assert!(jobs.iter().all(holds_place) && !jobs.iter().any(holds_up_others));
+        jobs.extend([job("a", "own", 1), job("victim", "late", 500)]);
+        assert_eq!(names(&jobs, &[], 4, 4), ["own", "late"]);
+        // Of more than may wait, those that are too many count.
+        jobs.extend((4..7).map(|number| kept("b", number, reasons[0])));
+        assert_eq!(names(&jobs, &[], 4, 4), ["own"]);
+        jobs.push(kept("b", 8, reasons[0]));
+        assert_eq!(names(&jobs, &[], 4, 4), [""; 0]);
+        // One that has only been started may run at any moment.
+        let starting = kept("c", 9, "WorkerPending");
+        assert!(holds_up_others(&starting));
+        assert_eq!(names(&[starting, job("d", "next", 1)], &[], 1, 1), [""; 0]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::context::Context;
 use super::decide::{Action, Report, decide};
 use super::metrics::{EndLabels, JobMetrics, ReasonLabel};
 use super::observe::observe;
-use super::places::holds_place;
+use super::places::holds_up_others;
 use super::world::Observed;
 use crate::runtime::cache::full_name;
 use crate::runtime::reconciler::ReconcileError;
@@ -145,7 +145,7 @@ async fn write_status(
         }
         Err(error) => return Err(error.into()),
     };
-    let freed = holds_place(job) && !holds_place(&written);
+    let freed = holds_up_others(job) && !holds_up_others(&written);
     let written = Arc::new(written);
     context.written.wrote(Arc::clone(&written));
     count(&context.metrics, job, status);
