@@ -220,3 +220,5 @@ fn stop(worker: Option<&WorkerJob>, then: Report) -> Action {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod words_from_outside;

@@ -45,11 +45,14 @@ impl ProgressClient {
                 return None;
             }
         }
-        let report: ProgressReport = serde_json::from_slice(&body).ok()?;
-        let digest_is_one = report
-            .source_digest
-            .as_deref()
-            .is_none_or(|digest| digest.parse::<unbloat_oci::Digest>().is_ok());
-        (is_readable(report.version) && digest_is_one).then_some(report)
+        understood(&body)
     }
+}
+
+/// An answer, where it is one of a worker's.
+pub(super) fn understood(body: &[u8]) -> Option<ProgressReport> {
+    let report: ProgressReport = serde_json::from_slice(body).ok()?;
+    let digest = report.source_digest.as_deref();
+    let digest_is_one = digest.is_none_or(|digest| digest.parse::<unbloat_oci::Digest>().is_ok());
+    (is_readable(report.version) && digest_is_one).then_some(report)
 }
