@@ -32,8 +32,22 @@ pub const IMAGE: &str = "unbloat.dev/image";
 pub const POLICY: &str = "unbloat.dev/policy";
 /// Value of [`POLICY`] that opts out.
 pub const POLICY_IGNORE: &str = "ignore";
+/// Class of the release that serves an ImageSquashJob or ImageSquashPolicy, and of the release that made an
+/// ImageReport; objects without it belong to the release without a class.
+pub const CLASS: &str = "unbloat.dev/class";
 /// Annotation of a workload that is, or was, pointed at a result: how it goes, as JSON.
 pub const ROLLOUT: &str = "unbloat.dev/rollout";
+
+/// The label selector for objects that the release of a class serves; of the release without one, when empty.
+///
+/// ```
+/// assert_eq!(unbloat_api::labels::of_class("fast"), "unbloat.dev/class=fast");
+/// assert_eq!(unbloat_api::labels::of_class(""), "!unbloat.dev/class");
+/// ```
+#[must_use]
+pub fn of_class(class: &str) -> String {
+    if class.is_empty() { format!("!{CLASS}") } else { format!("{CLASS}={class}") }
+}
 
 /// Whether labels of a pod, a workload or a namespace opt out of policies.
 #[must_use]

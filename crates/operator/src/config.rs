@@ -25,6 +25,9 @@ const MOST_SECONDS: i64 = 315_360_000;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(crate) struct Config {
+    /// Which objects are this release's: those with the label `unbloat.dev/class` of this value, or those
+    /// without the label, when empty.
+    pub(crate) class: String,
     /// How many squashes run at once.
     pub(crate) concurrency: Concurrency,
     /// Waits between attempts.
@@ -221,6 +224,7 @@ pub(crate) enum CloudName {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            class: String::new(),
             concurrency: Concurrency::default(),
             backoff: Backoff::default(),
             resolve: Resolve::Anonymous,
@@ -403,6 +407,9 @@ impl Config {
         if self.worker.image.is_empty() {
             return value("worker.image", "it is required");
         }
+        if !is_class(&self.class) {
+            return value("class", "it is at most 40 lower-case letters, digits and dashes, a letter first");
+        }
         if self.concurrency.global == 0 || self.concurrency.per_namespace == 0 {
             return value("concurrency", "at least one squash must be able to run");
         }
@@ -456,6 +463,16 @@ impl Config {
     }
 }
 
+/// As a label's value, and short enough to be a part of an object's name.
+fn is_class(class: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    class.is_empty()
+        || (class.len() <= 40
+            && class.starts_with(|c: char| c.is_ascii_lowercase())
+            && class.chars().all(is_plain)
+            && !class.ends_with('-'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -476,6 +493,16 @@ mod tests {
         let config: Config =
             serde_saphyr::from_str("worker: {cpu: 2, memory: 512Mi, requests: {cpu: 0.5}}").unwrap();
         assert_eq!((config.worker.cpu.0.as_str(), config.worker.requests.cpu.0.as_str()), ("2", "0.5"));
+    }
+
+    #[test]
+    fn a_class_is_a_labels_value() {
+        let of = |class: &str| {
+            let text = format!("class: {class:?}\nworker: {{image: example.com/worker:1}}");
+            serde_saphyr::from_str::<Config>(&text).unwrap().check().is_ok()
+        };
+        assert!(of("") && of("fast") && of("team-2"));
+        assert!(!of("Fast") && !of("a/b") && !of("-a") && !of("a-") && !of(&"a".repeat(41)));
     }
 
     #[test]

@@ -37,10 +37,12 @@ impl ImageKey {
         hash.iter().take(20).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Name of its report: the repository's last part for people, and what makes it unique.
-    pub fn report_name(&self) -> String {
+    /// Name of the report that the release of a class makes of it: the repository's last part for people,
+    /// and what makes it unique. Releases that share a namespace have a report each.
+    pub fn report_name(&self, class: &str) -> String {
         let last = self.repository.rsplit('/').next().unwrap_or_default();
-        name(last, NAME_WORDS, &self.id()[..NAME_HEX])
+        let unique = self.id()[..NAME_HEX].to_owned();
+        name(last, NAME_WORDS, &if class.is_empty() { unique } else { format!("{unique}-{class}") })
     }
 
     /// `HOST/REPOSITORY@DIGEST`.
@@ -142,12 +144,16 @@ mod tests {
     fn names_are_valid_and_differ_with_repository_and_digest() {
         let key =
             |repository: &str| ImageKey { repository: repository.to_owned(), digest: DIGEST.to_owned() };
-        let one = key("a.example/Team/My_App..x").report_name();
+        let one = key("a.example/Team/My_App..x").report_name("");
         assert!(one.starts_with("my-app--x-"), "{one}");
-        assert_ne!(one, key("b.example/Team/My_App..x").report_name());
-        let long = key(&format!("a.example/{}", "x".repeat(300))).report_name();
+        assert_ne!(one, key("b.example/Team/My_App..x").report_name(""));
+        let long = key(&format!("a.example/{}", "x".repeat(300))).report_name("");
         assert!(long.len() <= 63, "{long}");
-        assert!(key("a.example/___").report_name().starts_with("image-"));
+        assert!(key("a.example/___").report_name("").starts_with("image-"));
+        assert_eq!(
+            key("a.example/b").report_name("fast"),
+            format!("{}-fast", key("a.example/b").report_name(""))
+        );
         assert_eq!(key("a.example/b").id().len(), 40);
     }
 }

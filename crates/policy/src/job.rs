@@ -111,6 +111,8 @@ fn job_name_of(policy: &str, image: &str, number: i32) -> String {
 pub struct Order<'a> {
     /// The policy.
     pub policy: &'a ImageSquashPolicy,
+    /// Class of the release that makes it; none, when empty.
+    pub class: &'a str,
     /// The image.
     pub image: &'a ImageKey,
     /// Source and target.
@@ -127,7 +129,7 @@ pub struct Order<'a> {
 
 /// Builds the ImageSquashJob, as JSON: what the template leaves out, the API server's defaults fill in.
 pub fn build(order: &Order<'_>) -> Value {
-    let Order { policy, image, places, number, is_suspended, is_plain_http, platform_secrets } = order;
+    let Order { policy, class, image, places, number, is_suspended, is_plain_http, platform_secrets } = order;
     let JobTemplate { metadata: JobTemplateMetadata { labels: own, annotations }, spec } =
         &policy.spec.job_template;
     let policy_name = policy.metadata.name.clone().unwrap_or_default();
@@ -141,6 +143,9 @@ pub fn build(order: &Order<'_>) -> Value {
         (labels::SQUASH_POLICY_UID.to_owned(), uid.clone()),
         (labels::IMAGE.to_owned(), image.id()),
     ]);
+    if !class.is_empty() {
+        all.insert(labels::CLASS.to_owned(), (*class).to_owned());
+    }
     let annotations = annotations
         .iter()
         .filter(|(key, _)| foreign(key))

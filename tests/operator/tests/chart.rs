@@ -49,6 +49,7 @@ async fn the_chart_is_installed_and_upgraded_with_a_running_job() -> Result<()> 
     assert_eq!(done.status.unwrap_or_default().attempts, 1);
 
     the_command(&cluster, &source, &target).await?;
+    beside_it(&cluster, &source).await?;
 
     // Uninstalled, the resource and its objects stay.
     let mut uninstall = helm_command(&cluster)?;
@@ -57,6 +58,53 @@ async fn the_chart_is_installed_and_upgraded_with_a_running_job() -> Result<()> 
     assert!(jobs.list().await?.iter().any(|job| job.metadata.name.as_deref() == Some("upgraded")));
     without_helm(&cluster, &source, &target).await?;
     cluster.check_parts()
+}
+
+/// Another release is refused unless it has a class of its own, and then serves that and nothing else.
+async fn beside_it(cluster: &Cluster, source: &str) -> Result<()> {
+    cluster.restricted_namespace("unbloat-fast").await?;
+    let own = ["--namespace=unbloat-fast", "--set", "crds.enabled=false"];
+    let refused = helm_as(cluster, "fast", "install", &own).await.expect_err("the same class").to_string();
+    assert!(refused.contains("unbloat in namespace unbloat-system already serves"), "{refused}");
+    let with_class = [&own[..], &["--set", "config.class=fast,replicas=1"]].concat();
+    helm_as(cluster, "fast", "install", &with_class).await?;
+    helm_as(cluster, "fast", "upgrade", &with_class).await?;
+    let wait = ["rollout", "status", "deployment/fast-unbloat", "--namespace=unbloat-fast", "--timeout=120s"];
+    cluster.kubectl(&wait).await?;
+
+    let jobs = Jobs::of(cluster, "team").await?;
+    let spec = |tag: &str| {
+        json!({"source": {"image": source, "plainHTTP": true},
+            "target": {"image": source.replace(":v1", tag), "plainHTTP": true},
+            "worker": {"resources": {"cpu": "200m", "memory": "128Mi"}}})
+    };
+    for (name, class) in [("of-fast", "fast"), ("of-nobody", "nobody")] {
+        let object = json!({"apiVersion": "unbloat.dev/v1alpha1", "kind": "ImageSquashJob",
+            "metadata": {"name": name, "namespace": "team", "labels": {"unbloat.dev/class": class}},
+            "spec": spec(&format!(":{name}"))});
+        cluster.apply(&object.to_string()).await?;
+    }
+    let done = jobs.wait_for_end("of-fast", LONG).await?;
+    assert_eq!(reason(&done).1, "Squashed", "{:#?}", done.status);
+    let events = cluster.kubectl(&["get", "events", "--namespace=team", "--output=json"]).await?;
+    let events: Value = serde_json::from_str(&events).expect("JSON");
+    let tellers: Vec<&Value> = events["items"]
+        .as_array()
+        .expect("events")
+        .iter()
+        .filter(|event| event["involvedObject"]["name"] == "of-fast")
+        .map(|event| &event["reportingInstance"])
+        .collect();
+    assert!(!tellers.is_empty(), "{events}");
+    let is_of_fast = |teller: &&Value| teller.as_str().is_some_and(|name| name.starts_with("fast-unbloat-"));
+    assert!(tellers.iter().all(is_of_fast), "{tellers:?}");
+    let all = jobs.list().await?;
+    let nobodys = all.iter().find(|job| job.metadata.name.as_deref() == Some("of-nobody"));
+    assert_eq!(nobodys.expect("it was applied").status, None, "a class that nobody serves");
+
+    let mut uninstall = helm_command(cluster)?;
+    uninstall.args(["uninstall", "fast", "--namespace=unbloat-fast", "--wait"]);
+    run(uninstall).await.map(drop)
 }
 
 /// `helm test`, with what its pod says when it fails.
@@ -142,6 +190,10 @@ fn helm_command(cluster: &Cluster) -> Result<Command> {
 }
 
 async fn helm(cluster: &Cluster, verb: &str, more: &[&str]) -> Result<()> {
+    helm_as(cluster, "unbloat", verb, &[&["--namespace=unbloat-system"], more].concat()).await
+}
+
+async fn helm_as(cluster: &Cluster, release: &str, verb: &str, more: &[&str]) -> Result<()> {
     let mut command = helm_command(cluster)?;
     let chart = format!("{}/../../charts/unbloat", env!("CARGO_MANIFEST_DIR"));
     let image = |name: &str, repository: &str| {
@@ -149,7 +201,7 @@ async fn helm(cluster: &Cluster, verb: &str, more: &[&str]) -> Result<()> {
             "{name}.registry=,{name}.repository=unbloat.local/{repository},{name}.tag=test,{name}.pullPolicy=Never"
         )
     };
-    command.args([verb, "unbloat", &chart, "--namespace=unbloat-system"]);
+    command.args([verb, release, &chart]);
     command.args(["--set", &image("image", "operator"), "--set", &image("workerImage", "worker")]);
     let toolbox = "testImage.registry=,testImage.repository=unbloat.local/toolbox,testImage.pullPolicy=Never";
     command.args(["--set", toolbox, "--set-string", "testImage.tag=1"]);

@@ -76,6 +76,9 @@ pub(crate) struct RunArgs {
     /// Name of the job; made from the source when absent
     #[arg(help_heading = JOB, long)]
     pub(crate) name: Option<String>,
+    /// Class of the release that does it, where the cluster has several (label `unbloat.dev/class`)
+    #[arg(help_heading = JOB, long, value_name = "NAME")]
+    pub(crate) class: Option<String>,
     /// Drop a path or glob from the result (repeatable)
     #[arg(help_heading = CONTENT, long, value_name = "PATH")]
     pub(crate) remove: Vec<String>,

@@ -2,7 +2,7 @@
 
 use kube::api::ObjectMeta;
 use unbloat_api::squash_job::{Base, Condition, SecretRef, Source, Target};
-use unbloat_api::{ImageSquashJob, ImageSquashJobSpec};
+use unbloat_api::{ImageSquashJob, ImageSquashJobSpec, labels};
 
 use super::error::Error;
 use crate::args::RunArgs;
@@ -51,6 +51,7 @@ pub(crate) fn job(args: &RunArgs) -> Result<ImageSquashJob, Error> {
             ObjectMeta { generate_name: Some(format!("{}-", name_of(&args.source))), ..ObjectMeta::default() }
         }
     };
+    job.metadata.labels = args.class.as_ref().map(|class| [(labels::CLASS.to_owned(), class.clone())].into());
     Ok(job)
 }
 
@@ -104,6 +105,14 @@ mod tests {
         let command = Command::try_parse_from(words).map_err(|error| error.to_string())?.command;
         let ClusterCommand::Run(args) = command else { return Err("not run".into()) };
         job(&args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_class_is_a_label() {
+        let places = ["reg.example/team/app:v1", "reg.example/team/app:flat"];
+        assert_eq!(parsed(&places).unwrap().metadata.labels, None);
+        let job = parsed(&[&places[..], &["--class", "fast"]].concat()).unwrap();
+        assert_eq!(job.metadata.labels.unwrap()["unbloat.dev/class"], "fast");
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Applier {
             ReportWork::Create { namespace, name, image, spec, status } => {
                 let api: Api<ImageReport> = self.calls.api(&namespace);
                 let mut report = ImageReport::new(&name, spec);
-                report.metadata.labels = Some(report_labels(&image));
+                report.metadata.labels = Some(report_labels(&image, &self.config.class));
                 let call = api.create(&parameters, &report);
                 let made = match self.calls.write("create ImageReport", ("create", "ImageReport"), call).await
                 {
@@ -201,6 +201,7 @@ impl Applier {
             };
             let object = job::build(&Order {
                 policy,
+                class: &self.config.class,
                 image: &start.image,
                 places: &start.places,
                 number: start.number,

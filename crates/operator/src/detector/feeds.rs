@@ -41,13 +41,15 @@ struct Feed<K> {
 pub(super) fn start(shared: &Shared, state: &Arc<SharedState>) -> Vec<JoinHandle<()>> {
     let client = shared.calls.client();
     let plain = || watcher::Config::default().page_size(PAGE);
-    let of_policies = plain().labels(labels::SQUASH_POLICY);
+    let own_class = labels::of_class(&shared.config.class);
+    let of_class = || plain().labels(&own_class);
+    let of_policies = plain().labels(&format!("{},{own_class}", labels::SQUASH_POLICY));
     let own = shared.own_namespace.as_str();
     let credentials = plain().fields("type=kubernetes.io/dockerconfigjson");
     vec![
         full(Api::<Pod>::all(client.clone()), plain(), state, &PODS),
-        full(Api::<Tolerant<ImageSquashPolicy>>::all(client.clone()), plain(), state, &POLICIES),
-        full(Api::<Tolerant<ImageReport>>::all(client.clone()), plain(), state, &REPORTS),
+        full(Api::<Tolerant<ImageSquashPolicy>>::all(client.clone()), of_class(), state, &POLICIES),
+        full(Api::<Tolerant<ImageReport>>::all(client.clone()), of_class(), state, &REPORTS),
         full(Api::<Tolerant<ImageSquashJob>>::all(client.clone()), of_policies, state, &JOBS),
         full(Api::<Secret>::namespaced(client.clone(), own), credentials, state, &SECRETS),
         full(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), plain(), state, &NAMESPACES),

@@ -90,7 +90,7 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
     let mut kept_analyses = HashMap::new();
     let jobs: Vec<(PolicyJob, &Arc<ImageSquashJob>)> =
         state.jobs.values().filter_map(|job| Some((PolicyJob::of(job)?, job))).collect();
-    let reports = by_image(&state.reports);
+    let reports = by_image(&state.reports, &config.class);
     let uses = state.world.uses();
     let keys: BTreeSet<ImageKey> =
         uses.keys().map(|(key, _)| key.clone()).chain(reports.keys().cloned()).collect();
@@ -149,7 +149,7 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
         let reached = reached.get(&(namespace.to_owned(), result.clone()));
         reached.or_else(|| decision.unrolled.get(&(key.clone(), namespace.to_owned()))).copied()
     };
-    report_work(&mut work, &uses, &reports, &facts, &decision, &said, now);
+    report_work(&mut work, &uses, &reports, &facts, &decision, &said, (&config.class, now));
     work.rollouts = std::mem::take(&mut decision.rollouts);
     for outcome in decision.policies {
         let changed = outcome.policy.status.as_ref() != Some(&outcome.status);
@@ -171,14 +171,15 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
     work
 }
 
-fn by_image(
-    reports: &HashMap<(String, String), Arc<ImageReport>>,
-) -> BTreeMap<ImageKey, Vec<&Arc<ImageReport>>> {
+fn by_image<'a>(
+    reports: &'a HashMap<(String, String), Arc<ImageReport>>,
+    class: &str,
+) -> BTreeMap<ImageKey, Vec<&'a Arc<ImageReport>>> {
     let mut by_image: BTreeMap<ImageKey, Vec<&Arc<ImageReport>>> = BTreeMap::new();
     for report in reports.values() {
         let key = ImageKey { repository: report.spec.repository.clone(), digest: report.spec.digest.clone() };
         // One that is named otherwise was made by somebody else: its word counts for nothing.
-        if report.metadata.name.as_deref() == Some(key.report_name().as_str()) {
+        if report.metadata.name.as_deref() == Some(key.report_name(class).as_str()) {
             by_image.entry(key).or_default().push(report);
         }
     }
@@ -309,7 +310,7 @@ fn report_work(
     facts: &HashMap<ImageKey, Facts>,
     decision: &Decision,
     said: &dyn Fn(&str, &ImageKey) -> Option<Finding>,
-    now: Timestamp,
+    (class, now): (&str, Timestamp),
 ) {
     let status =
         |old: Option<&ImageReportStatus>, using: Option<&Use<'_>>, key: &ImageKey, namespace: &str| {
@@ -324,7 +325,7 @@ fn report_work(
         if known.is_none() && outcome.wants_inspection {
             work.reports.push(ReportWork::Create {
                 namespace: (*namespace).to_owned(),
-                name: key.report_name(),
+                name: key.report_name(class),
                 image: key.id(),
                 spec: report::spec(key, using),
                 status: status(None, Some(using), key, namespace),
@@ -358,12 +359,15 @@ fn report_work(
 }
 
 /// Labels of a report.
-pub(super) fn report_labels(image: &str) -> BTreeMap<String, String> {
+pub(super) fn report_labels(image: &str, class: &str) -> BTreeMap<String, String> {
+    let class = (!class.is_empty()).then(|| (labels::CLASS.to_owned(), class.to_owned()));
     [
         (labels::MANAGED_BY.to_owned(), labels::MANAGER.to_owned()),
         (labels::IMAGE.to_owned(), image.to_owned()),
     ]
-    .into()
+    .into_iter()
+    .chain(class)
+    .collect()
 }
 
 /// Verdicts in the order of the metrics.

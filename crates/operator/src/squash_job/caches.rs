@@ -24,13 +24,18 @@ pub(super) struct Caches {
 
 impl Caches {
     /// Starts watching.
-    pub(super) fn start(calls: &Calls, namespace: Option<&str>, queue: &Queue<ImageSquashJob>) -> Self {
+    pub(super) fn start(
+        calls: &Calls,
+        class: &str,
+        namespace: Option<&str>,
+        queue: &Queue<ImageSquashJob>,
+    ) -> Self {
         let workers = Some(format!("{}={}", labels::NAME, labels::WORKER_NAME));
         let own = queue.clone();
         let squash_jobs = Cache::start(
             calls.watched(namespace),
             Watch {
-                labels: None,
+                labels: Some(labels::of_class(class)),
                 prune: prune_squash_job,
                 changed: move |job: &Tolerant<ImageSquashJob>| {
                     // The receiver ends only with the process.

@@ -40,7 +40,7 @@ pub(crate) async fn run(shared: Shared) -> anyhow::Result<()> {
         stop,
     } = shared;
     let (queue, queued) = unbounded_channel();
-    let caches = Caches::start(&calls, namespace.as_deref(), &queue);
+    let caches = Caches::start(&calls, &config.class, namespace.as_deref(), &queue);
     let context = Arc::new(Context {
         progress: ProgressClient::new().context("cannot make the client for workers' progress")?,
         resolver: Resolver::new(&config),
