@@ -126,7 +126,8 @@ pub(crate) fn program_image(program: &Path, folder: &Path) -> Image {
     image.entrypoint(&[&format!("/{name}")]).user(65532).write(folder).expect("a folder of the test's own")
 }
 
-fn digest(bytes: &[u8]) -> String {
+/// The digest of bytes, as references have it.
+pub fn digest(bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }

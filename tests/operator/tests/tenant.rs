@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use tokio::sync::{MutexGuard, OnceCell};
-use unbloat_cluster::{Entrance, Flow, Result, TOOLBOX};
-use unbloat_operator_tests::{Ground, Jobs, Layered, Operator, WORKER_IMAGE, fresh, job, reason};
+use unbloat_cluster::{Entrance, Flow, Result, TOOLBOX, run};
+use unbloat_operator_tests::{Ground, Jobs, Layered, Operator, WORKER_IMAGE, digest, fresh, job, reason};
 
 const LONG: Duration = Duration::from_secs(120);
 /// A victim's job takes some seconds; with a machine that does other things too, this is far too long still.
@@ -22,14 +22,13 @@ struct Scene {
 
 impl Scene {
     async fn begin() -> Result<Self> {
-        Self::with_limits(8, 4).await
+        Self::with(&json!({"concurrency": {"global": 8, "perNamespace": 4}})).await
     }
 
-    async fn with_limits(global: u32, in_a_namespace: u32) -> Result<Self> {
+    async fn with(configuration: &Value) -> Result<Self> {
         static SOURCE: OnceCell<String> = OnceCell::const_new();
         let ground = Ground::shared().await?;
-        let limits = json!({"concurrency": {"global": global, "perNamespace": in_a_namespace}});
-        let operator = ground.operator(&fresh("operator"), &limits).await?;
+        let operator = ground.operator(&fresh("operator"), configuration).await?;
         let source = SOURCE.get_or_try_init(async || {
             for namespace in ["victim", "evil", "evil-b"] {
                 ground.cluster.restricted_namespace(namespace).await?;
@@ -240,7 +239,7 @@ async fn registries_that_never_answer_leave_a_place() -> Result<()> {
 /// Workers that no quota lets start, as many as may run at all.
 #[tokio::test]
 async fn jobs_that_never_run_hold_no_place() -> Result<()> {
-    let scene = Scene::with_limits(2, 2).await?;
+    let scene = Scene::with(&json!({"concurrency": {"global": 2, "perNamespace": 2}})).await?;
     let ground = &*scene.ground;
     let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": "evil"},
         "spec": {"hard": {"pods": "0"}}});
@@ -261,6 +260,108 @@ async fn jobs_that_never_run_hold_no_place() -> Result<()> {
         assert_eq!(reason(&done).1, "Squashed", "{name}: {:#?}", done.status);
         assert_eq!(done.status.as_ref().map(|status| status.attempts), Some(1), "{name}");
     }
+    scene.end().await
+}
+
+/// Most that an operator may hold whatever it is shown: three quarters of the limit in the chart.
+const MOST_MEMORY: f64 = (96 << 20) as f64;
+
+impl Scene {
+    /// The most memory that the operator held while a victim's job ran to its end.
+    async fn most_memory_beside(&self, victim: &str) -> Result<f64> {
+        let mut most = 0.0_f64;
+        let mut ends = std::pin::pin!(self.victim_ends(victim));
+        loop {
+            tokio::select! {
+                ended = &mut ends => return ended.map(|()| most),
+                () = tokio::time::sleep(Duration::from_millis(100)) => {
+                    let now = self.ground.metric(&self.operator, "process_resident_memory_bytes").await?;
+                    most = most.max(now);
+                }
+            }
+        }
+    }
+
+    /// Puts a document into the registry's repository `evil/app`.
+    async fn put(&self, path: &str, media_type: &str, body: &[u8]) -> Result<()> {
+        let file = self.ground.cluster.folder().join("body");
+        std::fs::write(&file, body).expect("a folder of the test's own");
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["--silent", "--show-error", "--fail", "--request", "PUT", "--header"])
+            .arg(format!("Content-Type: {media_type}"))
+            .args(["--data-binary", &format!("@{}", file.display())])
+            .arg(format!("http://{}/v2/evil/app/{path}", self.ground.registry.host_outside()));
+        run(curl).await.map(drop)
+    }
+}
+
+/// What the operator would hold at once if it read all platforms of an index: twice what it may have.
+#[tokio::test]
+async fn an_index_of_large_manifests_costs_no_memory() -> Result<()> {
+    let registry = Ground::shared().await?.registry.host();
+    let scene = Scene::with(&json!({"resolveRegistries": [registry]})).await?;
+    let ground = &*scene.ground;
+    // Their blobs are there: the registry looks.
+    let image = Layered { layers: 2, step: 1000, seed: 9, programs: false }
+        .write(&ground.cluster.folder().join("small"));
+    ground.cluster.push(&ground.registry, &image, "evil/app:small").await?;
+    let small = std::fs::read_to_string(ground.cluster.folder().join("small/index.json")).expect("a layout");
+    let small: Value = serde_json::from_str(&small).expect("an index");
+    let blob = small["manifests"][0]["digest"].as_str().expect("a digest").replace(':', "/");
+    let manifest = std::fs::read(ground.cluster.folder().join("small/blobs").join(blob)).expect("a blob");
+    let manifest: Value = serde_json::from_slice(&manifest).expect("a manifest");
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let mut entries = Vec::new();
+    for number in 0..32 {
+        let mut large = manifest.clone();
+        large["mediaType"] = json!(media_type);
+        large["annotations"] = json!({"number": number.to_string(), "filler": "x".repeat(4_100_000)});
+        let body = large.to_string();
+        let digest = digest(body.as_bytes());
+        scene.put(&format!("manifests/{digest}"), media_type, body.as_bytes()).await?;
+        entries.push(json!({"mediaType": media_type, "digest": digest, "size": body.len(),
+            "platform": {"os": "linux", "architecture": format!("a{number}")}}));
+    }
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": entries}).to_string();
+    scene.put("manifests/many", media_type, index.as_bytes()).await?;
+    let jobs = Jobs::of(&ground.cluster, "evil").await?;
+    for number in 0..3 {
+        let source = format!("{}/evil/app:many", ground.registry.host());
+        jobs.apply(&format!("large-{number}"), &spec(ground, &source, &format!("large-{number}"))).await?;
+    }
+    let most = scene.most_memory_beside("beside-large-manifests").await?;
+    assert!(most < MOST_MEMORY, "{:.1} MiB", most / f64::from(1 << 20));
+    ground.cluster.kubectl(&["delete", "isj", "--all", "--namespace=evil"]).await?;
+    scene.end().await
+}
+
+/// Objects that do nothing, each as large as the API server takes it.
+#[tokio::test]
+async fn large_objects_that_do_nothing_cost_no_memory() -> Result<()> {
+    let mut scene = Scene::begin().await?;
+    let ground = &*scene.ground;
+    let jobs: Vec<String> = (0..150)
+        .map(|number| {
+            let mut spec = spec(ground, scene.source, "never");
+            spec["suspend"] = json!(true);
+            spec["remove"] = json!(vec!["\u{10348}".repeat(250); 64]);
+            let mut object = job("evil", &format!("heavy-{number}"), &spec);
+            object["metadata"]["annotations"] = json!({"filler": "x".repeat(200_000)});
+            object.to_string()
+        })
+        .collect();
+    for part in jobs.chunks(30) {
+        ground.cluster.apply(&part.join("\n---\n")).await?;
+    }
+    let seen = scene.most_memory_beside("beside-large-objects").await?;
+    // One that has to read them all at its start holds no more.
+    scene.operator.terminate()?;
+    scene.operator = ground.operator(&fresh("operator"), &json!({})).await?;
+    let listed = scene.most_memory_beside("beside-large-objects-again").await?;
+    println!("150 large objects: {:.1} MiB, {:.1} after a start", seen / 1048576.0, listed / 1048576.0);
+    assert!(seen.max(listed) < MOST_MEMORY, "{:.1}, {:.1} MiB", seen / 1048576.0, listed / 1048576.0);
+    ground.cluster.kubectl(&["delete", "isj", "--all", "--namespace=evil"]).await?;
     scene.end().await
 }
 

@@ -24,6 +24,7 @@ use unbloat_policy::inventory::{Owner, Pod as PodRecord};
 use super::state::{Key, Shared as SharedState, State, key, put};
 use crate::runtime::tolerant::Tolerant;
 use crate::shared::Shared;
+use crate::squash_job::drop_patterns;
 
 /// Objects in a page of a list: what is in memory at once.
 const PAGE: u32 = 200;
@@ -129,7 +130,8 @@ const REPORTS: Feed<Tolerant<ImageReport>> = Feed {
 const JOBS: Feed<Tolerant<ImageSquashJob>> = Feed {
     name: "imagesquashjobs",
     put: |state, job| {
-        if let Ok(job) = job.0 {
+        if let Ok(mut job) = job.0 {
+            drop_patterns(Arc::make_mut(&mut job));
             put(&mut state.jobs, key(&*job), job);
         }
     },

@@ -6,7 +6,7 @@ use kube::core::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::WriterDropped;
 use kube::{Resource, ResourceExt};
-use unbloat_api::{ImageSquashJob, labels};
+use unbloat_api::{ImageSquashJob, ImageSquashJobStatus, labels};
 
 use super::departed::Departed;
 use crate::runtime::cache::{Cache, Watch};
@@ -89,10 +89,20 @@ fn about<K: Resource + Clone>(queue: &Queue<ImageSquashJob>) -> impl Fn(&Toleran
 }
 
 /// What is read of an ImageSquashJob beside its spec and status: no labels, which are its writer's to fill.
+/// Nor the patterns of one that starts nothing as it is; should that change, the watch brings them again.
 fn prune_squash_job(job: &mut ImageSquashJob) {
     job.metadata.labels = None;
     job.metadata.finalizers = None;
     job.metadata.owner_references = None;
+    if job.spec.suspend || job.status.as_ref().is_some_and(ImageSquashJobStatus::is_finished) {
+        drop_patterns(job);
+    }
+}
+
+/// Up to 64 KiB of a spec, and nothing that is decided depends on them.
+pub(crate) fn drop_patterns(job: &mut ImageSquashJob) {
+    job.spec.remove = Vec::new();
+    job.spec.truncate = Vec::new();
 }
 
 /// Labels that say what a child is for; the others are their writer's to fill.
@@ -122,5 +132,31 @@ fn prune_pod(pod: &mut Pod) {
     if let Some(spec) = &mut pod.spec {
         let node_name = spec.node_name.take();
         *spec = PodSpec { node_name, ..PodSpec::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::squash_job::fixtures::job_with;
+
+    #[test]
+    fn patterns_are_kept_of_jobs_that_may_start_and_of_no_other() {
+        let cached = |suspend: bool, state: &str| {
+            let mut job =
+                job_with(&json!({"source": {"image": "a.example/b:c"}, "target": {"image": "a.example/b:d"},
+                "suspend": suspend, "remove": ["/a"], "truncate": ["/b"]}));
+            job.status = serde_json::from_value(json!({"conditions": [{"type": "Succeeded", "status": state,
+                "reason": "Any", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}))
+            .unwrap();
+            prune_squash_job(&mut job);
+            (job.spec.remove.len(), job.spec.truncate.len())
+        };
+        assert_eq!(cached(false, "Unknown"), (1, 1));
+        for (suspend, state) in [(true, "Unknown"), (false, "True"), (false, "False")] {
+            assert_eq!(cached(suspend, state), (0, 0), "{suspend}, {state}");
+        }
     }
 }

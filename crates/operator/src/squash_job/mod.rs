@@ -36,4 +36,5 @@ mod world;
 #[cfg(test)]
 pub(crate) mod fixtures;
 
+pub(crate) use caches::drop_patterns;
 pub(crate) use controller::run;
