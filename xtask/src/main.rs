@@ -27,6 +27,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test [--only STEP]... [--skip STEP]... [--list]   install what is needed and run every check
+  fuzz [SECONDS]                                    each fuzz target for an hour, or for so long
   bench [--only CASE]... [--quick] [--list]         measure against crane; writes docs/benchmarks.md
   generate [--check]                                write the generated files, or tell which are stale
   image [--certificates FILE] [worker] [operator]   make the images of the worker and the operator in target/images,
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let rest = arguments.get(1..).unwrap_or_default();
     let done = match arguments.first().map(String::as_str) {
         Some("test") => test::run(rest),
+        Some("fuzz") => steps::fuzz_long(rest),
         Some("bench") => bench::bench(rest),
         Some("cluster") => cluster::run(rest),
         Some("image") => image::run(rest),

@@ -1,8 +1,8 @@
-//! Test programs that wait for the most part, two at a time.
+//! Test programs that wait for the most part, three at a time.
 //!
 //! `cargo test` runs one test program after the other. Those that have a Kubernetes of their own wait for
-//! kubelets, leases and back-offs most of the time, so two of them share the machine well. One that fails is
-//! tried once more, alone, and told: a kubelet may be slow on a busy machine, and a fault of ours fails
+//! kubelets, leases and back-offs most of the time, so three of them share the machine well. One that fails
+//! is tried once more, alone, and told: a kubelet may be slow on a busy machine, and a fault of ours fails
 //! again.
 
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::shell::{Environment, program, quiet};
 
 /// Test programs that run at the same time.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 
 /// A built test program.
 struct TestProgram {

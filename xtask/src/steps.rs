@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     cluster, comments, generated, image,
@@ -78,7 +78,7 @@ const CLUSTER: &[&str] = &["tests/cluster", "tests/operator"];
 const SLOWEST_ON_A_CLUSTER: &[&str] = &["scale", "lifecycle", "squash", "chart", "failures", "nodes"];
 
 /// Seconds that each fuzz target runs.
-const FUZZ_SECONDS: u32 = 20;
+const FUZZ_SECONDS: u32 = 10;
 
 fn install() -> Result<Outcome> {
     tools::install().map(|()| Outcome::Passed)
@@ -224,6 +224,24 @@ fn proof() -> Result<Outcome> {
 }
 
 fn fuzz() -> Result<Outcome> {
+    fuzz_for(FUZZ_SECONDS)
+}
+
+/// `cargo xtask fuzz [SECONDS]`: the long form of the step.
+pub(crate) fn fuzz_long(arguments: &[String]) -> Result<bool> {
+    let seconds = match arguments {
+        [] => 3600,
+        [seconds] => seconds.parse().context("usage: cargo xtask fuzz [SECONDS]")?,
+        _ => bail!("usage: cargo xtask fuzz [SECONDS]"),
+    };
+    match fuzz_for(seconds)? {
+        Outcome::Passed => Ok(true),
+        Outcome::Skipped(why) => bail!("{why}"),
+    }
+}
+
+/// Each target for so many seconds.
+fn fuzz_for(seconds: u32) -> Result<Outcome> {
     let folders = fuzz_folders()?;
     if folders.is_empty() {
         return Ok(Outcome::Skipped("the workspace has no fuzz folder".to_owned()));
@@ -250,8 +268,8 @@ fn fuzz() -> Result<Outcome> {
             command
         };
         for target in quiet(fuzz().arg("list"))?.lines() {
-            println!("{}: {target} for {FUZZ_SECONDS} s", parent.display());
-            let limit = format!("-max_total_time={FUZZ_SECONDS}");
+            println!("{}: {target} for {seconds} s", parent.display());
+            let limit = format!("-max_total_time={seconds}");
             quiet(fuzz().args([
                 "run",
                 target,
