@@ -68,7 +68,7 @@ findings! {
     InspectionPending, "Inspected", "The image waits for its turn: a registry is asked only so often.",
         "Wait; `detection.requestsPerSecond` in the operator's configuration is the pace.";
     PullUnauthorized, "Inspected, Analyzed", "The registry refused the platform's credentials, or there are none for its host.",
-        "Put a secret of type kubernetes.io/dockerconfigjson for the host in the operator's namespace, or set `credentials: PodPullSecrets` in the policy.";
+        "Put a secret of type kubernetes.io/dockerconfigjson for the host in the operator's namespace.";
     ImageGone, "Inspected, Analyzed", "The registry doesn't have the digest any more, though nodes do.",
         "Push the image again, or roll out a newer one: a node that is new can't pull it.";
     RegistryUnavailable, "Inspected, Analyzed", "The registry didn't answer, or answered with an error of its own; it is asked again after a growing wait.",
@@ -121,8 +121,8 @@ findings! {
         "Set `spec.suspend` to false.";
     TooYoung, "policies", "The image hasn't been in use for `stability.minAgeSeconds` yet.",
         "Wait.";
-    CoolingDown, "policies", "An image of the same repository was squashed less than `stability.cooldownSeconds` ago.",
-        "Wait; better, mend what pushes the bloat.";
+    CoolingDown, "policies", "An image of the same repository was squashed less than `stability.cooldownSeconds` ago, is being squashed, or its job failed a short time ago.",
+        "Wait; better, mend what pushes the bloat, or what the report says of the failure.";
     OptedOut, "policies", "Everything that uses the image carries the label `unbloat.dev/policy: ignore`, or its namespace does.",
         "Remove the label.";
     WaitingForWindow, "policies, Limited", "No window of the policy is open.",

@@ -7,6 +7,10 @@
 //! Invariants: every string and list of a resource is bounded; a field that a running squash depends on is
 //! immutable, and the refusal names it; a reason is one of [`Reason`] and says what to do.
 //!
+//! # Where to look
+//! Each resource has a folder. Reasons of a job with what to do: `reason`; those of reports and policies:
+//! `finding`; both make the pages of the same name in `docs/operator` (`cargo xtask generate`).
+//!
 //! # Example
 //! ```
 //! use unbloat_api::{ImageSquashJob, Reason};

@@ -84,7 +84,7 @@ reasons! {
         "Use `status.target.reference`.";
     InvalidReference, Final, "An image reference can't be parsed; the message has the field and the position.",
         "Create the job anew with a valid reference.";
-    InvalidSpec, Final, "The worker refused the request, such as a pattern or a platform that the image doesn't have.",
+    InvalidSpec, Final, "The worker refused the request, such as a pattern or a platform that the image doesn't have; or the object can't be read as a job.",
         "Read the message, then create the job anew with the value it names corrected.";
     OverrideNotAllowed, Final, "`spec.worker` asks for something that the platform's limits don't allow.",
         "Leave the field out, stay within the limit that the message names, or have the platform team raise it.";
@@ -122,7 +122,7 @@ reasons! {
         "Read the pod's log, and report it as a bug if it lasts.";
     WorkerCreateFailed, Retried, "The API server refused the worker's Job; the message has its words.",
         "Check the namespace's quota, limit ranges and admission policies.";
-    DeadlineExceeded, Final, "`spec.activeDeadlineSeconds` passed before the job was done.",
+    DeadlineExceeded, Final, "`spec.activeDeadlineSeconds`, or the platform's `deadlines.maxActiveSeconds`, passed before the job was done.",
         "Raise it, or find in `status.lastFailure` and `status.progress` what took the time.";
 }
 

@@ -3,6 +3,11 @@
 //! What happens here: arguments become requests, progress becomes a bar, results become text or JSON, errors
 //! become exit codes. What does not: anything that the worker needs as well, which is in the `squash` crate.
 //!
+//! # Where to look
+//! Arguments, one file for each group of commands: `args`; the commands: `commands`, and those that speak to
+//! a cluster in `cluster`; how a registry is reached and as whom: `connection`, `settings`; what is printed:
+//! `progress`, `report`; exit codes: `exit`.
+//!
 //! # Example
 //! ```
 //! use clap::Parser;

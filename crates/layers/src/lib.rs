@@ -17,7 +17,10 @@
 //! - which name is a whiteout or an opaque mark: [`name`]; which path a record or a mark is about, and what
 //!   it does within its layer: [`layer`] (`LayerRules::place`);
 //! - what a whiteout or an entry does to lower layers: `merge::layer_state` (`LayerState::whiteout`); whether
-//!   something is hidden in the end: `Tree::is_hidden` in `tree`, by the moments of `visibility`;
+//!   something is hidden in the end: `Tree::is_hidden` in `tree`, by the moments of `visibility`, to which
+//!   `LayerState::is_hidden` adds the layer's own records; removals that were asked for: `Tree::is_removed`;
+//! - a new warning: [`WarningKind`], raised in `merge::layer_state` and `merge::mark_warnings`, or for the
+//!   whole image in `merge::round`; told in `docs/layer-semantics.md` and the table of `docs/merging.md`;
 //! - who reads which layer, and what is written when: `merge::scheduler`, `merge::writer`; hard links:
 //!   `merge::hard_links`;
 //! - the rules by number: `docs/layer-semantics.md`.

@@ -6,7 +6,9 @@
 //! - an entry at P is replaced by a later entry at P, and removed by a whiteout of P from a higher layer;
 //! - it is removed when an ancestor is whited out by a higher layer, opaque in a higher layer, or later a
 //!   non-directory;
-//! - a non-directory at P is also removed by a later path below P, which makes P a directory.
+//! - a non-directory at P is also removed by a later path below P, which makes P a directory, and so by an
+//!   opaque mark in P or further down; a whiteout below P makes it an empty directory where it was there
+//!   (kept apart, in `tree`: it makes nothing out of nothing).
 //!
 //! So an entry survives exactly when no later event hides it, and it is enough to keep for each path the
 //! *latest* event of each sort. A maximum does not depend on the order in which events are learnt, which is

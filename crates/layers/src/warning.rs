@@ -1,5 +1,6 @@
-//! What a user should know of an image that is merged exactly all the same
-//! (`docs/layer-semantics.md#section-3`).
+//! What a user should know of an image that is merged exactly all the same: where runtimes disagree
+//! (`docs/layer-semantics.md#section-3`), what is read as runtimes read it (rules 3 and 6), and patterns that
+//! met nothing. `docs/merging.md` has a table of them for users.
 
 use std::fmt;
 

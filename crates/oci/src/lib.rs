@@ -9,6 +9,10 @@
 //! - a document that was not edited serialises to exactly the bytes it was parsed from;
 //! - sizes are bounded before parsing ([`MAX_MANIFEST_BYTES`], [`MAX_CONFIG_BYTES`]).
 //!
+//! # Where to look
+//! What a squash changes in a config (history, diffIDs, labels): `config`; in a manifest and an index:
+//! `manifest`, `index`; how a field that nobody asked to change keeps its bytes: `document`.
+//!
 //! # Example
 //! ```
 //! use unbloat_oci::{Digest, Manifest, Reference};

@@ -9,16 +9,18 @@
 //! - decisions are pure functions of what was observed, the configuration and the time;
 //! - at most one worker runs for a job, and never more than the limits allow, also across restarts and
 //!   changes of leader;
-//! - nothing is written when nothing changed, and the status is written in one place;
+//! - nothing is written when nothing changed, and a kind's status is written by its reconcile alone;
 //! - nothing that a tenant may write is taken for what the operator wrote;
 //! - secrets are read in the operator's own namespace alone, for inspecting images; workers mount theirs.
 //!
 //! # Where to look
 //! Why a job has its reason: `squash_job::decide` (with `draft`, which writes it, and `follow`, for a worker
 //! that runs), `squash_job::outcome` (what a worker's end means) and `squash_job::testimony` (what of it is
-//! believed); a job that cannot be read is refused in `squash_job::reconcile`. The reasons themselves, with
-//! what to do, are in `unbloat_api::reason`. When an operator leads: `runtime::lease`. What is made of pods
-//! and policies: `detector::round`; what it does in the cluster, writing reports included:
+//! believed); a spec that asks for too much is refused in `squash_job::plan`, a job that cannot be read in
+//! `squash_job::reconcile`. The reasons themselves, with what to do, and which one a worker's failure is, are
+//! in `unbloat_api::reason`. Which waiting jobs may start: `squash_job::places`, asked by way of
+//! `squash_job::context`, which holds what is reserved. When an operator leads: `runtime::lease`. What is
+//! made of pods and policies: `detector::round`; what it does in the cluster, writing reports included:
 //! `detector::apply`. What the operator may do there: `xtask/src/rbac.rs`, written out by
 //! `cargo xtask generate`.
 //!

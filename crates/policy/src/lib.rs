@@ -12,10 +12,12 @@
 //!   never is.
 //!
 //! # Where to look
-//! Which policy an image belongs to, and whether it is too much: `decide::judge`. Whose turn it is, and what
-//! an image waits for: `decide::actor`. Which come first, places and budgets: `decide::limits`. What a report
-//! says (the `ImageReport`; `crates/report` is the page for a browser): [`report`]; the operator's
-//! `detector::apply` writes it.
+//! Which policy an image belongs to, and whether it is too much: `decide::judge`, with the comparison itself
+//! in [`threshold`]. Whose turn it is, and what an image waits for: `decide::actor`. Which come first, places
+//! and budgets: `decide::limits`; a job that was made then waits once more, with those of tenants, for one of
+//! the operator's places (its `squash_job::places`). What a job looks like: [`job`]. What a report says (the
+//! `ImageReport`; `crates/report` is the page for a browser): [`report`]. The operator's `detector::apply`
+//! writes both.
 
 pub mod budget;
 pub mod decide;

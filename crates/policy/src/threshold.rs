@@ -48,7 +48,7 @@ impl Limits {
         })
     }
 
-    /// Judges. An image of one layer wastes too little to be read for it.
+    /// Judges.
     pub(crate) fn judge(
         &self,
         inspection: &Inspection,
@@ -81,6 +81,7 @@ impl Limits {
         wanted != Analysis::Never && self.is_worth_reading(inspection, wanted)
     }
 
+    /// An image of one layer wastes too little to be read for it, unless everything is to be read.
     fn is_worth_reading(&self, inspection: &Inspection, wanted: Analysis) -> bool {
         let layers = i64::from(inspection.layers());
         if wanted == Analysis::Always {

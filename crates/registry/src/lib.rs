@@ -15,7 +15,8 @@
 //!
 //! # Where to look
 //! - sending a blob: `upload` (`chunked` asks how far the server got and resumes there, `mount` takes a blob
-//!   from another repository); what comes when a registry refuses chunks: `transport::way`;
+//!   from another repository); what a refusal means: `upload::failure`, and that another way is tried then:
+//!   `upload::remote`, in the order that `transport::way` has and remembers;
 //! - reading one, with ranges after a break: `remote::reading`; folders and archives: `local`;
 //! - how often something is tried and how long is waited: `http::attempts`; where a redirect may lead:
 //!   `http::redirect`;

@@ -14,8 +14,11 @@
 //!
 //! # Where to look
 //! - whether a squash has anything to do, and what becomes of an image: `squash::plan`; the new layer, and
-//!   making it again when a registry lost it: `squash::encode`; config and manifest: `squash::place`; reading
-//!   it back: `squash::prove`;
+//!   making it again when a registry lost it: `squash::encode`, which runs merge, codec and upload (the bytes
+//!   are made in `output`, by `codec`); config and manifest: `squash::place`; an index around them:
+//!   `assemble`; its name: `squash::publish`; reading it back: `squash::prove`;
+//! - what another base would mean for the layers above it: `conflicts`; whether layers are what a config says
+//!   of them: `diff_ids`;
 //! - which layers are kept: `base`; a layer on its way in: `source` and `decode`; out: `output` and `codec`;
 //! - which failure is whose fault, and whether a retry helps: [`Error::kind`].
 //!

@@ -10,6 +10,11 @@
 //! - no secret reaches an argument, a log line or the termination message;
 //! - it needs no Kubernetes token, no root, no capability, and writes to its scratch volume alone.
 //!
+//! # Where to look
+//! What is read at the start: `spec`, `credentials`; the source and its digest: `source`; the tasks: `run`,
+//! `analysis`; what is left at the end, and the exit code: `termination`, `failure`; progress and metrics:
+//! `endpoint`.
+//!
 //! # Example
 //! ```
 //! use clap::Parser;

@@ -7,7 +7,8 @@
 //! Guarantees: no reconcile before all three caches are synced, so that a restarted operator doesn't take a
 //! running worker for a missing one; none without a valid lease.
 //!
-//! Where to look: why a job has its reason, [`decide`] and [`outcome`]; who may start, [`places`]; what a
+//! Where to look: why a job has its reason, [`decide`], [`outcome`], [`plan`] (a spec that is refused) and
+//! [`reconcile`] (one that can't be read); who may start, [`places`]; what a
 //! worker's pod looks like, [`build`]; what is believed of what workers and tenants write, [`world`] and
 //! [`testimony`].
 

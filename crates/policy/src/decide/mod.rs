@@ -4,6 +4,10 @@
 //! oldest policy that would act gets it -> it waits for age, cooldown, window, place and budget -> a job.
 //! Candidates of all policies are ordered by what they would give back, so that a limited hour is spent where
 //! it is worth most.
+//!
+//! `judge`, `actor` and `limits` are that way; `parsed` is a policy's text as values; `rollouts` and
+//! `originals` decide what follows a result; `housekeeping` deletes old jobs, and `status` is what a policy
+//! tells.
 
 mod actor;
 mod housekeeping;

@@ -2,8 +2,9 @@
 //!
 //! The order in which they are tried for a registry: what was given by hand for it; entries of files, the
 //! longest path first as in kubelet (a secret for `host/team` beats one for `host`), then in the order of the
-//! files; a cloud's identity, where one was asked for; programs (credential helpers and kubelet's plugins),
-//! each run only when it is its turn; nobody.
+//! files; a cloud's identity, where one was asked for; programs (kubelet's plugins, then credential helpers),
+//! each run only when it is its turn; nobody; and what was given by hand for no registry, where nobody was
+//! refused.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

@@ -5,8 +5,9 @@
 //! [`Remakes`]).
 //!
 //! `remote` chooses the way and changes it; `chunked`, `streaming` and `spool` are the ways; `session` has
-//! the requests, `commit` the last one and what follows it; `mount` sends nothing. What was learned of a
-//! registry is in `transport::way`.
+//! the requests, `commit` the last one and what follows it; `mount` sends nothing. What a refusal means is
+//! decided in `failure`; chunks are gathered in `filling`; who makes the bytes again is asked by way of
+//! `remakes`. What was learned of a registry is in `transport::way`.
 //!
 //! Invariants:
 //! - nothing is a blob before its commit, and no commit is believed before a look;
