@@ -15,9 +15,9 @@ mod image;
 mod man;
 mod rbac;
 mod shell;
-mod side_by_side;
 mod steps;
 mod test;
+mod test_programs;
 mod tools;
 mod values;
 

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     cluster, comments, generated, image,
-    shell::{cargo, program, quiet, run, workspace},
-    side_by_side, tools,
+    shell::{Environment, cargo, program, quiet, run, workspace},
+    test_programs, tools,
 };
 
 /// How a step ended when it did not fail.
@@ -30,18 +30,11 @@ pub(crate) struct Step {
     pub(crate) about: &'static str,
     /// Runs it.
     pub(crate) run: fn() -> Result<Outcome>,
-    /// Whether a failure is tried once more, and told: for what waits for programs of others (a kubelet, a
-    /// browser) that a busy machine keeps from answering in time.
-    pub(crate) again: bool,
 }
 
 impl Step {
     const fn new(name: &'static str, about: &'static str, run: fn() -> Result<Outcome>) -> Self {
-        Self { name, about, run, again: false }
-    }
-
-    const fn with_a_second_try(self) -> Self {
-        Self { again: true, ..self }
+        Self { name, about, run }
     }
 }
 
@@ -61,8 +54,7 @@ pub(crate) const STEPS: &[Step] = &[
         "the optimised build of all that ships, which the proof and the images use",
         release,
     ),
-    Step::new("proof", "squashed images against independent unpackers and registries", proof)
-        .with_a_second_try(),
+    Step::new("proof", "squashed images against independent unpackers and registries", proof),
     Step::new("images", "both images within their limits, without and with the Dockerfile", images),
     Step::new("cluster", "the operator on a real Kubernetes", on_a_cluster),
     Step::new("fuzz", "each fuzz target for a short while", fuzz),
@@ -73,6 +65,9 @@ const PROOF: &str = "tests/proof";
 
 /// The crates whose tests need a Kubernetes.
 const CLUSTER: &[&str] = &["tests/cluster", "tests/operator"];
+
+/// Test programs with a Kubernetes of their own at a time.
+const CLUSTERS_AT_ONCE: usize = 2;
 
 /// Of these, what takes longest, longest first.
 const SLOWEST_ON_A_CLUSTER: &[&str] = &["scale", "lifecycle", "squash", "chart", "failures", "nodes"];
@@ -151,9 +146,15 @@ fn on_a_cluster() -> Result<Outcome> {
     if from_dockerfile().join("operator").is_dir() {
         environment.push(("UNBLOAT_IMAGES_FROM_DOCKERFILE", from_dockerfile()));
     }
-    // As cargo would say it to tests that build something.
+    let environment = with_cargo(environment);
+    test_programs::run(tests_of(CLUSTER)?, &environment, CLUSTERS_AT_ONCE, SLOWEST_ON_A_CLUSTER)
+        .map(|()| Outcome::Passed)
+}
+
+/// As cargo would say it to tests that build something.
+fn with_cargo(mut environment: Environment) -> Environment {
     environment.extend(std::env::var_os("CARGO").map(|cargo| ("CARGO", cargo.into())));
-    side_by_side::run(tests_of(CLUSTER)?, &environment, SLOWEST_ON_A_CLUSTER).map(|()| Outcome::Passed)
+    environment
 }
 
 /// `cargo test` of the integration tests in these folders.
@@ -220,7 +221,8 @@ fn release() -> Result<Outcome> {
 
 fn proof() -> Result<Outcome> {
     // Nothing is done where the step before built it.
-    run(tests_of(&[PROOF])?.env("UNBLOAT_BIN", image::command()?)).map(|()| Outcome::Passed)
+    let environment = with_cargo(vec![("UNBLOAT_BIN", image::command()?)]);
+    test_programs::run(tests_of(&[PROOF])?, &environment, 1, &[]).map(|()| Outcome::Passed)
 }
 
 fn fuzz() -> Result<Outcome> {

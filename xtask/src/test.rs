@@ -27,11 +27,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<bool> {
     for step in STEPS.iter().filter(|step| choice.takes(step)) {
         println!("\n=== {}: {}", step.name, step.about);
         let started = Instant::now();
-        let mut result = (step.run)();
-        if let (true, Err(error)) = (step.again, &result) {
-            println!("--- {} failed and is tried once more: {error:#}", step.name);
-            result = (step.run)();
-        }
+        let result = (step.run)();
         match &result {
             Ok(Outcome::Passed) => {
                 println!("--- {} passed in {:.1} s", step.name, started.elapsed().as_secs_f64());

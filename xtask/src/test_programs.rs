@@ -1,9 +1,9 @@
-//! Test programs that wait for the most part, three at a time.
+//! Test programs, one after the other or some at a time.
 //!
 //! `cargo test` runs one test program after the other. Those that have a Kubernetes of their own wait for
-//! kubelets, leases and back-offs most of the time, so three of them share the machine well. One that fails
-//! is tried once more, alone, and told: a kubelet may be slow on a busy machine, and a fault of ours fails
-//! again.
+//! kubelets, leases and back-offs most of the time, so two of them share the machine well; those that
+//! measure have it for themselves. One that fails is tried once more, alone, and told: a kubelet may be slow
+//! on a busy machine, and a fault of ours fails again.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,6 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::shell::{Environment, program, quiet};
-
-/// Test programs that run at the same time.
-const AT_ONCE: usize = 3;
 
 /// A built test program.
 struct TestProgram {
@@ -34,9 +31,14 @@ struct Ended {
     took: Duration,
 }
 
-/// Builds what `build` (a `cargo test` with its choice of tests) names and runs it. `slowest` names the
-/// programs that begin first, so that none of them is left alone at the end.
-pub(crate) fn run(mut build: Command, environment: &Environment, slowest: &[&str]) -> Result<()> {
+/// Builds what `build` (a `cargo test` with its choice of tests) names and runs it, `at_once` programs at a
+/// time. `slowest` names those that begin first, so that none of them is left alone at the end.
+pub(crate) fn run(
+    mut build: Command,
+    environment: &Environment,
+    at_once: usize,
+    slowest: &[&str],
+) -> Result<()> {
     let mut programs = built(&quiet(build.args(["--no-run", "--message-format=json-render-diagnostics"]))?)?;
     ensure!(!programs.is_empty(), "{build:?} names no test program");
     let rank = |program: &TestProgram| {
@@ -60,7 +62,7 @@ pub(crate) fn run(mut build: Command, environment: &Environment, slowest: &[&str
                 }
             }
         };
-        for _ in 1..AT_ONCE {
+        for _ in 1..at_once {
             scope.spawn(work);
         }
         work();
