@@ -1,7 +1,8 @@
-{{- /* Two releases that serve the same objects would each undo what the other does. What is installed already says whom it serves. */ -}}
+{{- /* Two releases that serve the same objects would each undo what the other does. What is installed already says whom it serves.
+Who installs a release for one namespace may be allowed to look at that one's alone. */ -}}
 {{- define "unbloat.refuseOverlap" -}}
 {{- $own := . }}
-{{- range (lookup "apps/v1" "Deployment" "" "").items }}
+{{- range (lookup "apps/v1" "Deployment" (ternary "" .Release.Namespace (eq .Values.namespace "")) "").items }}
 {{- $labels := .metadata.labels | default dict }}
 {{- if hasKey $labels "unbloat.dev/class" }}
 {{- $is_own := and (eq .metadata.namespace $own.Release.Namespace) (eq .metadata.name (include "unbloat.fullname" $own)) }}

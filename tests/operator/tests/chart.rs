@@ -66,6 +66,17 @@ async fn beside_it(cluster: &Cluster, source: &str) -> Result<()> {
     let own = ["--namespace=unbloat-fast", "--set", "crds.enabled=false"];
     let refused = helm_as(cluster, "fast", "install", &own).await.expect_err("the same class").to_string();
     assert!(refused.contains("unbloat in namespace unbloat-system already serves"), "{refused}");
+    // For one namespace it is looked at there alone: whoever installs it may see no other.
+    let narrow = ["--set", "namespace=team,crds.enabled=false"];
+    let beside = [&["--namespace=unbloat-system"], &narrow[..]].concat();
+    let refused = helm_as(cluster, "narrow", "install", &beside).await.expect_err("beside it").to_string();
+    assert!(refused.contains("already serves"), "{refused}");
+    cluster.kubectl(&["create", "serviceaccount", "owner", "--namespace=team"]).await?;
+    let admin = ["create", "rolebinding", "owner", "--clusterrole=admin", "--serviceaccount=team:owner"];
+    cluster.kubectl(&[&admin[..], &["--namespace=team"]].concat()).await?;
+    let owner = "--kube-as-user=system:serviceaccount:team:owner";
+    let dry = [&["--namespace=team", "--dry-run=server", owner], &narrow[..]].concat();
+    helm_as(cluster, "narrow", "install", &dry).await?;
     let with_class = [&own[..], &["--set", "config.class=fast,replicas=1"]].concat();
     helm_as(cluster, "fast", "install", &with_class).await?;
     helm_as(cluster, "fast", "upgrade", &with_class).await?;
