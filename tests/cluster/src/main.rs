@@ -110,7 +110,7 @@ fn up(name: String, nodes: usize, foreground: bool) -> Result<()> {
             println!("image:    {reference}");
         } else {
             println!(
-                "image:    {reference} is not there: `cargo xtask image`, and then `up` again, or load it in the shell"
+                "image:    {reference} is not there: `cargo xtask image` makes it; load it in the shell, or `down` and `up` again"
             );
         }
     }

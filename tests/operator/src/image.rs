@@ -126,6 +126,20 @@ pub(crate) fn program_image(program: &Path, folder: &Path) -> Image {
     image.entrypoint(&[&format!("/{name}")]).user(65532).write(folder).expect("a folder of the test's own")
 }
 
+/// The manifest of the one image of an OCI layout.
+///
+/// # Panics
+/// When the folder is none.
+pub fn manifest_of(layout: &Path) -> Value {
+    let read = |path: &str| -> Value {
+        let text = std::fs::read(layout.join(path)).unwrap_or_else(|error| panic!("read {path}: {error}"));
+        serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    let index = read("index.json");
+    let digest = index["manifests"][0]["digest"].as_str().expect("an image").replace(':', "/");
+    read(&format!("blobs/{digest}"))
+}
+
 /// The digest of bytes, as references have it.
 pub fn digest(bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();

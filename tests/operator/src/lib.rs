@@ -12,7 +12,7 @@ pub mod reach;
 
 pub use binaries::{are_quick, command, product_image};
 pub use gates::{Gates, Stage};
-pub use image::{Layered, digest, list_tree_script};
+pub use image::{Layered, digest, list_tree_script, manifest_of};
 pub use jobs::{Jobs, job, reason};
 pub use operator::{CA_CONFIG_MAP, Ground, Operator, WORKER_IMAGE, fresh};
 pub use policies::{LONG, deployment, image_of, patch_policy, policy, ready, report};

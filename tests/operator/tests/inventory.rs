@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use serde_json::{Value, json};
+use serde_json::json;
 use unbloat_api::ImageReport;
 use unbloat_api::image_report::MOST_BYTES;
 use unbloat_cluster::{Error, Look, Result, run};
-use unbloat_operator_tests::{Ground, Layered, Operator, are_quick, digest, policy};
+use unbloat_operator_tests::{Ground, Layered, Operator, are_quick, digest, manifest_of, policy};
 
 const SYSTEM: &str = "unbloat-system";
 /// Pods where nothing else is asked for.
@@ -60,13 +60,7 @@ impl Scene {
         let folder = ground.cluster.folder().join("image");
         let image = Layered { layers: 12, step: 200, seed: 17, programs: false }.write(&folder);
         ground.cluster.push(&ground.registry, &image, "many/app:v1").await?;
-        let read = |path: String| -> Value {
-            let text = std::fs::read(folder.join(path)).expect("a layout");
-            serde_json::from_slice(&text).expect("JSON")
-        };
-        let index = read("index.json".to_owned());
-        let blob = index["manifests"][0]["digest"].as_str().expect("a digest").replace(':', "/");
-        let manifest = read(format!("blobs/{blob}"));
+        let manifest = manifest_of(&folder);
         let bodies = ground.cluster.folder().join("manifests");
         std::fs::create_dir(&bodies).map_err(Error::io("make a folder"))?;
         let (mut uploads, mut references) = (String::new(), Vec::new());
@@ -89,11 +83,8 @@ impl Scene {
         let list = ground.cluster.folder().join("uploads");
         std::fs::write(&list, uploads.trim_end_matches("next\n")).map_err(Error::io("write a list"))?;
         let mut curl = Command::new("curl");
-        run({
-            curl.args(["--silent", "--show-error", "--config"]).arg(list);
-            curl
-        })
-        .await?;
+        curl.args(["--silent", "--show-error", "--config"]).arg(list);
+        run(curl).await?;
         Ok(Self { ground, images: references })
     }
 

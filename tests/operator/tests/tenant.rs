@@ -7,7 +7,9 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 use tokio::sync::{MutexGuard, OnceCell};
 use unbloat_cluster::{Entrance, Flow, Result, TOOLBOX, run};
-use unbloat_operator_tests::{Ground, Jobs, Layered, Operator, WORKER_IMAGE, digest, fresh, job, reason};
+use unbloat_operator_tests::{
+    Ground, Jobs, Layered, Operator, WORKER_IMAGE, digest, fresh, job, manifest_of, reason,
+};
 
 const LONG: Duration = Duration::from_secs(120);
 /// A victim's job takes some seconds; with a machine that does other things too, this is far too long still.
@@ -305,11 +307,7 @@ async fn an_index_of_large_manifests_costs_no_memory() -> Result<()> {
     let image = Layered { layers: 2, step: 1000, seed: 9, programs: false }
         .write(&ground.cluster.folder().join("small"));
     ground.cluster.push(&ground.registry, &image, "evil/app:small").await?;
-    let small = std::fs::read_to_string(ground.cluster.folder().join("small/index.json")).expect("a layout");
-    let small: Value = serde_json::from_str(&small).expect("an index");
-    let blob = small["manifests"][0]["digest"].as_str().expect("a digest").replace(':', "/");
-    let manifest = std::fs::read(ground.cluster.folder().join("small/blobs").join(blob)).expect("a blob");
-    let manifest: Value = serde_json::from_slice(&manifest).expect("a manifest");
+    let manifest = manifest_of(&ground.cluster.folder().join("small"));
     let media_type = "application/vnd.oci.image.manifest.v1+json";
     let mut entries = Vec::new();
     for number in 0..32 {

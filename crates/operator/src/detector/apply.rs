@@ -3,6 +3,7 @@
 //! Order: a policy's status, with what is paid, is written before anything that it pays for is made. What a
 //! call answers is known to the next round at once, before the watch tells it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
@@ -17,13 +18,22 @@ use super::analysis::Analyzers;
 use super::inspect::Inspectors;
 use super::originals::Originals;
 use super::rollouts::Rollouts;
-use super::round::{PolicyWork, ReportWork, Work, report_labels};
+use super::round::{PolicyWork, ReportWork, Work};
 use super::state::{Reading, Shared as SharedState, key, put};
 use crate::runtime::calls::{CallError, Calls};
 use crate::shared::Shared;
 
 /// Writes at once: 2,000 images at the first start are 4,000 writes.
 const AT_ONCE: usize = 8;
+
+/// Labels of a report.
+fn report_labels(image: &ImageKey, class: &str) -> BTreeMap<String, String> {
+    let class = (!class.is_empty()).then(|| (labels::CLASS.to_owned(), class.to_owned()));
+    [(labels::MANAGED_BY.to_owned(), labels::MANAGER.to_owned()), (labels::IMAGE.to_owned(), image.id())]
+        .into_iter()
+        .chain(class)
+        .collect()
+}
 
 /// Does it.
 pub(super) struct Applier {
@@ -101,9 +111,9 @@ impl Applier {
     async fn report(&self, work: ReportWork) -> Result<(), CallError> {
         let parameters = PostParams::default();
         match work {
-            ReportWork::Create { namespace, name, image, spec, status } => {
+            ReportWork::Create { namespace, image, spec, status } => {
                 let api: Api<ImageReport> = self.calls.api(&namespace);
-                let mut report = ImageReport::new(&name, spec);
+                let mut report = ImageReport::new(&image.report_name(&self.config.class), spec);
                 report.metadata.labels = Some(report_labels(&image, &self.config.class));
                 let call = api.create(&parameters, &report);
                 let made = match self.calls.write("create ImageReport", ("create", "ImageReport"), call).await

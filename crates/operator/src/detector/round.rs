@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use unbloat_api::image_report::{ReportedResult, Verdict};
 use unbloat_api::{
     Finding, ImageReport, ImageReportSpec, ImageReportStatus, ImageSquashJob, ImageSquashPolicy,
-    ImageSquashPolicyStatus, labels,
+    ImageSquashPolicyStatus,
 };
 use unbloat_policy::decide::{Decision, ImageOutcome, Picture, Rollouts, Settings, Start, decide};
 use unbloat_policy::facts::Facts;
@@ -66,20 +66,9 @@ pub(super) struct PolicyWork {
 
 /// A report to write.
 pub(super) enum ReportWork {
-    Create {
-        namespace: String,
-        name: String,
-        image: String,
-        spec: ImageReportSpec,
-        status: ImageReportStatus,
-    },
-    Update {
-        report: Arc<ImageReport>,
-        status: ImageReportStatus,
-    },
-    Delete {
-        report: Arc<ImageReport>,
-    },
+    Create { namespace: String, image: ImageKey, spec: ImageReportSpec, status: ImageReportStatus },
+    Update { report: Arc<ImageReport>, status: ImageReportStatus },
+    Delete { report: Arc<ImageReport> },
 }
 
 /// Does the round.
@@ -149,7 +138,7 @@ pub(super) fn round(state: &mut State, config: &Config, now: Timestamp) -> Work 
         let reached = reached.get(&(namespace.to_owned(), result.clone()));
         reached.or_else(|| decision.unrolled.get(&(key.clone(), namespace.to_owned()))).copied()
     };
-    report_work(&mut work, &uses, &reports, &facts, &decision, &said, (&config.class, now));
+    report_work(&mut work, &uses, &reports, &facts, &decision, &said, now);
     work.rollouts = std::mem::take(&mut decision.rollouts);
     for outcome in decision.policies {
         let changed = outcome.policy.status.as_ref() != Some(&outcome.status);
@@ -310,7 +299,7 @@ fn report_work(
     facts: &HashMap<ImageKey, Facts>,
     decision: &Decision,
     said: &dyn Fn(&str, &ImageKey) -> Option<Finding>,
-    (class, now): (&str, Timestamp),
+    now: Timestamp,
 ) {
     let status =
         |old: Option<&ImageReportStatus>, using: Option<&Use<'_>>, key: &ImageKey, namespace: &str| {
@@ -325,8 +314,7 @@ fn report_work(
         if known.is_none() && outcome.wants_inspection {
             work.reports.push(ReportWork::Create {
                 namespace: (*namespace).to_owned(),
-                name: key.report_name(class),
-                image: key.id(),
+                image: key.clone(),
                 spec: report::spec(key, using),
                 status: status(None, Some(using), key, namespace),
             });
@@ -356,18 +344,6 @@ fn report_work(
             }
         }
     }
-}
-
-/// Labels of a report.
-pub(super) fn report_labels(image: &str, class: &str) -> BTreeMap<String, String> {
-    let class = (!class.is_empty()).then(|| (labels::CLASS.to_owned(), class.to_owned()));
-    [
-        (labels::MANAGED_BY.to_owned(), labels::MANAGER.to_owned()),
-        (labels::IMAGE.to_owned(), image.to_owned()),
-    ]
-    .into_iter()
-    .chain(class)
-    .collect()
 }
 
 /// Verdicts in the order of the metrics.

@@ -6,18 +6,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 use unbloat_api::{ImageSquashJob, ImageSquashJobStatus};
-use unbloat_contract::{Figures, ProgressReport, Snapshot, SquashResult};
+use unbloat_contract::{ProgressReport, Snapshot};
 
 use unbloat_api::condition::SOURCE_RESOLVED;
 
 use super::*;
 use crate::config::Resolve;
 use crate::squash_job::build;
-use crate::squash_job::fixtures::{config, job, job_with};
+use crate::squash_job::fixtures::{DIGEST, RESULT, config, job, job_with, squashed};
 use crate::squash_job::world::{JobEnd, Place, Resolution, SourceFacts, Terminated, WorkerJob, WorkerPod};
-
-const RESULT: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
-const DIGEST: &str = "sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -100,29 +97,8 @@ fn ended_pod(exit_code: i32) -> WorkerPod {
 }
 
 fn successful_pod() -> WorkerPod {
-    let figures = Figures {
-        source_digest: DIGEST.into(),
-        digest: RESULT.into(),
-        layers_before: 272,
-        layers_after: 2,
-        compressed_bytes_before: 221_000_000,
-        compressed_bytes_after: 3_100_000,
-        ..Figures::default()
-    };
-    let summary = SquashResult {
-        figures,
-        reference: format!("a.example/b:d@{RESULT}"),
-        reclaimed_bytes: 217_900_000,
-        duration_seconds: 11.2,
-        warnings: vec!["w".repeat(2000); 20],
-        ..SquashResult::default()
-    };
-    let termination = unbloat_contract::worker::Termination {
-        version: unbloat_contract::worker::CONTRACT_VERSION,
-        outcome: unbloat_contract::worker::Outcome::Squashed(summary),
-    };
     let mut pod = ended_pod(0);
-    pod.terminated.as_mut().unwrap().termination = Some(termination);
+    pod.terminated.as_mut().unwrap().termination = Some(squashed(vec!["w".repeat(2000); 20]));
     pod
 }
 

@@ -3,16 +3,14 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use unbloat_contract::worker::{CONTRACT_VERSION, Outcome, Termination};
-use unbloat_contract::{Figures, ProgressReport, Snapshot, SquashResult};
+use unbloat_contract::worker::CONTRACT_VERSION;
+use unbloat_contract::{ProgressReport, Snapshot};
 
 use super::*;
-use crate::squash_job::fixtures::{config, job};
+use crate::squash_job::fixtures::{DIGEST, RESULT, config, job, squashed};
 use crate::squash_job::progress::understood;
 use crate::squash_job::world::{Place, Resolution, Terminated};
 
-const DIGEST: &str = "sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
-const RESULT: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
 /// More than any status has by rights: sixteen warnings of half a kilobyte and a few messages.
 const MOST_STATUS: usize = 64 << 10;
 /// The largest number that the schema takes.
@@ -44,24 +42,7 @@ fn started() -> ImageSquashJobStatus {
 }
 
 fn success() -> Value {
-    let figures = Figures {
-        source_digest: DIGEST.into(),
-        digest: RESULT.into(),
-        layers_before: 272,
-        layers_after: 2,
-        compressed_bytes_before: 221_000_000,
-        compressed_bytes_after: 3_100_000,
-        ..Figures::default()
-    };
-    let result = SquashResult {
-        figures,
-        reference: format!("a.example/b:d@{RESULT}"),
-        duration_seconds: 11.2,
-        warnings: vec!["a warning".into(); 3],
-        ..SquashResult::default()
-    };
-    serde_json::to_value(Termination { version: CONTRACT_VERSION, outcome: Outcome::Squashed(result) })
-        .unwrap()
+    serde_json::to_value(squashed(vec!["a warning".into(); 3])).unwrap()
 }
 
 fn failure() -> Value {
